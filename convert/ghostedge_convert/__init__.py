@@ -1,0 +1,3 @@
+"""Checkpoint → module → ONNX → TFLite."""
+
+__version__ = "0.1.0"

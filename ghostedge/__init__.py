@@ -1,0 +1,3 @@
+"""GhostEdge: trained GhostNets to the device."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,3 @@
+"""ONNX → calibrated QDQ ONNX."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,171 @@
+"""What a model file says about itself.
+
+The same JSON document travels in a TFLite metadata buffer (named ``ghostedge``) and in ONNX
+``metadata_props`` (key ``ghostedge``), so a model file needs no side file. The schema is versioned:
+a reader refuses a version newer than its own rather than misread it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ghostedge_runtime.errors import ModelFileError
+
+METADATA_KEY = "ghostedge"
+SCHEMA_VERSION = 1
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Layout = Literal["NHWC", "NCHW"]
+Precision = Literal["float32", "int8"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input.
+
+    The shorter side is resized to ``floor(input side / crop_pct)``, the centre is cropped to
+    ``input_size``, then ``(pixel / 255 - mean) / std`` per channel: timm's evaluation transform
+    (``crop_mode="center"``).
+
+    Attributes:
+        input_size: Height and width in pixels.
+        interpolation: Pillow filter for the resize.
+        crop_pct: Share of the resized image that the crop keeps, in (0, 1].
+        mean: Per channel, on the [0, 1] scale, in ``color_order``.
+        std: Per channel, on the [0, 1] scale, in ``color_order``.
+        color_order: Order of the channels the network expects.
+    """
+
+    input_size: tuple[int, int] = (224, 224)
+    interpolation: Interpolation = "bilinear"
+    crop_pct: float = 0.875
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    color_order: Literal["RGB", "BGR"] = "RGB"
+
+    def __post_init__(self) -> None:
+        if len(self.input_size) != 2 or min(self.input_size) < 1:
+            raise ValueError(f"input_size must be (height, width) in pixels, got {self.input_size}")
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(
+                f"interpolation must be one of {', '.join(get_args(Interpolation))}, "
+                f"got {self.interpolation!r}"
+            )
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must be in (0, 1], got {self.crop_pct}")
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels but std has {len(self.std)}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the graph's image input takes.
+
+    ``normalized`` is False when the graph takes raw pixels (uint8, 0 to 255) and normalises
+    them itself, True when the caller subtracts the mean and divides by the std.
+    """
+
+    layout: Layout
+    dtype: Literal["uint8", "float32"]
+    normalized: bool
+
+
+@dataclass(frozen=True)
+class ArchitectureInfo:
+    """A member of the family at a width, e.g. ``ghostnet_100`` = ``ghostnet`` at 1.0."""
+
+    name: str
+    family: str
+    width: float
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class QuantizationInfo:
+    """How an int8 file was made."""
+
+    ranges: str
+    calibration_images: int
+    output_type: Literal["float32", "int8"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file the weights came from."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """Everything a runtime needs to run the file and a person needs to know where it came from."""
+
+    preprocessing: Preprocessing
+    input: InputSpec
+    architecture: ArchitectureInfo | None = None
+    labels: tuple[str, ...] | None = None
+    precision: Precision = "float32"
+    quantization: QuantizationInfo | None = None
+    source: Source | None = None
+    producer: str | None = None
+
+    def to_json(self) -> str:
+        """Serialise to the schema's JSON, keys sorted so that equal metadata is equal bytes."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str | None = None) -> ModelMetadata:
+        """Parse the schema's JSON.
+
+        Raises:
+            ModelFileError: The text is not JSON, is of a newer schema, or breaks a rule of it.
+        """
+        try:
+            data = json.loads(text)
+            version = data["schema_version"]
+            if version > SCHEMA_VERSION:
+                raise ModelFileError(
+                    f"its metadata has schema version {version}, newer than {SCHEMA_VERSION}",
+                    where=where,
+                    remedy="upgrade with `pip install -U ghostedge-runtime`",
+                )
+            return cls(
+                preprocessing=_build(Preprocessing, data["preprocessing"]),
+                input=_build(InputSpec, data["input"]),
+                architecture=_maybe(ArchitectureInfo, data.get("architecture")),
+                labels=None if data.get("labels") is None else tuple(data["labels"]),
+                precision=data.get("precision", "float32"),
+                quantization=_maybe(QuantizationInfo, data.get("quantization")),
+                source=_maybe(Source, data.get("source")),
+                producer=data.get("producer"),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(
+                f"its ghostedge metadata cannot be read ({error!r})",
+                where=where,
+                remedy="convert the model again with `ghostedge convert`",
+            ) from error
+
+
+def _build(kind: type[Any], data: Mapping[str, Any]) -> Any:
+    """Make a frozen dataclass from a JSON object: lists become tuples, unknown keys are ignored.
+
+    Unknown keys come from a newer minor writer of the same schema version.
+    """
+    known = kind.__dataclass_fields__
+    return kind(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+    )
+
+
+def _maybe(kind: type[Any], data: Mapping[str, Any] | None) -> Any:
+    return None if data is None else _build(kind, data)

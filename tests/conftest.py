@@ -1,0 +1,59 @@
+"""Real images and weights, where the machine has them.
+
+They are looked for in the folder that ``GHOSTEDGE_SHARED`` names, or in ``shared/`` beside the
+repository. A test that needs them skips, saying so, where they are absent.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("GHOSTEDGE_SHARED", REPO.parent / "shared"))
+
+
+def _need(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"needs {path.name}, not found under {SHARED} (set GHOSTEDGE_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """84 real photographs of various sizes."""
+    return _need(SHARED / "data" / "photos")
+
+
+@pytest.fixture(scope="session")
+def cifar_checkpoint() -> Path:
+    """GhostNet 1.0x trained on CIFAR-10 at 64×64, a torch state_dict beside its config.json."""
+    return _need(SHARED / "models" / "ghostnet_100_cifar10_64" / "model.pt")
+
+
+def _unpacked(name: str, root: Path) -> Path:
+    archive = _need(SHARED / "data" / "cifar10" / f"{name}.zip")
+    with zipfile.ZipFile(archive) as z:
+        z.extractall(root)
+    return root / name
+
+
+@pytest.fixture(scope="session")
+def cifar_test(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """5,000 labelled test images, a folder per class."""
+    return _unpacked("test", tmp_path_factory.mktemp("cifar_test"))
+
+
+@pytest.fixture(scope="session")
+def cifar_train(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """50,000 labelled training images, a folder per class."""
+    return _unpacked("train", tmp_path_factory.mktemp("cifar_train"))
+
+
+@pytest.fixture(scope="session")
+def example_checkpoint() -> Path:
+    """The bundled GhostNet 0.5x trained on synthetic glyphs."""
+    return REPO / "examples" / "glyphs" / "ghostnet_050_glyphs.safetensors"

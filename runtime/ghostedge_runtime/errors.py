@@ -7,7 +7,7 @@
     │   ├── ImageError                an image or image folder we cannot use
     │   ├── UnsupportedOpError        a node outside the op table
     │   └── MissingDependencyError    a package that has to be installed first
-    └── BudgetMissed                  done, but a stated budget was missed     exit 3
+    └── BudgetMissedError             done, but a stated budget was missed     exit 3
 
 A message says what is wrong, where, and what to do about it; the three parts are separate so
 that none is forgotten and a program can show them apart.
@@ -72,7 +72,7 @@ class MissingDependencyError(InputError):
     """A package is needed that is not installed."""
 
 
-class BudgetMissed(GhostEdgeError):
+class BudgetMissedError(GhostEdgeError):
     """The work is done, but a stated budget (parity, accuracy, latency) was missed."""
 
     exit_code = 3

@@ -90,11 +90,17 @@ class ArchitectureInfo:
 
 @dataclass(frozen=True)
 class QuantizationInfo:
-    """How an int8 file was made."""
+    """How an int8 file was made.
+
+    ``output_scale`` and ``output_zero_point`` turn an int8 output into logits where the format
+    itself does not carry them: ONNX keeps them inside the graph, out of a runtime's reach.
+    """
 
     ranges: str
     calibration_images: int
     output_type: Literal["float32", "int8"]
+    output_scale: float | None = None
+    output_zero_point: int | None = None
 
 
 @dataclass(frozen=True)

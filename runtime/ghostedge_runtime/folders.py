@@ -1,0 +1,178 @@
+"""Folders of images: any depth without labels, a folder per class with them.
+
+Listing only: no file is opened. Hidden files and folders (a leading dot, such as ``.DS_Store`` or
+``._x.jpg``) are passed over, symbolic links are followed once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ghostedge_runtime.errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+_NAMED_IN_ERROR = 5
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their classes.
+
+    Attributes:
+        paths: The images, sorted within each class.
+        targets: For each image the index of its class in the model's output.
+        class_names: Names by class index.
+    """
+
+    paths: tuple[Path, ...]
+    targets: tuple[int, ...]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.paths) != len(self.targets):
+            raise ValueError(f"{len(self.paths)} paths but {len(self.targets)} targets")
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """All JPEG, PNG, BMP and WebP files under a folder, at any depth, sorted by path.
+
+    Raises:
+        ImageError: There is no such folder, or no image in it.
+    """
+    root = _folder(folder)
+    images = sorted(_walk(root))
+    if not images:
+        raise ImageError(
+            "there is no image in this folder",
+            where=root,
+            remedy="put JPEG, PNG, BMP or WebP files in it, at any depth",
+        )
+    return images
+
+
+def list_labelled(
+    folder: str | os.PathLike[str], labels: Sequence[str] | None, num_classes: int | None
+) -> LabelledImages:
+    """Images in a folder per class.
+
+    With ``labels``, each folder's name must be one of them and the label's place is the class
+    index; folders for some of the labels are enough. Without, the sorted folder names are the
+    classes, and there must be ``num_classes`` of them. Files outside the class folders are
+    passed over, as in torchvision's ImageFolder.
+
+    Args:
+        folder: Holds one folder per class; images lie in those at any depth.
+        labels: The model's labels by class index, or None where they are not known.
+        num_classes: Number of the model's outputs, or None where any count will do.
+
+    Raises:
+        ImageError: No such folder, no class folders, no images in them, a folder that is none of
+            the labels, or a count of folders other than ``num_classes``.
+    """
+    root = _folder(folder)
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not names:
+        raise ImageError(
+            "it holds no folders, so its images have no labels",
+            where=root,
+            remedy="sort the images into one folder per class, named like the label",
+        )
+    if labels is None:
+        indices = _by_order(names, num_classes, root)
+    else:
+        indices = _by_label(names, labels, root)
+    found = [(p, indices[name]) for name in names for p in sorted(_walk(root / name))]
+    if not found:
+        raise ImageError(
+            f"there is no image in its {len(names)} class folders",
+            where=root,
+            remedy="put JPEG, PNG, BMP or WebP files in them",
+        )
+    paths, targets = zip(*found, strict=True)
+    return LabelledImages(paths, targets, tuple(names if labels is None else labels))
+
+
+def _by_order(names: Sequence[str], num_classes: int | None, root: Path) -> dict[str, int]:
+    if num_classes is not None and len(names) != num_classes:
+        raise ImageError(
+            f"it holds {len(names)} class folders but the model has {num_classes} classes",
+            where=root,
+            remedy="the model file has no labels to match by name: make one folder per class, "
+            "an empty one where there are no images, or convert the model with its labels",
+        )
+    return {name: index for index, name in enumerate(names)}
+
+
+def _by_label(names: Sequence[str], labels: Sequence[str], root: Path) -> dict[str, int]:
+    indices = {label: index for index, label in enumerate(labels)}
+    twice = sorted({label for label in labels if labels.count(label) > 1} & set(names))
+    if twice:
+        raise ImageError(
+            f"the model has several classes named {_quoted(twice)}, "
+            "so a folder of that name is ambiguous",
+            where=root,
+            remedy="convert the model with labels that differ",
+        )
+    strangers = [name for name in names if name not in indices]
+    if strangers:
+        raise ImageError(
+            f"{len(strangers)} of {len(names)} folders are none of the model's "
+            f"{len(labels)} labels: {_with_closest(strangers, labels)}",
+            where=root,
+            remedy="name each folder like its label; the model's labels are: " + _quoted(labels),
+        )
+    return indices
+
+
+def _with_closest(strangers: Sequence[str], labels: Sequence[str]) -> str:
+    """Each stranger with the label nearest to it, the nearest pairs first."""
+    matcher = difflib.SequenceMatcher()
+    pairs = []
+    for name in strangers:
+        matcher.set_seq2(name)
+        score, label = max(((_ratio(matcher, x), x) for x in labels), default=(0.0, ""))
+        pairs.append((-score, f"{name!r} (closest label: {label!r})"))
+    pairs.sort()
+    return _shortened([text for _, text in pairs])
+
+
+def _ratio(matcher: difflib.SequenceMatcher[str], label: str) -> float:
+    matcher.set_seq1(label)
+    return matcher.ratio()
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return _shortened([repr(name) for name in names])
+
+
+def _shortened(texts: Sequence[str]) -> str:
+    more = len(texts) - _NAMED_IN_ERROR
+    return ", ".join(texts[:_NAMED_IN_ERROR]) + (f" and {more} more" if more > 0 else "")
+
+
+def _folder(folder: str | os.PathLike[str]) -> Path:
+    path = Path(folder)
+    if not path.is_dir():
+        what = "it is a file, not a folder" if path.exists() else "there is no such folder"
+        raise ImageError(what, where=path, remedy="give the path of a folder of images")
+    return path
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Image files under ``root``; a folder reached twice through links is walked once."""
+    seen: set[str] = set()
+    for parent, children, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(name for name in children if not name.startswith("."))
+        for name in files:
+            path = Path(parent, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield path

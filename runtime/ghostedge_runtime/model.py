@@ -1,0 +1,340 @@
+"""A model file, loaded and ready to run.
+
+`Model` ties the pieces together: the interpreter that fits the file, the preprocessing inside it,
+and the clock. It does not score (`evaluation`) or benchmark (`benchmarking`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter_ns
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostedge_runtime.backend import Array, Backend, ModelIO, format_shape
+from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.image_input import ImageInput
+from ghostedge_runtime.images import ImageSource
+from ghostedge_runtime.latency import Latency, LatencyRecorder
+from ghostedge_runtime.loading import open_backend
+from ghostedge_runtime.metadata import ModelMetadata
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One guess.
+
+    Attributes:
+        index: Place of the class in the model's output.
+        label: Its name; the index as text where the file names none.
+        score: Softmax probability, 0 to 1.
+    """
+
+    index: int
+    label: str
+    score: float
+
+
+class Model:
+    """A ``.tflite`` or ``.onnx`` file, loaded and ready to run.
+
+    Safe to call from several threads: TFLite runs one call at a time, ONNX Runtime several. A
+    context manager, as is every other holder of something big; `close` does the same.
+
+    Args:
+        path: The model file.
+        threads: CPU threads that one inference may use.
+
+    Attributes:
+        path: The model file.
+        threads: As given.
+        load_ms: Milliseconds to read the file and ready the interpreter; the import of the
+            interpreter's library comes before and is not in it.
+
+    Raises:
+        ModelFileError: No such file, or not one that can be run.
+        MissingDependencyError: The interpreter for this format is not installed.
+        InputError: ``threads`` is not a positive whole number.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+        if not isinstance(threads, int) or threads < 1:
+            raise InputError(f"threads must be a whole number from 1 on, got {threads!r}")
+        self.path = Path(path)
+        self.threads = threads
+        self._backend: Backend | None
+        self._backend, self.load_ms = open_backend(self.path, threads)
+        self._io = self._backend.io
+        self._metadata = self._backend.metadata
+        self._runtime = (self._backend.name, self._backend.version)
+        self._shape = self._io.input.shape
+        self._dtype = np.dtype(self._io.input.dtype)
+        self._preprocessing_clock = LatencyRecorder()
+        self._inference_clock = LatencyRecorder()
+
+    @property
+    def io(self) -> ModelIO:
+        """The input and the outputs: name, shape, dtype, scale, zero point."""
+        return self._io
+
+    @property
+    def metadata(self) -> ModelMetadata | None:
+        """What the file says about itself; None for a file that another tool wrote."""
+        return self._metadata
+
+    @property
+    def runtime(self) -> tuple[str, str]:
+        """The interpreter: its distribution and version."""
+        return self._runtime
+
+    @property
+    def num_classes(self) -> int | None:
+        """Size of the first output's last axis; None where the file leaves it open."""
+        shape = self._io.outputs[0].shape
+        return shape[-1] if shape else None
+
+    @property
+    def latency(self) -> Latency:
+        """Times of this model's calls so far, percentiles over the newest `latency.WINDOW`.
+
+        One inference sample is one run of the interpreter, from setting the input to reading the
+        outputs, without waiting for other threads.
+        """
+        return Latency(self._preprocessing_clock.summary(), self._inference_clock.summary())
+
+    @property
+    def first_inference_ms(self) -> float | None:
+        """Milliseconds of the very first inference; None before it."""
+        first = self._inference_clock.first_ns
+        return None if first is None else first / 1e6
+
+    def classify(self, image: ImageSource, top_k: int = 5) -> tuple[Classification, ...]:
+        """Name what an image shows.
+
+        Args:
+            image: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
+                (height, width, 3) in RGB order.
+            top_k: How many classes to return, at most.
+
+        Returns:
+            The likeliest classes, best first; of equal scores the lower index first.
+
+        Raises:
+            ImageError: The image cannot be used.
+            InputError: The file carries no metadata, ``top_k`` is below 1, or the model is closed.
+            ModelFileError: Metadata and graph contradict each other.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k must be at least 1, got {top_k}")
+        scores = _softmax(self.logits(self.preprocess(image))[0])
+        labels = self._labels(len(scores))
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return tuple(Classification(int(i), labels[i], float(scores[i])) for i in best)
+
+    def preprocess(self, image: ImageSource) -> Array:
+        """Make the model's input of one image, as the metadata inside the file says.
+
+        Args:
+            image: As for `classify`.
+
+        Returns:
+            A batch of one for `predict`, in the input's dtype and layout.
+
+        Raises:
+            ImageError: The image cannot be used.
+            InputError: The file carries no metadata.
+            ModelFileError: Metadata and graph contradict each other.
+        """
+        convert = self._image_input
+        start = perf_counter_ns()
+        batch = convert(image)
+        self._preprocessing_clock.add(perf_counter_ns() - start)
+        return batch
+
+    def predict(self, batch: Array) -> Array | dict[str, Array]:
+        """Run raw arrays through the model.
+
+        Args:
+            batch: Of the input's dtype and, the number of images aside, its shape (see `io`).
+                More images than the file's own batch size run in chunks of it, the last one
+                padded with zeros.
+
+        Returns:
+            The output as the model gives it, with as many rows as ``batch``; for a model of
+            several outputs a dict by their names.
+
+        Raises:
+            InputError: Another dtype or shape, or the model is closed.
+            ModelFileError: The interpreter cannot run the graph.
+        """
+        backend = self._backend
+        if backend is None:
+            raise self._closed()
+        # The whole cost over the bare interpreter is this line, two clock reads and one sample.
+        if (
+            not isinstance(batch, np.ndarray)
+            or batch.shape != self._shape
+            or batch.dtype != self._dtype
+        ):
+            return self._named(self._predict_chunks(backend, self._checked(batch)))
+        return self._named(self._run(backend, batch))
+
+    def logits(self, batch: Array) -> npt.NDArray[np.float32]:
+        """Run raw arrays through a classifier and return real numbers, an int8 output dequantized.
+
+        Args:
+            batch: As for `predict`.
+
+        Returns:
+            float32 (images, classes).
+
+        Raises:
+            InputError: As `predict`.
+            ModelFileError: Not a classifier (one output, a row of numbers per image), the scale
+                of an integer output is not known, or the numbers are not finite.
+        """
+        output = self.predict(batch)
+        if isinstance(output, dict) or output.ndim != 2:
+            raise ModelFileError(
+                "it is not a classifier: its outputs are "
+                + ", ".join(f"{tensor.name} {tensor}" for tensor in self._io.outputs),
+                where=self.path,
+                remedy="use predict() for the raw outputs",
+            )
+        values = self._dequantized(output)
+        if not np.isfinite(values).all():
+            raise ModelFileError(
+                "it computes infinite numbers or none at all (NaN) for this input",
+                where=self.path,
+                remedy="its weights are damaged: convert the model again",
+            )
+        return values
+
+    def close(self) -> None:
+        """Let go of the interpreter and its memory; calls that run now still end well."""
+        self._backend = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name, version = self._runtime
+        outputs = ", ".join(str(tensor) for tensor in self._io.outputs)
+        return f"Model({str(self.path)!r}: {self._io.input} → {outputs}, {name} {version})"
+
+    @cached_property
+    def _image_input(self) -> ImageInput:
+        if self._metadata is None:
+            raise InputError(
+                "it carries no ghostedge metadata, so how to prepare an image for it is not known",
+                where=self.path,
+                remedy="prepare arrays yourself and call predict(), or convert the model with "
+                "`ghostedge convert`",
+            )
+        return ImageInput(self._metadata, self._io.input, self.path)
+
+    def _labels(self, count: int) -> tuple[str, ...]:
+        labels = None if self._metadata is None else self._metadata.labels
+        if labels is None:
+            return tuple(str(index) for index in range(count))
+        if len(labels) != count:
+            raise ModelFileError(
+                f"its metadata has {len(labels)} labels, but it tells {count} classes apart",
+                where=self.path,
+                remedy="convert the model again with the right labels",
+            )
+        return labels
+
+    def _run(self, backend: Backend, batch: Array) -> list[Array]:
+        outputs, nanoseconds = backend.run(batch)
+        self._inference_clock.add(nanoseconds)
+        return outputs
+
+    def _named(self, outputs: list[Array]) -> Array | dict[str, Array]:
+        if len(outputs) == 1:
+            return outputs[0]
+        return {tensor.name: out for tensor, out in zip(self._io.outputs, outputs, strict=True)}
+
+    def _checked(self, batch: Any) -> Array:
+        """The batch, if only the number of images differs from the input's own shape."""
+        shape = self._shape
+        if not isinstance(batch, np.ndarray):
+            got = f"a {type(batch).__name__}"
+        elif (
+            batch.dtype != self._dtype
+            or batch.ndim != len(shape)
+            or batch.shape[0] == 0
+            or any(w not in (None, h) for h, w in zip(batch.shape[1:], shape[1:], strict=True))
+        ):
+            got = f"{batch.dtype} {format_shape(batch.shape)}"
+        else:
+            return batch
+        raise InputError(
+            f"the input {self._io.input.name!r} takes {self._dtype} {format_shape(shape)}, "
+            f"got {got}",
+            where=self.path,
+            remedy="only the first axis, the number of images, may differ (1 or more); "
+            "classify() takes images as they are",
+        )
+
+    def _predict_chunks(self, backend: Backend, batch: Array) -> list[Array]:
+        size = self._shape[0]
+        if size is None:
+            return self._run(backend, batch)
+        chunks = []
+        for start in range(0, len(batch), size):
+            chunk = batch[start : start + size]
+            rows = len(chunk)
+            if rows < size:
+                padding = np.zeros((size - rows, *batch.shape[1:]), batch.dtype)
+                chunk = np.concatenate([chunk, padding])
+            outputs = self._run(backend, chunk)
+            if any(output.shape[:1] != (size,) for output in outputs):
+                raise InputError(
+                    f"its outputs do not hold a row per image, so {len(batch)} images cannot run "
+                    f"in batches of {size}",
+                    where=self.path,
+                    remedy=f"call predict() with exactly {format_shape(self._shape)}",
+                )
+            chunks.append([output[:rows] for output in outputs])
+        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+    def _dequantized(self, output: Array) -> npt.NDArray[np.float32]:
+        tensor = self._io.outputs[0]
+        if output.dtype.kind == "f":
+            return output.astype(np.float32, copy=False)
+        if tensor.scale is None:
+            raise ModelFileError(
+                f"its output is {tensor.dtype} and nothing in the file tells the scale",
+                where=self.path,
+                remedy="use predict() for the raw numbers, or convert the model with "
+                "float32 output",
+            )
+        steps = output.astype(np.float32) - np.float32(tensor.zero_point or 0)
+        return np.asarray(steps * np.float32(tensor.scale))
+
+    def _closed(self) -> InputError:
+        return InputError(
+            "the model is closed",
+            where=self.path,
+            remedy="call it inside its `with` block, or open it again with Model(path)",
+        )
+
+
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return np.asarray(powers / powers.sum())

@@ -1,0 +1,110 @@
+"""``.onnx`` files through ONNX Runtime on the CPU.
+
+The session is made from the file's bytes, so a model that keeps its weights in a second file is
+refused rather than followed to wherever it points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from ghostedge_runtime.backend import (
+    Array,
+    TensorInfo,
+    first_line,
+    inference_failed,
+    model_io,
+)
+from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise MissingDependencyError(
+        f"ONNX Runtime, which runs .onnx files, does not import ({error})",
+        where="ghostedge_runtime",
+        remedy="pip install 'ghostedge-runtime[onnx]'",
+    ) from error
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_ERRORS_ONLY = 3
+
+
+class OnnxBackend:
+    """A `Backend` over ONNX Runtime; a session may be run from several threads at once."""
+
+    name = "onnxruntime"
+
+    def __init__(self, data: bytes, *, threads: int, where: Path) -> None:
+        self.version: str = onnxruntime.__version__
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
+        # ONNX Runtime's errors derive from Exception one by one, without a common base.
+        except Exception as error:
+            raise ModelFileError(
+                f"ONNX Runtime {self.version} refuses it ({first_line(error)})",
+                where=where,
+                remedy="it may be cut short, no ONNX file, or of a newer opset: copy or convert "
+                "it again, or `pip install -U onnxruntime`",
+            ) from error
+        self.metadata = _metadata(self._session, where)
+        inputs = [_tensor(node, where) for node in self._session.get_inputs()]
+        outputs = [_tensor(node, where) for node in self._session.get_outputs()]
+        self.io = model_io(
+            inputs, [_with_quantization(tensor, self.metadata) for tensor in outputs], where
+        )
+        self._where = where
+        self._input = self.io.input.name
+        self._outputs = [tensor.name for tensor in self.io.outputs]
+
+    def run(self, batch: Array) -> tuple[list[Array], int]:
+        """See `Backend.run`."""
+        start = perf_counter_ns()
+        try:
+            outputs = self._session.run(self._outputs, {self._input: batch})
+        except Exception as error:  # as above: no common base
+            raise inference_failed(self.name, error, self._where) from error
+        return outputs, perf_counter_ns() - start
+
+
+def _metadata(session: Any, where: Path) -> ModelMetadata | None:
+    document = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return None if document is None else ModelMetadata.from_json(document, where=str(where))
+
+
+def _with_quantization(tensor: TensorInfo, metadata: ModelMetadata | None) -> TensorInfo:
+    """An int8 output with the scale that only the metadata tells."""
+    if tensor.dtype != "int8" or metadata is None or metadata.quantization is None:
+        return tensor
+    info = metadata.quantization
+    return replace(tensor, scale=info.output_scale, zero_point=info.output_zero_point)
+
+
+def _tensor(node: Any, where: Path) -> TensorInfo:
+    if node.type not in _DTYPES:
+        raise ModelFileError(
+            f"its tensor {node.name!r} is of type {node.type}",
+            where=where,
+            remedy="only models of plain number tensors are run",
+        )
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return TensorInfo(node.name, shape, _DTYPES[node.type])

@@ -1,0 +1,121 @@
+"""``.tflite`` files through whichever TFLite interpreter is installed.
+
+The interpreter is given the file's bytes, never its path: up to 2.1.6 ai-edge-litert verified the
+flatbuffer only when it came as ``model_content``, and a file cut in half could end the process.
+Verification bounds every offset but not what the operators make of their numbers: a model file is
+a program, so one from a stranger belongs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import operator
+import threading
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from ghostedge_runtime.backend import (
+    Array,
+    TensorInfo,
+    first_line,
+    inference_failed,
+    model_io,
+)
+from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.tflite_metadata import read_tflite_metadata
+
+# Distribution, module to import, place of the interpreter class in it: the first that imports wins.
+_INTERPRETERS = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter", "Interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter", "Interpreter"),
+    ("tensorflow", "tensorflow", "lite.Interpreter"),
+)
+
+
+class TFLiteBackend:
+    """A `Backend` over ai-edge-litert, tflite-runtime or TensorFlow, in that order.
+
+    An interpreter is not safe to share between threads, so a lock is held from setting the input
+    to reading the outputs; the global interpreter lock is free meanwhile.
+    """
+
+    def __init__(self, data: bytes, *, threads: int, where: Path) -> None:
+        self.metadata = read_tflite_metadata(data, where)
+        self.name, self.version, interpreter_class = find_interpreter()
+        try:
+            interpreter = interpreter_class(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
+        # A file that the interpreter refuses: ValueError while parsing, RuntimeError after.
+        except (ValueError, RuntimeError) as error:
+            raise ModelFileError(
+                f"{self.name} {self.version} refuses it ({first_line(error)})",
+                where=where,
+                remedy="it may be cut short or use operators newer than the interpreter: copy "
+                f"or convert it again, or `pip install -U {self.name}`",
+            ) from error
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        self.io = model_io([_tensor(d) for d in inputs], [_tensor(d) for d in outputs], where)
+        self._where = where
+        self._interpreter = interpreter
+        self._input = inputs[0]["index"]
+        self._outputs = [detail["index"] for detail in outputs]
+        self._lock = threading.Lock()
+
+    def run(self, batch: Array) -> tuple[list[Array], int]:
+        """See `Backend.run`."""
+        interpreter = self._interpreter
+        with self._lock:
+            start = perf_counter_ns()
+            try:
+                interpreter.set_tensor(self._input, batch)
+                interpreter.invoke()
+                outputs = [interpreter.get_tensor(index) for index in self._outputs]
+            except (ValueError, RuntimeError) as error:
+                raise inference_failed(self.name, error, self._where) from error
+            return outputs, perf_counter_ns() - start
+
+
+def find_interpreter() -> tuple[str, str, Any]:
+    """The first TFLite interpreter that imports: its distribution, version and class.
+
+    Raises:
+        MissingDependencyError: None of them does.
+    """
+    broken = []
+    for distribution, module_name, place in _INTERPRETERS:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError:
+            continue
+        except ImportError as error:
+            broken.append(f"{distribution} is installed but does not import: {first_line(error)}")
+            continue
+        return distribution, _version(distribution, module), operator.attrgetter(place)(module)
+    raise MissingDependencyError(
+        "; ".join(broken) or "no TFLite interpreter is installed",
+        where="ghostedge_runtime",
+        remedy="pip install ai-edge-litert  (on 32-bit ARM: pip install tflite-runtime 'numpy<2')",
+    )
+
+
+def _version(distribution: str, module: Any) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:  # e.g. tensorflow-cpu, nightlies
+        return str(getattr(module, "__version__", "unknown"))
+
+
+def _tensor(detail: dict[str, Any]) -> TensorInfo:
+    scale, zero_point = detail["quantization"]
+    quantized = scale != 0
+    return TensorInfo(
+        name=detail["name"],
+        shape=tuple(int(size) for size in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale) if quantized else None,
+        zero_point=int(zero_point) if quantized else None,
+    )

@@ -1,0 +1,63 @@
+"""What the subcommands share: consoles, the JSON document, option types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+N = TypeVar("N", int, float)
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return Console()
+
+
+def stderr() -> Console:
+    """Where progress and notes go."""
+    return Console(stderr=True)
+
+
+def json_option(command: F) -> F:
+    """Add ``--json`` to a command."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+    )(command)
+
+
+def print_json(document: Any) -> None:
+    """Print the one document that ``--json`` promises."""
+    click.echo(json.dumps(document, indent=2, sort_keys=True))
+
+
+def integers(text: str) -> tuple[int, ...]:
+    """Parse ``1,2,4``; click makes a usage error, exit code 2, of what this raises."""
+    return tuple(_numbers(text, int, "1,2,4"))
+
+
+def floats(text: str) -> tuple[float, ...]:
+    """Parse ``0.485,0.456,0.406``, likewise."""
+    return tuple(_numbers(text, float, "0.485,0.456,0.406"))
+
+
+def size(text: str) -> tuple[int, int]:
+    """Parse ``224``, a square, or ``224x160``, height × width, likewise."""
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdigit() for side in sides):
+        raise click.BadParameter(f"{text!r} is not a size like 224 or 224x160")
+    return int(sides[0]), int(sides[-1])
+
+
+def _numbers(text: str, kind: Callable[[str], N], example: str) -> list[N]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list of numbers like {example}") from error

@@ -1,0 +1,98 @@
+"""``ghostedge convert``: the main job."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ghostedge.commands._common import (
+    PATH,
+    floats,
+    json_option,
+    print_json,
+    size,
+    stderr,
+    stdout,
+)
+from ghostedge.console import ConsoleReporter
+from ghostedge.tables import conversion_table
+from ghostedge_runtime.errors import BudgetMissedError, MissingDependencyError
+
+_NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quantize")
+
+
+@click.command("convert")
+@click.argument("model", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder to write. [default: ./NAME_ghostedge]")
+@click.option("--int8", is_flag=True, help="Also write int8 ONNX and TFLite; needs --calib.")
+@click.option("--calib", type=PATH, help="Folder of typical images that set the int8 ranges.")
+@click.option(
+    "--calib-images", type=int, default=500, show_default=True, help="Use at most this many."
+)
+@click.option(
+    "--eval", "eval_", type=PATH, help="Labelled images, a folder per class, to score on."
+)
+@click.option(
+    "--ranges",
+    type=click.Choice(["minmax", "percentile", "mse"]),
+    default="minmax",
+    show_default=True,
+    help="How int8 ranges are chosen.",
+)
+@click.option(
+    "--output-type",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="What the int8 files put out.",
+)
+@click.option("--ema", is_flag=True, help="Prefer the averaged (EMA) weights.")
+@click.option("--arch", help="Architecture, e.g. ghostnet_100. [default: from the weights]")
+@click.option("--width", type=float, help="Channel multiplier. [default: from the weights]")
+@click.option("--num-classes", type=int, help="Number of classes. [default: from the weights]")
+@click.option("--labels", type=PATH, help="Text file, one label per line.")
+@click.option("--input-size", type=size, metavar="SIZE", help="Input side, or HEIGHTxWIDTH.")
+@click.option(
+    "--interpolation",
+    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    help="Filter of the resize.",
+)
+@click.option("--crop-pct", type=float, help="Share of the resized image that the crop keeps.")
+@click.option("--mean", type=floats, metavar="R,G,B", help="Per channel, on the 0..1 scale.")
+@click.option("--std", type=floats, metavar="R,G,B", help="Per channel, on the 0..1 scale.")
+@click.option("--batch", type=int, default=1, show_default=True, help="Static batch size.")
+@click.option("--threads", type=int, default=1, show_default=True, help="For scoring and timing.")
+@json_option
+def command(*, model: Path, eval_: Path | None, as_json: bool, **options: Any) -> None:
+    r"""Convert the checkpoint MODEL to ONNX and TFLite, check, score and time the results.
+
+    MODEL is a trained GhostNet's weights: .pt, .pth, .pth.tar or .safetensors. A config.json
+    beside it (Hugging Face / timm convention) supplies preprocessing and labels.
+
+    \b
+    ghostedge convert model.pt
+    ghostedge convert model.pt --int8 --calib photos/ --eval labelled/
+    """
+    _require_extra()
+    from ghostedge.conversion.api import convert
+
+    manifest = convert(model, eval=eval_, reporter=ConsoleReporter(stderr()), **options)
+    if as_json:
+        print_json(manifest.to_dict())
+    else:
+        stdout().print(conversion_table(manifest))
+        stdout().print(f"written to {manifest.folder}/", markup=False, highlight=False)
+    if manifest.missed:
+        raise BudgetMissedError("; ".join(manifest.missed), where=manifest.folder)
+
+
+def _require_extra() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"converting needs {', '.join(missing)}, which this install does not have",
+            remedy="pip install 'ghostedge[convert]'",
+        )

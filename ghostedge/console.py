@@ -1,0 +1,100 @@
+"""What a person sees while a command runs.
+
+Progress, notes and warnings go to stderr, results to stdout, so that a pipe gets results alone.
+Colour and bars appear on a terminal only; rich decides that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
+
+
+class Reporter(Protocol):
+    """Who is told what a pipeline is doing."""
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+
+    def track(self, items: Iterable[T], title: str, total: int) -> Iterable[T]:
+        """Pass ``items`` through, showing how far along they are."""
+
+    def seconds(self, stage: str, seconds: float) -> None:
+        """A stage is done."""
+
+
+class SilentReporter:
+    """Says nothing: the Python API's default."""
+
+    def note(self, text: str) -> None:
+        """Drop the line."""
+
+    def track(self, items: Iterable[T], title: str, total: int) -> Iterable[T]:  # noqa: ARG002 - the protocol's
+        """Pass the items through."""
+        return items
+
+    def seconds(self, stage: str, seconds: float) -> None:
+        """Drop the time."""
+
+
+class ConsoleReporter:
+    """Writes to stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def note(self, text: str) -> None:
+        """Print one line; markup in it is not interpreted, since it may hold file names."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
+        """Draw a bar while the items pass."""
+        with _bar(self._console) as progress:
+            yield from progress.track(items, total=total, description=title)
+
+    def seconds(self, stage: str, seconds: float) -> None:
+        """Print the stage and its time."""
+        self._console.print(f"{stage:<34} {seconds:6.1f} s", markup=False, highlight=False)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+class StageClock:
+    """Collects how long each stage took and tells the reporter."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.stages: list[tuple[str, float]] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block; a block that raises is not recorded."""
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        self.stages.append((name, seconds))
+        self._reporter.seconds(name, seconds)

@@ -1,0 +1,105 @@
+"""``ghostedge.convert``: the command of the same name, called from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from ghostedge.console import Reporter, SilentReporter
+from ghostedge.conversion.options import (
+    DEFAULT_CALIBRATION_IMAGES,
+    ConvertOptions,
+    OutputType,
+    PreprocessingOverrides,
+    RangeMethod,
+    default_output,
+)
+from ghostedge.conversion.pipeline import run
+from ghostedge.manifest import Manifest
+
+StrPath = str | PathLike[str]
+
+
+def convert(
+    model: StrPath,
+    *,
+    output: StrPath | None = None,
+    int8: bool = False,
+    calib: StrPath | None = None,
+    calib_images: int = DEFAULT_CALIBRATION_IMAGES,
+    ranges: RangeMethod = "minmax",
+    output_type: OutputType = "float32",
+    eval: StrPath | None = None,  # noqa: A002 - the command line's word
+    ema: bool = False,
+    arch: str | None = None,
+    width: float | None = None,
+    num_classes: int | None = None,
+    labels: StrPath | None = None,
+    input_size: tuple[int, int] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    batch: int = 1,
+    threads: int = 1,
+    reporter: Reporter | None = None,
+) -> Manifest:
+    """Convert a trained GhostNet to ONNX and TFLite, float and, with ``int8``, quantized.
+
+    Args:
+        model: Checkpoint file: ``.pt``, ``.pth``, ``.pth.tar`` or ``.safetensors``.
+        output: Folder for the artefacts; ``./NAME_ghostedge`` when None. It appears when all is
+            done, and replaces an earlier conversion's.
+        int8: Also write int8 files; needs ``calib``.
+        calib: Folder of images, at any depth, that set the quantization ranges.
+        calib_images: How many of them to use at most, spread evenly.
+        ranges: ``"minmax"``, ``"percentile"`` or ``"mse"``.
+        output_type: Output of the int8 files: ``"float32"`` logits, or ``"int8"``.
+        eval: Folder of labelled images, a folder per class, to score every artefact on.
+        ema: Prefer the averaged weights of a checkpoint that holds both.
+        arch: Architecture, where the weights' shapes are not to decide.
+        width: Channel multiplier, likewise.
+        num_classes: Number of classes, likewise.
+        labels: Text file with a label per line; overrides config.json's.
+        input_size: Height and width in pixels; overrides config.json's, as the next four do.
+        interpolation: Filter of the resize.
+        crop_pct: Share of the resized image that the crop keeps.
+        mean: Per channel, on the [0, 1] scale.
+        std: Per channel, on the [0, 1] scale.
+        batch: Static batch size of the files.
+        threads: Threads for scoring and timing.
+        reporter: Who is told of the progress; nobody when None.
+
+    Returns:
+        What was written, checked and measured. ``Manifest.missed`` names the budgets that were
+        not kept.
+
+    Raises:
+        InputError: The checkpoint, the images or the arguments cannot be used; nothing is written.
+    """
+    options = ConvertOptions(
+        model=Path(model),
+        output=default_output(Path(model)) if output is None else Path(output),
+        int8=int8,
+        calib=None if calib is None else Path(calib),
+        calib_images=calib_images,
+        ranges=ranges,
+        output_type=output_type,
+        eval=None if eval is None else Path(eval),
+        ema=ema,
+        arch=arch,
+        width=width,
+        num_classes=num_classes,
+        labels=None if labels is None else Path(labels),
+        preprocessing=PreprocessingOverrides(
+            input_size=input_size,
+            interpolation=interpolation,
+            crop_pct=crop_pct,
+            mean=None if mean is None else tuple(mean),
+            std=None if std is None else tuple(std),
+        ),
+        batch=batch,
+        threads=threads,
+    )
+    return run(options, reporter or SilentReporter())

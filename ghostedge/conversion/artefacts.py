@@ -1,0 +1,114 @@
+"""The four model files of a conversion: made, written, loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import onnx
+
+import ghostedge
+from ghostedge.console import Reporter
+from ghostedge.conversion.imagesets import Batches, ImageSet, TrackedBatches
+from ghostedge.conversion.load import Loaded
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge_convert import (
+    embed_onnx_metadata,
+    export_onnx,
+    lower_to_tflite,
+    to_deploy_graph,
+)
+from ghostedge_quantize import calibrate, quantize
+from ghostedge_runtime import Model
+from ghostedge_runtime.metadata import InputSpec, ModelMetadata, QuantizationInfo
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file we wrote. ``reference`` is the artefact it was made from, None for the first."""
+
+    path: Path
+    format: Literal["onnx", "tflite"]
+    precision: Literal["float32", "int8"]
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class FloatGraph:
+    """The deploy graph and what the passes did to it."""
+
+    model: onnx.ModelProto
+    metadata: ModelMetadata
+    notes: tuple[str, ...]
+
+
+def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
+    """Export the module and simplify the graph; metadata goes inside."""
+    exported = export_onnx(
+        loaded.module, input_size=loaded.preprocessing.input_size, batch=options.batch
+    )
+    result = to_deploy_graph(exported)
+    metadata = ModelMetadata(
+        preprocessing=loaded.preprocessing,
+        input=InputSpec(layout="NCHW", dtype="float32", normalized=True),
+        architecture=loaded.architecture,
+        labels=loaded.labels,
+        source=loaded.source,
+        producer=f"ghostedge {ghostedge.__version__}",
+    )
+    return FloatGraph(
+        model=embed_onnx_metadata(result.model, metadata),
+        metadata=metadata,
+        notes=tuple(f"{note.name}: {note.note}" for note in result.applied),
+    )
+
+
+def quantized_graph(
+    graph: FloatGraph,
+    calibration: ImageSet,
+    batches: Batches,
+    options: ConvertOptions,
+    reporter: Reporter,
+) -> FloatGraph:
+    """Calibrate the deploy graph and quantize it; the result takes raw uint8 NHWC pixels."""
+    ranges = calibrate(graph.model, TrackedBatches(batches, reporter), method=options.ranges)
+    qdq = quantize(
+        graph.model,
+        ranges,
+        preprocessing=graph.metadata.preprocessing,
+        output_type=options.output_type,
+    )
+    metadata = replace(
+        graph.metadata,
+        input=InputSpec(layout="NHWC", dtype="uint8", normalized=False),
+        precision="int8",
+        quantization=QuantizationInfo(
+            ranges=options.ranges,
+            calibration_images=len(calibration),
+            output_type=options.output_type,
+        ),
+    )
+    return FloatGraph(model=embed_onnx_metadata(qdq, metadata), metadata=metadata, notes=())
+
+
+def write_onnx(graph: FloatGraph, path: Path, reference: str | None) -> ModelFile:
+    """Write the graph as ``.onnx``."""
+    path.write_bytes(graph.model.SerializeToString(deterministic=True))
+    return ModelFile(path, "onnx", graph.metadata.precision, reference)
+
+
+def write_tflite(graph: FloatGraph, path: Path, reference: str) -> ModelFile:
+    """Lower the graph and write it as ``.tflite``."""
+    metadata = replace(graph.metadata, input=replace(graph.metadata.input, layout="NHWC"))
+    path.write_bytes(lower_to_tflite(graph.model, metadata=metadata).data)
+    return ModelFile(path, "tflite", metadata.precision, reference)
+
+
+@contextmanager
+def opened(files: Sequence[ModelFile], threads: int) -> Iterator[dict[str, Model]]:
+    """The files loaded in the runtime, by file name; closed at the end."""
+    with ExitStack() as stack:
+        yield {f.path.name: stack.enter_context(Model(f.path, threads=threads)) for f in files}

@@ -1,0 +1,120 @@
+"""The images a conversion is calibrated, checked and scored on.
+
+Pixels are decoded again on every pass instead of being kept, so that memory does not grow with
+the number of images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ghostedge.console import Reporter
+from ghostedge_runtime.images import list_images, normalize, prepare
+from ghostedge_runtime.metadata import Preprocessing
+
+SYNTHETIC_IMAGES = 16
+PARITY_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images by path or as pixels, with the words that name them in a report."""
+
+    sources: Sequence[Path | Image.Image]
+    description: str
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def head(self, count: int) -> ImageSet:
+        """At most ``count`` images spread evenly over the set, so that every folder has its share.
+
+        A folder per class is listed class by class; the first ``count`` would be one class.
+        """
+        return ImageSet([self.sources[i] for i in spread(len(self), count)], self.description)
+
+    def pixels(self, preprocessing: Preprocessing) -> Iterator[npt.NDArray[np.uint8]]:
+        """Each image prepared: uint8, (height, width, 3)."""
+        for source in self.sources:
+            yield prepare(source, preprocessing)
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Indices of at most ``count`` of ``total`` things, evenly apart, first and last among them."""
+    if total <= count:
+        return list(range(total))
+    return [round(i) for i in np.linspace(0, total - 1, count)]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An image set as a re-iterable of normalised float32 batches, (batch, 3, height, width).
+
+    A last batch that is not full is filled by repeating its last image.
+    """
+
+    images: ImageSet
+    preprocessing: Preprocessing
+    size: int
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.size)
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        held: list[npt.NDArray[np.uint8]] = []
+        for pixels in self.images.pixels(self.preprocessing):
+            held.append(pixels)
+            if len(held) == self.size:
+                yield self._nchw(held)
+                held = []
+        if held:
+            yield self._nchw(held + [held[-1]] * (self.size - len(held)))
+
+    def _nchw(self, pixels: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        normalized = normalize(np.stack(pixels), self.preprocessing)
+        return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class TrackedBatches:
+    """Batches with a progress bar for each pass over them."""
+
+    batches: Batches
+    reporter: Reporter
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        yield from self.reporter.track(self.batches, "calibrate", total=len(self.batches))
+
+
+def calibration_set(folder: Path, limit: int) -> ImageSet:
+    """The images of ``--calib``: any depth of folders, at most ``limit``, spread evenly.
+
+    Raises:
+        ImageError: The folder is missing or holds no image.
+    """
+    chosen = ImageSet(list_images(folder), "").head(limit).sources
+    return ImageSet(chosen, f"{len(chosen)} calibration images")
+
+
+def synthetic_set(preprocessing: Preprocessing) -> ImageSet:
+    """Smooth random colour pictures, the same on every machine.
+
+    They stand in for real images where none were given: good enough to tell whether two graphs
+    compute the same function, and said to be synthetic in every report.
+    """
+    height, width = preprocessing.input_size
+    rng = np.random.default_rng(0)
+    images = [
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
+        for _ in range(SYNTHETIC_IMAGES)
+    ]
+    return ImageSet(images, "synthetic images (no --calib or --eval given)")

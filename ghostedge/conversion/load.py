@@ -1,0 +1,160 @@
+"""Checkpoint file → module, with everything that was inferred on the way written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.manifest import Inferred
+from ghostedge_convert import Checkpoint, build, identify, load_checkpoint
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.images import LabelledImages, list_labelled
+from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
+
+if TYPE_CHECKING:
+    import torch
+
+_FROM_SHAPES = "from the weights' shapes"
+_FROM_CONFIG = "from config.json"
+_FROM_DEFAULT = "ImageNet default of the family; no config.json says otherwise"
+_FROM_FOLDERS = "from the evaluation set's folder names"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network ready to be exported.
+
+    ``labels`` are in the order of the network's outputs, None where nobody named them.
+    """
+
+    module: torch.nn.Module
+    architecture: ArchitectureInfo
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None
+    evaluation: LabelledImages | None
+    source: Source
+    inferred: tuple[Inferred, ...]
+    notes: tuple[str, ...]
+
+
+def load(options: ConvertOptions) -> Loaded:
+    """Read the checkpoint, find out what it is and build it.
+
+    The evaluation folder is listed here too, so that one that does not fit the network is refused
+    before minutes of work.
+
+    Raises:
+        CheckpointError: The file cannot be used.
+        InputError: A flag contradicts it.
+        ImageError: ``--eval`` does not fit its classes.
+    """
+    checkpoint = load_checkpoint(options.model, ema=options.ema)
+    architecture = identify(
+        checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
+    )
+    preprocessing, origin = _preprocessing(checkpoint, options)
+    labels, label_origin = _labels(checkpoint, options, architecture.num_classes)
+    evaluation = None
+    if options.eval is not None:
+        evaluation = list_labelled(options.eval, labels, architecture.num_classes)
+        if labels is None and len(evaluation.class_names) == architecture.num_classes:
+            labels, label_origin = tuple(evaluation.class_names), _FROM_FOLDERS
+    inferred = (
+        *_architecture_facts(architecture, options),
+        *_preprocessing_facts(preprocessing, origin, options),
+        Inferred("labels", _label_words(labels), label_origin),
+    )
+    return Loaded(
+        module=build(checkpoint, architecture),
+        architecture=architecture,
+        preprocessing=preprocessing,
+        labels=labels,
+        evaluation=evaluation,
+        source=checkpoint.source,
+        inferred=inferred,
+        notes=tuple(checkpoint.notes),
+    )
+
+
+def _preprocessing(checkpoint: Checkpoint, options: ConvertOptions) -> tuple[Preprocessing, str]:
+    config = checkpoint.config
+    if config is not None and config.preprocessing is not None:
+        base, origin = config.preprocessing, _FROM_CONFIG
+    else:
+        base, origin = Preprocessing(), _FROM_DEFAULT
+    try:
+        return replace(base, **options.preprocessing.stated()), origin
+    except ValueError as error:
+        raise InputError(str(error), where="preprocessing flags") from error
+
+
+def _labels(
+    checkpoint: Checkpoint, options: ConvertOptions, num_classes: int
+) -> tuple[tuple[str, ...] | None, str]:
+    if options.labels is not None:
+        labels, origin = _read_labels(options.labels), "from --labels"
+    elif checkpoint.config is not None and checkpoint.config.labels is not None:
+        labels, origin = checkpoint.config.labels, _FROM_CONFIG
+    else:
+        return None, "neither --labels nor config.json names them; classes go by number"
+    if len(labels) != num_classes:
+        raise InputError(
+            f"{len(labels)} labels for a network of {num_classes} classes",
+            where=options.labels or "config.json",
+            remedy="give one label per class, in the order the network was trained with",
+        )
+    return labels, origin
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the labels cannot be read ({error})",
+            where=path,
+            remedy="pass a UTF-8 text file with one label per line",
+        ) from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _label_words(labels: Sequence[str] | None) -> str:
+    if labels is None:
+        return "none"
+    shown = ", ".join(labels[:3])
+    return f"{len(labels)}: {shown}{', …' if len(labels) > 3 else ''}"
+
+
+def _architecture_facts(
+    architecture: ArchitectureInfo, options: ConvertOptions
+) -> tuple[Inferred, ...]:
+    facts = (
+        ("architecture", architecture.name, options.arch, "--arch"),
+        ("width", f"{architecture.width:g}", options.width, "--width"),
+        ("classes", str(architecture.num_classes), options.num_classes, "--num-classes"),
+    )
+    return tuple(
+        Inferred(name, value, _FROM_SHAPES if stated is None else f"from {flag}")
+        for name, value, stated, flag in facts
+    )
+
+
+def _preprocessing_facts(
+    preprocessing: Preprocessing, origin: str, options: ConvertOptions
+) -> tuple[Inferred, ...]:
+    stated = options.preprocessing.stated()
+    height, width = preprocessing.input_size
+    values = {
+        "input_size": f"{height}×{width}",
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": f"{preprocessing.crop_pct:g}",
+        "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
+        "std": ", ".join(f"{s:g}" for s in preprocessing.std),
+    }
+    return tuple(
+        Inferred(name, value, f"from --{name.replace('_', '-')}" if name in stated else origin)
+        for name, value in values.items()
+    )

@@ -1,0 +1,141 @@
+"""The artefacts compared, scored and timed, all on the same images.
+
+One pass over the scoring set serves every file: each image is decoded once and goes through every
+model, so that files are compared on exactly the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ghostedge.console import Reporter
+from ghostedge.conversion.artefacts import ModelFile
+from ghostedge.conversion.checks import BUDGETS, Logits, agreement_pct, parity
+from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
+from ghostedge.conversion.load import Loaded
+from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
+from ghostedge_runtime import Benchmark, Model, benchmark
+from ghostedge_runtime.evaluation import score_logits
+from ghostedge_runtime.images import open_image
+
+CHECKPOINT = "checkpoint"
+TIMING_SECONDS = 1.0
+TIMING_RUNS = 50
+
+
+def scoring_set(loaded: Loaded, calibration: ImageSet | None) -> ImageSet:
+    """Where the artefacts are compared: the evaluation set, else the calibration set.
+
+    Where neither was given, synthetic pictures, which the report calls by that name.
+    """
+    if loaded.evaluation is not None:
+        count = len(loaded.evaluation.paths)
+        return ImageSet(loaded.evaluation.paths, f"{count} evaluation images")
+    return calibration or synthetic_set(loaded.preprocessing)
+
+
+def collect_logits(
+    models: Mapping[str, Model], images: ImageSet, reporter: Reporter
+) -> dict[str, Logits]:
+    """Logits of every model on every image, (images, classes) float32 by file name."""
+    rows: dict[str, list[Logits]] = {name: [] for name in models}
+    for source in reporter.track(images.sources, "score", total=len(images)):
+        image = open_image(source)
+        for name, model in models.items():
+            rows[name].append(model.logits(model.preprocess(image)))
+    return {name: np.concatenate(row) for name, row in rows.items()}
+
+
+def checkpoint_logits(loaded: Loaded, images: ImageSet) -> Logits:
+    """Logits of the torch module, the origin that every comparison goes back to."""
+    with torch.inference_mode():
+        rows = [
+            loaded.module(torch.from_numpy(batch)).numpy()
+            for batch in Batches(images, loaded.preprocessing, 1)
+        ]
+    return np.concatenate(rows)
+
+
+def compare(
+    files: Sequence[ModelFile], logits: Mapping[str, Logits], loaded: Loaded, images: ImageSet
+) -> dict[str, Parity]:
+    """Each file held against the one it was made from.
+
+    The checkpoint itself is slow to run, so the file made from it is compared on
+    ``PARITY_IMAGES`` of the images, every other one on all of them.
+    """
+    found: dict[str, Parity] = {}
+    for file in files:
+        mine, source = logits[file.path.name], images
+        if file.reference is None:
+            source = images.head(PARITY_IMAGES)
+            mine = mine[spread(len(images), PARITY_IMAGES)]
+            theirs = checkpoint_logits(loaded, source)
+        else:
+            theirs = logits[file.reference]
+        found[file.path.name] = parity(
+            mine,
+            theirs,
+            reference=file.reference or CHECKPOINT,
+            image_source=images.description,
+            budget=BUDGETS[file.format, file.precision],
+        )
+    return found
+
+
+def float_agreement_pct(
+    file: ModelFile, files: Sequence[ModelFile], logits: Mapping[str, Logits]
+) -> float | None:
+    """How often an int8 file puts the same class first as the float ONNX, in percent."""
+    if file.precision == "float32":
+        return None
+    original = logits[files[0].path.name].argmax(1)
+    return agreement_pct(logits[file.path.name].argmax(1), original)
+
+
+def accuracy(logits: Logits, loaded: Loaded) -> Accuracy | None:
+    """Accuracy on the evaluation set, None where there is none."""
+    if loaded.evaluation is None:
+        return None
+    found = score_logits(logits, loaded.evaluation)
+    return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
+
+
+def time_all(models: Mapping[str, Model], reporter: Reporter) -> dict[str, Benchmark]:
+    """Time every file, one after the other."""
+    tracked = reporter.track(models.items(), "time", total=len(models))
+    return {
+        name: benchmark(model, min_seconds=TIMING_SECONDS, min_runs=TIMING_RUNS)
+        for name, model in tracked
+    }
+
+
+def latencies(files: Sequence[ModelFile], timed: Mapping[str, Benchmark]) -> dict[str, Latency]:
+    """Each file's latency, with its speed-up over the float file of the same format."""
+    float_p50 = {f.format: timed[f.path.name].p50_ms for f in files if f.precision == "float32"}
+    return {
+        f.path.name: _latency(
+            timed[f.path.name], float_p50[f.format] if f.precision == "int8" else None
+        )
+        for f in files
+    }
+
+
+def _latency(timed: Benchmark, float_p50_ms: float | None) -> Latency:
+    fields = {f: getattr(timed, f) for f in Latency.__dataclass_fields__ if f != "speed_up"}
+    speed_up = None if float_p50_ms is None else float_p50_ms / timed.p50_ms
+    return Latency(**fields, speed_up=speed_up)
+
+
+def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
+    """The bounds that were not kept, a sentence each."""
+    return tuple(
+        f"{a.file}: against {a.parity.reference} largest difference "
+        f"{a.parity.max_abs_diff:.2g}, same top-1 on {a.parity.agreement_pct:.1f} % of "
+        f"{a.parity.images} images; the budget is {a.parity.budget}"
+        for a in artefacts
+        if not a.parity.within_budget
+    )

@@ -1,0 +1,93 @@
+"""What this machine has and lacks for each of the jobs.
+
+Nothing heavy is imported: versions are read from the installed distributions' metadata.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ghostedge_runtime import Host, host_facts
+
+# What each job needs, and the line that installs it. One distribution of a tuple is enough.
+_JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
+    (
+        "run, bench, inspect .tflite",
+        (("ai-edge-litert", "tflite-runtime", "tensorflow"),),
+        "pip install ghostedge",
+    ),
+    ("run, bench .onnx", (("onnxruntime",),), "pip install 'ghostedge-runtime[onnx]'"),
+    (
+        "convert, inspect checkpoints and .onnx",
+        (
+            ("ghostedge-convert",),
+            ("ghostedge-quantize",),
+            ("torch",),
+            ("onnx",),
+            ("onnxruntime",),
+            ("onnxscript",),
+            ("safetensors",),
+        ),
+        "pip install 'ghostedge[convert]'",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing GhostEdge can do here, or not.
+
+    Attributes:
+        found: The distributions it uses, with their versions.
+        missing: Those it lacks; where one of several will do, all are named.
+        remedy: The line that installs them.
+    """
+
+    name: str
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+    remedy: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The machine and what can be done on it. ``free_disk_mb`` is of the working folder."""
+
+    host: Host
+    free_disk_mb: int
+    jobs: tuple[Job, ...]
+
+
+def examine() -> Diagnosis:
+    """Look at the machine and the installed distributions."""
+    return Diagnosis(
+        host=host_facts(),
+        free_disk_mb=shutil.disk_usage(Path.cwd()).free // 10**6,
+        jobs=tuple(_job(*job) for job in _JOBS),
+    )
+
+
+def _job(name: str, needs: tuple[tuple[str, ...], ...], remedy: str) -> Job:
+    found, missing = [], []
+    for any_of in needs:
+        installed = [f"{d} {v}" for d in any_of if (v := _version(d)) is not None]
+        if installed:
+            found.append(installed[0])
+        else:
+            missing.append(" or ".join(any_of))
+    return Job(name, tuple(found), tuple(missing), remedy)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

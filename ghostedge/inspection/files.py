@@ -1,0 +1,44 @@
+"""Which kind of file is it?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ghostedge.inspection.report import Inspection
+from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def inspect_file(path: Path, *, ema: bool = False) -> Inspection:
+    """Inspect a model file of any kind; the suffix decides which.
+
+    Raises:
+        InputError: The file is missing, damaged or of no known kind.
+        MissingDependencyError: Reading this kind needs the ``convert`` extra.
+    """
+    if not path.is_file():
+        raise ModelFileError("no such file", where=path, remedy="check the path")
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".tflite":
+            from ghostedge.inspection.tflite import inspect_tflite
+
+            return inspect_tflite(path)
+        if suffix == ".onnx":
+            from ghostedge.inspection.onnx import inspect_onnx
+
+            return inspect_onnx(path)
+        from ghostedge.inspection.checkpoint import inspect_checkpoint
+
+        return inspect_checkpoint(path, ema=ema)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"inspecting this kind of file needs {error.name}, which is not installed",
+            where=path,
+            remedy="pip install 'ghostedge[convert]'",
+        ) from error

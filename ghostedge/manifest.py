@@ -1,0 +1,159 @@
+"""What a conversion leaves beside its artefacts: ``manifest.json``.
+
+The schema is described in ``docs/manifest.md``; a change that an old reader would misread raises
+``MANIFEST_VERSION``. The command line's tables are drawn from these objects, never from anything
+else, so what is printed is what is on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+MANIFEST_NAME = "manifest.json"
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TensorSignature:
+    """One input or output of a graph; ``scale`` and ``zero_point`` only where quantized.
+
+    A size is None where the file leaves it open.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A fact nobody stated on the command line, and where it was taken from."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One artefact held against the one before it, on the same images.
+
+    Attributes:
+        reference: What it was compared with, ``"checkpoint"`` or an artefact's file name.
+        images: How many images, and in words which.
+        max_abs_diff: Largest absolute difference of any logit.
+        agreement_pct: Share of images with the same top-1, 0 to 100.
+        budget: The bound that was asked for, in words.
+        within_budget: Whether it was kept.
+    """
+
+    reference: str
+    images: int
+    image_source: str
+    max_abs_diff: float
+    agreement_pct: float
+    budget: str
+    within_budget: bool
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Scores on the evaluation set, in percent."""
+
+    images: int
+    top1_pct: float
+    top5_pct: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one inference without preprocessing, in milliseconds.
+
+    ``speed_up`` is the float artefact of the same format's p50 divided by this p50.
+    """
+
+    threads: int
+    runs: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    load_ms: float
+    first_inference_ms: float
+    steady: bool
+    speed_up: float | None = None
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A model file we wrote. ``file`` is relative to the manifest's folder."""
+
+    file: str
+    format: Literal["onnx", "tflite"]
+    precision: Literal["float32", "int8"]
+    bytes: int
+    sha256: str
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    parity: Parity
+    float_agreement_pct: float | None = None
+    accuracy: Accuracy | None = None
+    latency: Latency | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a conversion did.
+
+    Attributes:
+        folder: Where the artefacts are; not written to the file, which may be moved.
+        name: The artefacts' common name.
+        metadata: The document that travels inside the float ONNX file (see ``ModelMetadata``).
+        inferred: What was not stated, with its origin.
+        notes: What the loader and the graph passes had to say.
+        missed: The budgets that were missed, in words; empty when all held.
+    """
+
+    folder: Path
+    name: str
+    source_sha256: str
+    metadata: Mapping[str, Any]
+    inferred: tuple[Inferred, ...]
+    notes: tuple[str, ...]
+    artefacts: tuple[Artefact, ...]
+    stages: tuple[Stage, ...]
+    arguments: Mapping[str, Any]
+    versions: Mapping[str, str]
+    host: Mapping[str, Any]
+    missed: tuple[str, ...]
+
+    def artefact(self, file: str) -> Artefact:
+        """The artefact of that file name; ``KeyError`` when there is none."""
+        for artefact in self.artefacts:
+            if artefact.file == file:
+                return artefact
+        raise KeyError(file)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document, as plain Python objects."""
+        document = {"manifest_version": MANIFEST_VERSION, **asdict(self)}
+        del document["folder"]
+        return document
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json`` into ``folder``."""
+        text = json.dumps(self.to_dict(), indent=2, sort_keys=True)
+        (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,84 @@
+"""An output folder that is either whole or not there.
+
+Files are built in a temporary folder beside the target, which takes the target's place by rename
+only when everything succeeded. A folder that is already there is replaced only if it holds nothing
+but an earlier run's files: whatever else a user keeps in it is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ghostedge.manifest import MANIFEST_NAME
+from ghostedge_runtime.errors import InputError
+
+_REMEDY = "choose another folder with -o"
+
+
+def check_target(target: Path) -> None:
+    """Refuse a target that a run could not, or should not, replace.
+
+    Raises:
+        InputError: It is a file, or holds something an earlier run did not write.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(
+            "the output folder's name is taken by a file", where=target, remedy=_REMEDY
+        )
+    foreign = sorted({p.name for p in target.iterdir()} - _written_before(target))
+    if foreign:
+        raise InputError(
+            f"the output folder holds {foreign[0]!r}, which GhostEdge did not write there",
+            where=target,
+            remedy=_REMEDY,
+        )
+
+
+def _written_before(folder: Path) -> set[str]:
+    """Names that the manifest in ``folder`` vouches for."""
+    try:
+        manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        return {MANIFEST_NAME} | {str(a["file"]) for a in manifest["artefacts"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``target`` when the block ends without an error.
+
+    Raises:
+        InputError: ``target`` may not be replaced, or its parent cannot be written to.
+    """
+    check_target(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise InputError(
+            f"cannot write there ({error.strerror})", where=target.parent, remedy=_REMEDY
+        ) from error
+    try:
+        yield staging
+        staging.chmod(0o755)  # mkdtemp makes it private
+        _replace(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace(staging: Path, target: Path) -> None:
+    if not target.exists():
+        staging.rename(target)
+        return
+    check_target(target)  # it may have changed while the run went on
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.rename(old)  # onto an empty folder: POSIX replaces it
+    staging.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

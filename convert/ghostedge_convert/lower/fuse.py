@@ -1,0 +1,104 @@
+"""Activations that TFLite computes inside their producer, or not at all.
+
+Two graph edits, both exact: a clamp in front of a QuantizeLinear that clamps at least as hard is
+dropped, and RELU-like nodes move into the op that feeds them when nothing else reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ghostedge_convert.lower.graph import QUANTIZE, Graph, Node
+
+FUSABLE = {(0.0, np.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
+"""Clamps that TFLite knows as activations, by their bounds."""
+
+_CLAMPS = ("Relu", "Clip")
+_HALF_STEP = 0.5
+
+
+def bounds(graph: Graph, node: Node) -> tuple[float, float]:
+    """Lower and upper bound of a Relu or Clip, infinite where it has none.
+
+    Raises:
+        UnsupportedOpError: A bound of the Clip is computed by the graph.
+    """
+    if node.op == "Relu":
+        return 0.0, float("inf")
+    limits = [-float("inf"), float("inf")]
+    for position in (1, 2):
+        if node.input(position) is None:
+            continue
+        limit = graph.constant(node, position)
+        if limit is None:
+            node.refuse(
+                "its bounds are computed by the graph",
+                "make min and max constants before lowering",
+            )
+        limits[position - 1] = float(limit.reshape(-1)[0])
+    return limits[0], limits[1]
+
+
+def drop_implied_clamps(graph: Graph) -> Graph:
+    """Drop clamps that the quantization after them repeats.
+
+    A quantized value cannot leave [(qmin - zp) * scale, (qmax - zp) * scale]; where that range
+    lies inside the clamp's, the clamp changes nothing.
+    """
+    renamed: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op in _CLAMPS and _is_implied(graph, node):
+            source = node.inputs[0]
+            renamed[node.outputs[0]] = renamed.get(source, source)
+            continue
+        nodes.append(replace(node, inputs=tuple(renamed.get(n, n) for n in node.inputs)))
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _is_implied(graph: Graph, node: Node) -> bool:
+    readers = graph.consumers.get(node.outputs[0], ())
+    if not readers or node.outputs[0] in graph.outputs:
+        return False
+    low, high = bounds(graph, node)
+    return all(r.op == QUANTIZE and _stays_within(graph, r, low, high) for r in readers)
+
+
+def _stays_within(graph: Graph, quantize: Node, low: float, high: float) -> bool:
+    scale = graph.constant(quantize, 1)
+    if scale is None or scale.size != 1:
+        return False
+    zero = graph.constant(quantize, 2)
+    dtype = graph.values[quantize.outputs[0]].dtype
+    limits = np.iinfo(dtype)
+    zero_point = 0 if zero is None else int(zero.reshape(-1)[0])
+    step = float(scale.reshape(-1)[0])
+    # Half a step: a bound between two grid points still rounds onto the outermost one.
+    return (limits.min - zero_point) * step >= low - step * _HALF_STEP * (1 - 1e-6) and (
+        limits.max - zero_point
+    ) * step <= high + step * _HALF_STEP * (1 - 1e-6)
+
+
+def fuse_activations(graph: Graph, takes_activation: Callable[[Node], bool]) -> Graph:
+    """Move Relu, Clip(0, 6) and Clip(-1, 1) into the op before them.
+
+    Args:
+        graph: The graph.
+        takes_activation: Whether the op table gives a node's op a fused activation.
+    """
+    fused: dict[str, Node] = {}
+    gone: set[str] = set()
+    for node in graph.nodes:
+        producer = graph.producers.get(node.inputs[0]) if node.op in _CLAMPS else None
+        if producer is None or not takes_activation(producer):
+            continue
+        activation = FUSABLE.get(bounds(graph, node))
+        if activation is None or graph.only_reader(node.inputs[0]) is None:
+            continue
+        fused[producer.outputs[0]] = replace(producer, activation=activation, outputs=node.outputs)
+        gone.add(node.outputs[0])
+    kept = (n for n in graph.nodes if n.outputs[0] not in gone)
+    return replace(graph, nodes=tuple(fused.get(n.outputs[0], n) for n in kept))

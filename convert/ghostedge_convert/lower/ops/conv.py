@@ -1,0 +1,57 @@
+"""Conv: plain, grouped, dilated and depthwise, float32 and int8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ghostedge_convert.lower.emitter import Emitter
+from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.ops.weights import bias, weights
+from ghostedge_convert.lower.window import padding, windows
+from ghostedge_convert.lower.words import Array
+
+_IMAGE_RANK = 4
+
+
+def conv(e: Emitter, node: Node) -> None:
+    """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel."""
+    image, out = e.value(node.inputs[0]), e.value(node.outputs[0])
+    if image.rank != _IMAGE_RANK:
+        node.refuse(
+            f"a {image.rank - 2}-D convolution", "only 2-D ones can be lowered: add an axis"
+        )
+    kernel, quant = weights(e, node, 1, channel_axis=0)
+    group = int(node.attributes.get("group", 1))
+    spans = windows(node, image.shape, out.shape, kernel.shape[2:])
+    word, amounts = padding(spans)
+    x = e.activation(node.inputs[0])
+    if amounts is not None:
+        x = padded(e, node, x, amounts)
+    biases = bias(e, node, x, kernel.shape[0], quant)
+    dilations = node.attributes.get("dilations", [1, 1])
+    options: dict[str, Any] = {
+        "padding": word,
+        "strideH": spans[0].stride,
+        "strideW": spans[1].stride,
+        "dilationHFactor": dilations[0],
+        "dilationWFactor": dilations[1],
+    }
+    if group == image.shape[1] and group > 1:
+        taps = kernel.transpose(1, 2, 3, 0)  # O,1,kh,kw → 1,kh,kw,O
+        stored = e.constant(taps, node.inputs[1], quant and quant.along(3))
+        options["depthMultiplier"] = kernel.shape[0] // group
+        traits = ["dilated"] if max(dilations) > 1 else []
+        e.result(node, "DEPTHWISE_CONV_2D", [x, stored, biases], traits=traits, **options)
+    else:
+        stored = e.constant(kernel.transpose(0, 2, 3, 1), node.inputs[1], quant)
+        traits = ["grouped"] if group > 1 else []
+        e.result(node, "CONV_2D", [x, stored, biases], traits=traits, **options)
+
+
+def padded(e: Emitter, node: Node, x: int, amounts: Array) -> int:
+    """A channels-last tensor padded with zeros."""
+    shape = np.asarray(e.tensor(x).shape) + amounts.sum(axis=1)
+    target = e.temporary(f"{node.outputs[0]}/padded", shape.tolist(), x)
+    return e.op("PAD", [x, e.int32(amounts, "paddings")], [target])

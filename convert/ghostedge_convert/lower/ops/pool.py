@@ -1,0 +1,112 @@
+"""AveragePool and MaxPool with any padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ghostedge_convert.lower.emitter import Emitter
+from ghostedge_convert.lower.graph import Graph, Node
+from ghostedge_convert.lower.ops.conv import padded
+from ghostedge_convert.lower.ops.shape import fill_value
+from ghostedge_convert.lower.window import Window, padding, windows
+from ghostedge_convert.lower.words import Array
+
+_IMAGE_RANK = 4
+_LOWEST = float(np.finfo(np.float32).min)
+_INT8_MIN = -128
+
+
+def _spans(graph: Graph, node: Node) -> tuple[Window, ...]:
+    image, out = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
+    if image.rank != _IMAGE_RANK:
+        node.refuse(f"{image.rank - 2}-D pooling", "only 2-D pooling can be lowered: add an axis")
+    if set(node.attributes.get("dilations", [1])) != {1}:
+        node.refuse(f"dilations={node.attributes['dilations']}", "TFLite pools without dilation")
+    return windows(node, image.shape, out.shape, node.attributes["kernel_shape"])
+
+
+def _options(word: str, spans: tuple[Window, ...]) -> dict[str, Any]:
+    return {
+        "padding": word,
+        "strideH": spans[0].stride,
+        "strideW": spans[1].stride,
+        "filterHeight": spans[0].kernel,
+        "filterWidth": spans[1].kernel,
+    }
+
+
+def max_pool(e: Emitter, node: Node) -> None:
+    """MaxPool: padding must never win, so it is the lowest value unless zero is."""
+    if len(node.outputs) > 1 and node.outputs[1]:
+        node.refuse("its Indices output", "TFLite's MAX_POOL_2D gives values only")
+    if node.attributes.get("storage_order", 0):
+        node.refuse("storage_order=1", "export with row-major order")
+    spans = _spans(e.graph, node)
+    word, amounts = padding(spans)
+    x = e.activation(node.inputs[0])
+    if amounts is not None:
+        x = (
+            padded(e, node, x, amounts)
+            if _zero_is_lowest(e, node, x)
+            else _sunk(e, node, x, amounts)
+        )
+    e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **_options(word, spans))
+
+
+def _zero_is_lowest(e: Emitter, node: Node, x: int) -> bool:
+    quant = e.tensor(x).quant
+    if quant is not None:
+        return quant.zero_point == _INT8_MIN
+    producer = e.graph.producers.get(node.inputs[0])
+    return producer is not None and producer.activation in ("RELU", "RELU6")
+
+
+def _sunk(e: Emitter, node: Node, x: int, amounts: Array) -> int:
+    shape = np.asarray(e.tensor(x).shape) + amounts.sum(axis=1)
+    target = e.temporary(f"{node.outputs[0]}/padded", shape.tolist(), x)
+    inputs = [x, e.int32(amounts, "paddings"), fill_value(e, x, _LOWEST)]
+    return e.op("PADV2", inputs, [target])
+
+
+def average_pool(e: Emitter, node: Node) -> None:
+    """AveragePool: TFLite divides by the window or, under SAME, by what lies in the image.
+
+    Where ONNX's divisor is neither, the average over the padded window is corrected by a constant
+    factor per position.
+    """
+    spans = _spans(e.graph, node)
+    word, factors = _plan(node, spans)
+    x = e.activation(node.inputs[0])
+    _, amounts = padding(spans)
+    if word == "VALID" and amounts is not None:
+        x = padded(e, node, x, amounts)
+    options = _options(word, spans)
+    if factors is None:
+        e.result(node, "AVERAGE_POOL_2D", [x], quant=e.tensor(x).quant, **options)
+        return
+    n, c, h, w = e.value(node.outputs[0]).shape
+    target = e.temporary(f"{node.outputs[0]}/sums", (n, h, w, c), x)
+    x = e.op("AVERAGE_POOL_2D", [x], [target], fusedActivationFunction="NONE", **options)
+    factor = e.constant(factors.reshape(1, h, w, 1), f"{node.outputs[0]}/factors")
+    e.result(node, "MUL", [x, factor])
+
+
+def average_pool_on_integers(graph: Graph, node: Node) -> bool:
+    """The correcting factor exists in float only."""
+    return _plan(node, _spans(graph, node))[1] is None
+
+
+def _plan(node: Node, spans: tuple[Window, ...]) -> tuple[str, Array | None]:
+    """TFLite's padding word and, if its divisor is not ONNX's, window / divisor per position."""
+    with_padding = bool(node.attributes.get("count_include_pad", 0))
+    wanted = np.multiply.outer(*(w.counts(with_padding=with_padding) for w in spans))
+    word, _ = padding(spans)
+    inside = np.multiply.outer(*(w.counts(with_padding=False) for w in spans))
+    if word == "SAME" and np.array_equal(wanted, inside):
+        return "SAME", None
+    area = spans[0].kernel * spans[1].kernel
+    if np.all(wanted == area):
+        return "VALID", None
+    return "VALID", (area / wanted).astype(np.float32)

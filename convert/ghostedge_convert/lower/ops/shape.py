@@ -1,0 +1,144 @@
+"""Ops that move elements or join tensors without computing: reshape, concat, slice, pad."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ghostedge_convert.lower.emitter import Emitter
+from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.words import Array, reorder
+
+_MIRRORS = {"reflect": "REFLECT"}
+
+
+def reshape(e: Emitter, node: Node) -> None:
+    """Reshape, Flatten, Squeeze, Unsqueeze: the inferred output shape says it all."""
+    name, out = node.inputs[0], node.outputs[0]
+    old, new = e.value(name), e.value(out)
+    index = e.activation(name)
+    if out in e.layouts.features:
+        e.bind(node, e.shaped(index, new.shape))
+        return
+    e.bind(node, e.reshaped(index, old.shape, e.order(name), new.shape, e.order(out)))
+
+
+def transpose(e: Emitter, node: Node) -> None:
+    """A permutation, composed with the axis orders on both sides."""
+    name, out = node.inputs[0], node.outputs[0]
+    perm = tuple(node.attributes.get("perm", reversed(range(e.value(name).rank))))
+    source = e.order(name)
+    permutation = tuple(source.index(perm[axis]) for axis in e.order(out))
+    e.bind(node, e.transposed(e.activation(name), permutation))
+
+
+def concat(e: Emitter, node: Node) -> None:
+    """Concat; in int8 all parts must have the output's parameters."""
+    out = e.value(node.outputs[0])
+    order = e.order(out.name)
+    parts = [e.operand(node, i, order) for i in range(len(node.inputs))]
+    parts = [e.requantized(part, out.quant) for part in parts]
+    axis = order.index(int(node.attributes["axis"]) % out.rank)
+    e.result(node, "CONCATENATION", parts, axis=axis)
+
+
+def slice_(e: Emitter, node: Node) -> None:
+    """Slice with constant bounds, any step."""
+    shape = e.value(node.inputs[0]).shape
+    order = e.order(node.outputs[0])
+    ranges = _ranges(e, node)
+    bounds = [ranges.get(a, slice(None)).indices(s) for a, s in enumerate(shape)]
+    x = e.operand(node, 0, order)
+    quant = e.tensor(x).quant
+    begins, ends, steps = (reorder([b[k] for b in bounds], order) for k in range(3))
+    if set(steps) == {1}:
+        sizes = reorder(e.value(node.outputs[0]).shape, order)
+        inputs = [x, e.int32(begins, "begin"), e.int32(sizes, "size")]
+        e.result(node, "SLICE", inputs, quant=quant)
+        return
+    # An end of -1 would mean the last element: backwards to the first one is said by a mask.
+    mask = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
+    numbers = [e.int32(v, n) for v, n in ((begins, "begin"), (ends, "end"), (steps, "step"))]
+    e.result(node, "STRIDED_SLICE", [x, *numbers], quant=quant, endMask=mask)
+
+
+def _ranges(e: Emitter, node: Node) -> dict[int, slice]:
+    """The slice of each ONNX axis that has one."""
+    rank = e.value(node.inputs[0]).rank
+    starts, ends = constant_input(e, node, 1, "starts"), constant_input(e, node, 2, "ends")
+    axes = np.arange(starts.size) if node.input(3) is None else constant_input(e, node, 3, "axes")
+    ones = np.ones(starts.size, np.int64)
+    steps = ones if node.input(4) is None else constant_input(e, node, 4, "steps")
+    rows = zip(axes.tolist(), starts.tolist(), ends.tolist(), steps.tolist(), strict=True)
+    return {axis % rank: slice(start, end, stride) for axis, start, end, stride in rows}
+
+
+def constant_input(e: Emitter, node: Node, position: int, what: str) -> Array:
+    """An input that must be known at conversion time.
+
+    Raises:
+        UnsupportedOpError: The graph computes it.
+    """
+    data = e.graph.constant(node, position)
+    if data is None:
+        node.refuse(f"its {what} are computed by the graph", f"make {what} a constant")
+    return data
+
+
+def split(e: Emitter, node: Node) -> None:
+    """Split into equal or unequal parts."""
+    outs = [e.value(name) for name in node.outputs]
+    order = e.order(outs[0].name)
+    onnx_axis = int(node.attributes.get("axis", 0)) % outs[0].rank
+    x = e.operand(node, 0, order)
+    axis = e.int32(order.index(onnx_axis), "axis")
+    parts = [e.temporary(f"{o.name}/raw", reorder(o.shape, order), x) for o in outs]
+    sizes = [o.shape[onnx_axis] for o in outs]
+    if len(set(sizes)) == 1:
+        e.op("SPLIT", [axis, x], parts, numSplits=len(parts))
+    else:
+        e.op("SPLIT_V", [x, e.int32(sizes, "sizes"), axis], parts, numSplits=len(parts))
+    for i, part in enumerate(parts):
+        e.bind(node, part, i)
+
+
+def pad(e: Emitter, node: Node) -> None:
+    """Pad with a constant or by reflection."""
+    mode = node.attributes.get("mode", "constant")
+    if mode != "constant" and mode not in _MIRRORS:
+        node.refuse(f"mode={mode!r}", "use mode 'constant' or 'reflect'")
+    order = e.order(node.outputs[0])
+    x = e.operand(node, 0, order)
+    amounts = e.int32(_amounts(e, node)[list(order)], "paddings")
+    quant = e.tensor(x).quant
+    if mode in _MIRRORS:
+        e.result(node, "MIRROR_PAD", [x, amounts], quant=quant, mode=_MIRRORS[mode])
+        return
+    value = 0.0
+    if node.input(2) is not None:
+        constant_input(e, node, 2, "fill value")
+        value = float(e.real(node.inputs[2]).reshape(-1)[0])
+    if value == 0.0:
+        e.result(node, "PAD", [x, amounts], quant=quant)
+    else:
+        e.result(node, "PADV2", [x, amounts, fill_value(e, x, value)], quant=quant)
+
+
+def _amounts(e: Emitter, node: Node) -> Array:
+    """Elements added before and after, a row per ONNX axis."""
+    rank = e.value(node.inputs[0]).rank
+    pads = constant_input(e, node, 1, "pads")
+    axes = np.arange(rank) if node.input(3) is None else constant_input(e, node, 3, "axes")
+    if pads.min(initial=0) < 0:
+        node.refuse("negative pads", "crop with a Slice instead")
+    amounts = np.zeros((rank, 2), np.int32)
+    amounts[axes % rank] = pads.reshape(2, -1).T
+    return amounts
+
+
+def fill_value(e: Emitter, x: int, value: float) -> int:
+    """The constant that PADV2 fills with, in the quantization of the padded tensor."""
+    quant = e.tensor(x).quant
+    if quant is None:
+        return e.constant(np.float32(value), "fill")
+    stored = np.clip(np.rint(value / quant.scale) + quant.zero_point, -128, 127)
+    return e.constant(np.asarray(stored, np.int8), "fill", quant)

@@ -1,0 +1,130 @@
+"""The words of lowering: axis orders, quantization, and a TFLite program before it is bytes.
+
+A :class:`Program` is what the emitter collects and the flatbuffer writer serialises. Shapes in
+this module are in TFLite's axis order; ONNX's graph has its own words in :mod:`.graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+Order = tuple[int, ...]
+"""How a TFLite tensor's axes follow from the ONNX tensor's: ``tflite = onnx.transpose(order)``."""
+
+CHANNELS_LAST: Order = (0, 2, 3, 1)
+
+
+def identity(rank: int) -> Order:
+    """The order that keeps ONNX's axes."""
+    return tuple(range(rank))
+
+
+def reorder(items: Sequence[int], order: Order) -> Shape:
+    """Per-axis items (a shape, strides, …) taken from ONNX's axes to TFLite's."""
+    return tuple(items[axis] for axis in order)
+
+
+def step(source: Order, target: Order) -> Order:
+    """The permutation that a TRANSPOSE needs to go from one order to the other."""
+    return tuple(source.index(axis) for axis in target)
+
+
+def keeps_memory(shape: Shape, permutation: Order) -> bool:
+    """Whether transposing ``shape`` moves no element, i.e. only axes of size 1 change place."""
+    moved = [axis for axis in permutation if shape[axis] != 1]
+    return moved == sorted(moved)
+
+
+@dataclass(frozen=True)
+class Quant:
+    """``real = (stored - zero_point) * scale``, per tensor or along one axis.
+
+    Attributes:
+        scales: Positive, one per channel or a single one.
+        zero_points: As many as ``scales``.
+        axis: The channel axis in the order of the tensor it belongs to; 0 where per tensor.
+    """
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.scales) != len(self.zero_points):
+            raise ValueError(f"{len(self.scales)} scales but {len(self.zero_points)} zero points")
+
+    @property
+    def per_tensor(self) -> bool:
+        """Whether one scale serves the whole tensor."""
+        return len(self.scales) == 1
+
+    @property
+    def scale(self) -> float:
+        """The first scale: the only one of a per-tensor quantization."""
+        return self.scales[0]
+
+    @property
+    def zero_point(self) -> int:
+        """The first zero point: the only one of a per-tensor quantization."""
+        return self.zero_points[0]
+
+    def along(self, axis: int) -> Quant:
+        """The same parameters with the channels on another axis."""
+        return Quant(self.scales, self.zero_points, 0 if self.per_tensor else axis)
+
+    def dequantize(self, stored: Array) -> npt.NDArray[np.float32]:
+        """The real values, computed as ONNX's DequantizeLinear does."""
+        shape = [1] * stored.ndim
+        if not self.per_tensor:
+            shape[self.axis] = len(self.scales)
+        scales = np.asarray(self.scales, np.float32).reshape(shape if stored.ndim else ())
+        zeros = np.asarray(self.zero_points, np.int32).reshape(shape if stored.ndim else ())
+        return ((stored.astype(np.int32) - zeros).astype(np.float32) * scales).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A TFLite tensor; ``data`` is set for constants only."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+    quant: Quant | None = None
+    data: Array | None = None
+
+
+@dataclass(frozen=True)
+class Op:
+    """One TFLite operator; tensors by index, -1 for an absent optional input."""
+
+    builtin: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A TFLite graph ready to be written.
+
+    Attributes:
+        tensors: All tensors; ops refer to them by index.
+        ops: In execution order.
+        inputs: Graph input name to tensor index, in order.
+        outputs: Graph output name to tensor index, in order.
+        name: The subgraph's name.
+    """
+
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+    name: str

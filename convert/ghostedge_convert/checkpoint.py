@@ -1,0 +1,137 @@
+"""A weights file becomes a ``Checkpoint``: float32 tensors by name, and what stood beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+
+from ghostedge_convert.config import CheckpointConfig, read_config
+from ghostedge_convert.files import SUFFIXES, read_weights_file
+from ghostedge_convert.wrappers import unwrap
+from ghostedge_runtime.errors import CheckpointError
+from ghostedge_runtime.metadata import Source
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights as trained.
+
+    Attributes:
+        weights: Finite tensors by ``state_dict`` key; floating ones are float32.
+        config: What the ``config.json`` beside the file says, or None where there is none.
+        source: The file's name and SHA-256.
+        notes: What was chosen, converted or ignored on the way, a line each.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    config: CheckpointConfig | None
+    source: Source
+    notes: tuple[str, ...]
+
+
+def load_checkpoint(path: str | PathLike[str], *, ema: bool = False) -> Checkpoint:
+    """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.bin`` or ``.safetensors`` file.
+
+    Takes a bare ``state_dict`` or one under ``state_dict``, ``model`` or ``model_state``, with or
+    without a ``module.`` prefix. Reads the ``config.json`` beside the file where there is one.
+    Pickles are loaded with ``weights_only=True``: no code of the file's runs.
+
+    Args:
+        path: The weights file.
+        ema: Take the exponential moving average of the weights (``state_dict_ema``).
+
+    Raises:
+        CheckpointError: The file cannot be read, is cut, empty or of another kind, holds code or
+            no weights, or weights that are not finite; or the ``config.json`` is malformed.
+    """
+    path = Path(path)
+    data = _read(path)
+    file = read_weights_file(path, data)
+    unwrapped = unwrap(file.content, ema=ema, where=path)
+    weights, notes = _as_float32(unwrapped.weights, path)
+    _check_values(weights, path)
+    return Checkpoint(
+        weights=weights,
+        config=read_config(path.parent / "config.json"),
+        source=Source(path.name, hashlib.sha256(data).hexdigest()),
+        notes=(*file.notes, *unwrapped.notes, *notes),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except IsADirectoryError as error:
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
+        raise CheckpointError(
+            "this is a folder, not a weights file",
+            where=path,
+            remedy=f"pass a file: {', '.join(inside[:5]) or 'there is none of weights in it'}",
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"the file cannot be read ({error.strerror or error})",
+            where=path,
+            remedy="check the path and its permissions",
+        ) from error
+
+
+def _as_float32(
+    weights: Mapping[str, torch.Tensor], where: Path
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The weights in the precision that conversion computes in."""
+    others = [k for k, v in weights.items() if not _is_usable(k, v)]
+    if others:
+        key = others[0]
+        raise CheckpointError(
+            f"{key} is {_kind(weights[key])}, and {len(others) - 1} more are not dense floating "
+            "point tensors either",
+            where=where,
+            remedy="pass the weights as trained, before any quantization or sparsification",
+        )
+    changed = {str(v.dtype).removeprefix("torch.") for v in weights.values() if _is_converted(v)}
+    notes = [f"converted {', '.join(sorted(changed))} weights to float32"] if changed else []
+    return {
+        key: value.detach().to(torch.float32) if value.is_floating_point() else value
+        for key, value in weights.items()
+    }, notes
+
+
+def _is_usable(key: str, value: torch.Tensor) -> bool:
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return False
+    return value.is_floating_point() or key.endswith("num_batches_tracked")
+
+
+def _is_converted(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and value.dtype != torch.float32
+
+
+def _kind(value: torch.Tensor) -> str:
+    dtype = str(value.dtype).removeprefix("torch.")
+    layout = str(value.layout).removeprefix("torch.")
+    return f"{dtype} on meta" if value.is_meta else f"{dtype} ({layout})"
+
+
+def _check_values(weights: Mapping[str, torch.Tensor], where: Path) -> None:
+    """Refuse weights that no network computes with."""
+    broken = {}
+    for key, value in weights.items():
+        bad = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
+        if bad:
+            broken[key] = f"{bad} of {value.numel()} values in {key} are NaN or infinite"
+        elif key.endswith("running_var") and bool((value < 0).any()):
+            broken[key] = f"{key} has a negative variance"
+    if broken:
+        shown = "; ".join(list(broken.values())[:5])
+        more = f"; and {len(broken) - 5} more tensors" if len(broken) > 5 else ""
+        raise CheckpointError(
+            f"it holds weights that are not numbers: {shown}{more}",
+            where=where,
+            remedy="training has diverged or the file is damaged: take an earlier checkpoint",
+        )

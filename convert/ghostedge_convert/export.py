@@ -1,0 +1,110 @@
+"""A torch module becomes an ONNX model, once, with torch's current exporter.
+
+The result is a static-shape float graph at opset 18, checked by onnx in full, named after the
+module tree and free of anything that tells of the machine it was made on, so that exporting twice
+gives the same bytes. Opset 18 is the oldest that the exporter writes without converting, and so
+the one most readers take. Simplifying the graph for a device is the passes' work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import onnx_ir as ir
+import torch
+
+from ghostedge_convert.naming import name_by_module, name_constants, strip_origin
+from ghostedge_convert.passes import fold_constants, remove_dead_nodes
+from ghostedge_runtime.errors import InputError
+
+OPSET = 18
+INPUT_NAME = "input"
+OUTPUT_NAME = "logits"
+
+
+def export_onnx(
+    module: torch.nn.Module,
+    *,
+    input_size: tuple[int, int],
+    batch: int = 1,
+    in_channels: int = 3,
+) -> onnx.ModelProto:
+    """Export a module in eval mode.
+
+    Args:
+        module: Maps one float32 ``[N, C, H, W]`` tensor to one tensor.
+        input_size: Height and width in pixels.
+        batch: N, fixed in the graph.
+        in_channels: C.
+
+    Returns:
+        A model with input ``input`` (float32 NCHW) and output ``logits``, every size static.
+
+    Raises:
+        InputError: A size is not positive, or the module is in training mode.
+    """
+    if min(batch, in_channels, *input_size) < 1:
+        raise InputError(
+            f"an input of shape {(batch, in_channels, *input_size)} has no elements",
+            where="export",
+            remedy="give a batch and an input size of at least 1",
+        )
+    if module.training:
+        raise InputError(
+            "the module is in training mode, where dropout and batch statistics are random",
+            where="export",
+            remedy="call module.eval() first",
+        )
+    model = _trace(module, torch.zeros(batch, in_channels, *input_size))
+    fold_constants(model)
+    remove_dead_nodes(model)
+    name_by_module(model)
+    name_constants(model)
+    strip_origin(model)
+    model.graph.name = type(module).__name__
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(module, (example,), strict=False)
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+        )
+    if exported is None:  # the type says so of its older, file-writing form
+        raise RuntimeError("torch.onnx.export returned no program")
+    return exported.model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress, deprecation warnings and registry log off the terminal.
+
+    None of it is about the user's model: a fault in that is raised.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,31 @@
+"""A checkpoint becomes a torch module."""
+
+from __future__ import annotations
+
+import torch
+
+from ghostedge_convert.checkpoint import Checkpoint
+from ghostedge_convert.families import parse_architecture
+from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
+from ghostedge_runtime.metadata import ArchitectureInfo
+
+
+def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Module:
+    """Make the network of an architecture with a checkpoint's weights, in eval mode.
+
+    Raises:
+        CheckpointError: The weights do not fit the architecture.
+        InputError: The architecture is not of a supported family.
+    """
+    family, _ = parse_architecture(architecture.family)
+    with torch.device("meta"):
+        network = family.network(width=architecture.width, num_classes=architecture.num_classes)
+    expected = network.state_dict()
+    found = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
+    needed = {key: tuple(value.shape) for key, value in expected.items()}
+    refuse_keys(found, needed, family.title, checkpoint.source.file)
+    refuse_shapes(found, needed, architecture.name, checkpoint.source.file)
+    # Counters of batches, which training uses and some writers leave out, are the only gap.
+    absent = {k: torch.zeros(v.shape, dtype=v.dtype) for k, v in expected.items() if k not in found}
+    network.load_state_dict({**checkpoint.weights, **absent}, assign=True)
+    return network.eval()

@@ -1,0 +1,69 @@
+"""Names a person can follow, for the nodes and tensors of an exported graph.
+
+Errors, quantization reports and TFLite tensors are told apart by these names, so they come from
+the module tree (``blocks.3.0.se/Mul``) rather than from the exporter's counters (``mul_2``), and
+stay the same from one export, width or version of torch to the next. Weights keep their
+``state_dict`` keys, which the exporter already gives them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+import onnx_ir as ir
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+# Where torch's exporter writes the path of modules that led to a node, outermost first; the last
+# entry is the traced call itself.
+_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
+
+
+def name_by_module(model: ir.Model) -> None:
+    """Rename each node ``module path/OpType`` and its outputs alike, in place.
+
+    A second node of the same path and type gets ``_2``, a third ``_3``, in graph order. Names of
+    the graph's own inputs and outputs are kept. Nodes of unknown origin are named by their type.
+    """
+    kept = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
+    seen: Counter[str] = Counter()
+    for node in model.graph:
+        path = module_path(node)
+        base = f"{path}/{node.op_type}" if path else node.op_type
+        seen[base] += 1
+        node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+        for index, value in enumerate(node.outputs):
+            if value.name not in kept:
+                value.name = node.name if index == 0 else f"{node.name}:{index}"
+
+
+def name_constants(model: ir.Model) -> None:
+    """Rename each initializer that has no name of its own after its first user, in place.
+
+    A name of its own is one that holds a dot, as ``state_dict`` keys of submodules do; the
+    exporter's are ``val_17``. The new name is ``node name:input index``.
+    """
+    for value in list(model.graph.initializers.values()):
+        uses = list(value.uses())
+        if uses and "." not in (value.name or ""):
+            value.name = f"{uses[0].node.name}:{uses[0].idx}"
+
+
+def strip_origin(model: ir.Model) -> None:
+    """Drop doc strings and metadata, which hold stack traces and paths of this machine."""
+    ClearMetadataAndDocStringPass()(model)
+    graph = model.graph
+    values = [*graph.inputs, *graph.initializers.values()]
+    values += [value for node in graph for value in node.outputs]
+    for value in values:
+        value.metadata_props.clear()
+        value.doc_string = None
+
+
+def module_path(node: ir.Node) -> str:
+    """Path of the module whose ``forward`` made the node, or the empty string at the root."""
+    scopes = node.metadata_props.get(_SCOPES_KEY)
+    if scopes is None:
+        return ""
+    modules = ast.literal_eval(scopes)[:-1]
+    return str(modules[-1]) if modules else ""

@@ -1,0 +1,135 @@
+"""The few graph questions and edits that every pass asks of onnx-ir."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.convenience import replace_all_uses_with
+
+Array = npt.NDArray[Any]
+
+
+def nodes_of(model: ir.Model, *op_types: str) -> list[ir.Node]:
+    """The main graph's nodes of these standard ops, as a list that edits do not disturb."""
+    return [n for n in model.graph if n.op_type in op_types and n.domain in ("", "ai.onnx")]
+
+
+def constant(value: ir.Value | None) -> Array | None:
+    """A value's array where it is an initializer that the caller cannot override, else None."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value.numpy()
+
+
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """An input that may be absent, be it left empty or off the end."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def int_attr(node: ir.Node, name: str, default: int) -> int:
+    """An integer attribute or its default."""
+    found = node.attributes.get(name)
+    return default if found is None else int(found.as_int())
+
+
+def float_attr(node: ir.Node, name: str, default: float) -> float:
+    """A float attribute or its default."""
+    found = node.attributes.get(name)
+    return default if found is None else float(found.as_float())
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape where every size is known, else None."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return tuple(int(size) for size in value.shape.numpy())
+
+
+def only_consumer(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a value, once, where nobody else sees it; else None."""
+    uses = list(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def set_constant(
+    model: ir.Model, node: ir.Node, index: int, array: Array, *, name: str | None = None
+) -> None:
+    """Make an input of a node a new constant; other readers of the old one keep it.
+
+    The new constant takes the old one's name where this node was its only reader, else ``name``,
+    else a name after the node.
+    """
+    old = input_at(node, index)
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    if old is not None and old.is_initializer() and len(old.uses()) == 1:
+        name = old.name
+        node.replace_input_with(index, None)
+        del model.graph.initializers[str(name)]
+    elif name is None or name in model.graph.initializers:
+        name = f"{node.name}:{index}"
+    value = add_constant(model, str(name), array)
+    node.replace_input_with(index, value)
+
+
+def add_constant(model: ir.Model, name: str, array: Array) -> ir.Value:
+    """Register a new initializer."""
+    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
+    value.const_value = tensor
+    model.graph.register_initializer(value)
+    return value
+
+
+def bias_name(node: ir.Node) -> str:
+    """What a conv's bias is called: beside its weight, in torch's way."""
+    weight = node.inputs[1]
+    stem = (weight.name if weight is not None else None) or f"{node.name}.weight"
+    return f"{stem.removesuffix('.weight')}.bias"
+
+
+def set_bias(model: ir.Model, node: ir.Node, bias: Array) -> None:
+    """Give a conv a bias, in place of the one it may have."""
+    old = input_at(node, 2)
+    if old is not None:
+        node.replace_input_with(2, None)
+        remove_unused(model, [old])
+    set_constant(model, node, 2, bias, name=bias_name(node))
+
+
+def bypass(model: ir.Model, node: ir.Node, replacement: ir.Value) -> None:
+    """Take out a single-output node: whatever read its output reads ``replacement``.
+
+    A graph output keeps its name.
+    """
+    output = node.outputs[0]
+    name, was_output = output.name, output.is_graph_output()
+    replace_all_uses_with(output, replacement, replace_graph_outputs=True)
+    inputs = list(node.inputs)
+    model.graph.remove(node, safe=True)
+    remove_unused(model, inputs)
+    if was_output:
+        replacement.name = name
+
+
+def insert_before(
+    model: ir.Model, node: ir.Node, op_type: str, inputs: list[ir.Value], name: str
+) -> ir.Node:
+    """Add a node that computes a value of the same type and shape as ``node``'s output."""
+    new = ir.Node("", op_type, inputs, name=name)
+    new.outputs[0].name = name
+    new.outputs[0].type = node.outputs[0].type
+    new.outputs[0].shape = node.outputs[0].shape
+    model.graph.insert_before(node, new)
+    return new
+
+
+def remove_unused(model: ir.Model, values: Iterable[ir.Value | None]) -> None:
+    """Drop those of the values that are initializers nobody reads any more."""
+    for value in values:
+        if value is not None and value.is_initializer() and not value.uses():
+            model.graph.initializers.pop(str(value.name), None)

@@ -1,0 +1,25 @@
+"""Compute at conversion time whatever does not depend on the input.
+
+The work is onnxscript's constant folder and onnx-ir's passes: the ones that torch's exporter
+itself is built with and tested against, so they are installed anyway and know every form it emits.
+Only the folder is taken, not onnxscript's whole optimizer, whose rewrite rules would fold batch
+norms under names of their own.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+from onnxscript.optimizer import fold_constants_ir
+
+from ghostedge_convert.passes._infra import PassNote
+
+
+def fold_constants(model: ir.Model) -> PassNote:
+    """Replace nodes with constant inputs by initializers, in place."""
+    before = model.graph.num_nodes()
+    fold_constants_ir(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    folded = before - model.graph.num_nodes()
+    note = f"{folded} constant nodes folded" if folded else "nothing constant to fold"
+    return PassNote("fold_constants", folded, note)

@@ -1,0 +1,55 @@
+"""A constant added to each channel after a conv becomes the conv's bias."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ghostedge_convert.passes._graph import (
+    Array,
+    bypass,
+    constant,
+    input_at,
+    nodes_of,
+    only_consumer,
+    set_bias,
+)
+from ghostedge_convert.passes._infra import PassNote
+
+
+def fold_conv_bias(model: ir.Model) -> PassNote:
+    """Fold each ``Add(Conv(x), constant per channel)`` into the Conv's bias, in place."""
+    folded = sum(_fold(model, add) for add in nodes_of(model, "Add"))
+    note = f"{folded} additions folded into biases" if folded else "no constant added to a conv"
+    return PassNote("fold_conv_bias", folded, note)
+
+
+def _fold(model: ir.Model, add: ir.Node) -> bool:
+    for data, other in (add.inputs, add.inputs[::-1]):
+        conv = data.producer() if data is not None else None
+        shift = constant(other)
+        if conv is None or conv.op_type != "Conv" or shift is None:
+            continue
+        weight, old_bias = constant(conv.inputs[1]), input_at(conv, 2)
+        bias = np.zeros(1, np.float32) if old_bias is None else constant(old_bias)
+        if weight is None or bias is None or only_consumer(conv.outputs[0]) is not add:
+            continue
+        per_channel = _per_channel(shift, weight.shape[0], weight.ndim)
+        if per_channel is None:
+            continue
+        set_bias(model, conv, (bias + per_channel).astype(weight.dtype))
+        bypass(model, add, conv.outputs[0])
+        return True
+    return False
+
+
+def _per_channel(shift: Array, channels: int, rank: int) -> Array | None:
+    """The shift as ``[channels]`` where broadcasting varies it along the channel axis alone."""
+    if shift.ndim > rank:
+        return None
+    full: Array = shift.reshape((1,) * (rank - shift.ndim) + shift.shape)
+    if any(size != 1 for axis, size in enumerate(full.shape) if axis != 1):
+        return None
+    if full.shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(full.reshape(-1), (channels,))

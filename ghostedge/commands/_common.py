@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +14,13 @@ from rich.console import Console
 N = TypeVar("N", int, float)
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PIPE_WIDTH = 160
 PATH = click.Path(path_type=Path)
 
 
 def stdout() -> Console:
-    """Where results go."""
-    return Console()
+    """Where results go; a pipe or a file gets lines wide enough for every table."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def stderr() -> Console:

@@ -67,7 +67,7 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option("--threads", type=int, default=1, show_default=True, help="For scoring and timing.")
 @json_option
 def command(*, model: Path, eval_: Path | None, as_json: bool, **options: Any) -> None:
-    r"""Convert the checkpoint MODEL to ONNX and TFLite, check, score and time the results.
+    """Convert the checkpoint MODEL to ONNX and TFLite, check, score and time the results.
 
     MODEL is a trained GhostNet's weights: .pt, .pth, .pth.tar or .safetensors. A config.json
     beside it (Hugging Face / timm convention) supplies preprocessing and labels.
@@ -75,7 +75,7 @@ def command(*, model: Path, eval_: Path | None, as_json: bool, **options: Any) -
     \b
     ghostedge convert model.pt
     ghostedge convert model.pt --int8 --calib photos/ --eval labelled/
-    """
+    """  # noqa: D301 - click takes the control character for "do not rewrap"
     _require_extra()
     from ghostedge.conversion.api import convert
 

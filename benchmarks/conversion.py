@@ -1,0 +1,85 @@
+"""How long a whole conversion takes and how much memory, ours beside the peers'.
+
+Each converter starts from the same GhostNet 1.0x weights at 224 with the same calibration photos,
+in a process of its own on two cores. Ours is all of ``ghostedge convert MODEL --int8 --calib
+PHOTOS -o OUT``: it decodes the photos, writes four artefacts, checks and times each. A peer gets
+the photos decoded and cropped and writes one int8 TFLite, without checks.
+
+Output: progress on stderr, a table, and as the last line one JSON object::
+
+    converters.NAME.conversion_s     wall seconds from start of the process to its end
+    converters.NAME.peak_memory_mb   of the process tree, MB of 10⁶ bytes
+    converters.NAME.versions, settings, bytes; skipped with the reason where it could not run
+    budget.conversion_s, peak_memory_mb, within   what ours is held to
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from support import report
+from support.child import use_two_cores
+from support.peers import PEERS_MEASURED, Conversion, convert_ours, convert_with
+from support.workload import add_arguments, workload
+
+BUDGET_SECONDS = 45
+BUDGET_MEMORY_MB = 2500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--skip-peers", action="store_true", help="measure ours only")
+    add_arguments(parser, photos=report.PHOTOS)
+    args = parser.parse_args()
+    use_two_cores()
+    made = workload(args)
+    machine = report.machine()
+    conversions = [_said("ghostedge", convert_ours(made))]
+    if not args.skip_peers:
+        conversions += [_said(peer.name, convert_with(peer, made)) for peer in PEERS_MEASURED]
+    print(report.table(["converter", "seconds", "peak MB"], [_row(c) for c in conversions]))
+    report.finish(
+        {
+            "benchmark": "conversion",
+            "model": "GhostNet 1.0x, 224, to int8",
+            "weights": made.weights_source,
+            "photos": made.photo_source,
+            "converters": {c.name: c.as_json() for c in conversions},
+            "budget": _budget(conversions[0]),
+            "machine": machine,
+        }
+    )
+
+
+def _said(name: str, conversion: Conversion) -> Conversion:
+    usage = conversion.usage
+    text = f"{usage.seconds} s, {usage.peak_memory_mb} MB" if usage else conversion.skipped
+    print(f"{name}: {text}", file=sys.stderr)
+    return conversion
+
+
+def _row(conversion: Conversion) -> list[str]:
+    if not conversion.usage:
+        return [conversion.name, "skipped", "–"]
+    usage = conversion.usage
+    return [conversion.name, f"{usage.seconds:.1f}", f"{usage.peak_memory_mb:.0f}"]
+
+
+def _budget(ours: Conversion) -> dict[str, object]:
+    within = (
+        ours.usage is not None
+        and ours.usage.seconds <= BUDGET_SECONDS
+        and ours.usage.peak_memory_mb <= BUDGET_MEMORY_MB
+    )
+    return {
+        "conversion_s": BUDGET_SECONDS,
+        "peak_memory_mb": BUDGET_MEMORY_MB,
+        "within": within,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Convert a GhostNet checkpoint to a statically quantized int8 TFLite with Google's tools.
+
+litert-torch writes the float TFLite from the torch module with channels-last input
+(``to_channel_last_io``, its documented way to NHWC), ai-edge-quantizer calibrates it on the given
+images and quantizes it by its recipe ``static_wi8_ai8``: per-channel int8 weights, int8
+activations. Runs inside the environment that ``litert_torch.txt`` describes, never in the
+product's; only the network's definition is ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import litert_torch  # type: ignore[import-not-found]  # only in the peer's environment
+import numpy as np
+import torch
+from ai_edge_quantizer import (  # type: ignore[import-not-found]  # likewise
+    quantizer,
+    recipe,
+)
+
+from ghostedge_convert.architectures.ghostnet import GhostNet
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="torch state_dict")
+    parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    images = np.load(args.calibration)
+    with tempfile.TemporaryDirectory() as folder:
+        float_model = Path(folder) / "float.tflite"
+        _convert(_load(args.checkpoint), images.shape[1:3], float_model)
+        _quantize(float_model, images, args.output)
+
+
+def _load(checkpoint: Path) -> GhostNet:
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    width = weights["conv_stem.weight"].shape[0] / 16
+    module = GhostNet(width=width, num_classes=weights["classifier.bias"].shape[0])
+    module.load_state_dict(weights)
+    return module.eval()
+
+
+def _convert(module: GhostNet, size: tuple[int, int], output: Path) -> None:
+    channels_last = litert_torch.to_channel_last_io(module, args=[0]).eval()
+    litert_torch.convert(channels_last, (torch.zeros(1, *size, 3),)).export(str(output))
+
+
+def _quantize(float_model: Path, images: np.ndarray, output: Path) -> None:
+    tool = quantizer.Quantizer(str(float_model), recipe.static_wi8_ai8())
+    calibrated = tool.calibrate(
+        {"serving_default": [_sample(image) for image in images]},  # a list: it is iterated twice
+        num_threads=len(os.sched_getaffinity(0)),  # its default of 16 is slower on fewer cores
+    )
+    tool.quantize(calibrated).export_model(str(output), overwrite=True)
+
+
+def _sample(image: np.ndarray) -> dict[str, np.ndarray]:
+    return {"args_0": (image[None] / np.float32(255) - MEAN) / STD}
+
+
+if __name__ == "__main__":
+    main()

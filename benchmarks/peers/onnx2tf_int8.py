@@ -1,0 +1,59 @@
+"""Convert an ONNX model to a fully integer int8 TFLite with onnx2tf, as its README says to.
+
+Runs inside the environment that ``onnx2tf.txt`` describes, never in the product's: the benchmark
+starts it as a child process and times it. Per-channel weights (onnx2tf's default), int8 input and
+output, calibrated on the given images; nothing is downloaded. ``--backend`` picks the writer:
+``flatbuffer_direct`` is the default of onnx2tf 2.x, ``tf_converter`` (TensorFlow Lite's own
+converter) the only one of 1.x.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx2tf  # type: ignore[import-not-found]  # only in the peer's environment
+
+MEAN = [[[[0.485, 0.456, 0.406]]]]
+STD = [[[[0.229, 0.224, 0.225]]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--onnx", type=Path, required=True, help="float ONNX, NCHW")
+    parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--backend", default="flatbuffer_direct")
+    parser.add_argument("--input-name", default="input")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        scaled = work / "calibration.npy"  # onnx2tf wants float in [0, 1]; it applies mean and std
+        np.save(scaled, np.load(args.calibration).astype(np.float32) / 255)
+        onnx2tf.convert(
+            input_onnx_file_path=str(args.onnx),
+            output_folder_path=str(work / "out"),
+            output_integer_quantized_tflite=True,
+            custom_input_op_name_np_data_path=[[args.input_name, str(scaled), MEAN, STD]],
+            not_use_onnxsim=False,
+            verbosity="warn",
+            **_backend(args.backend),
+        )
+        (written,) = (work / "out").glob("*_full_integer_quant.tflite")
+        shutil.move(written, args.output)
+
+
+def _backend(name: str) -> dict[str, str]:
+    """The backend as keyword arguments; 1.x has no such option and only the TensorFlow path."""
+    if not onnx2tf.__version__.startswith("1."):
+        return {"tflite_backend": name}
+    if name != "tf_converter":
+        raise SystemExit(f"onnx2tf {onnx2tf.__version__} has no backend {name}; 2.x has")
+    return {}
+
+
+if __name__ == "__main__":
+    main()

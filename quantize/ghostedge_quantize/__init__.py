@@ -1,3 +1,29 @@
-"""ONNX → calibrated QDQ ONNX."""
+"""ONNX → calibrated QDQ ONNX: ``calibrate`` measures, ``quantize`` writes the pairs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ghostedge_quantize.calibration import calibrate
+    from ghostedge_quantize.qdq import quantize
+    from ghostedge_quantize.ranges import Method, Range, Ranges
 
 __version__ = "0.1.0"
+__all__ = ["Method", "Range", "Ranges", "calibrate", "quantize"]
+
+_HOMES = {
+    "Method": "ranges",
+    "Range": "ranges",
+    "Ranges": "ranges",
+    "calibrate": "calibration",
+    "quantize": "qdq",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module when it is first asked for: onnx and ORT take long."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

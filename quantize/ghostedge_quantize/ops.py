@@ -1,0 +1,169 @@
+"""Which ops run in int8, which only hand int8 values on, and which stay float.
+
+The table is what both runtimes can do: an op is int8 when XNNPACK takes it in int8 (so that
+nothing on the way falls back to a slow kernel) and ONNX Runtime computes the same. An op that is
+not in the table stays float: the Q/DQ pairs around it are its boundary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+import onnx_ir as ir
+
+from ghostedge_quantize.canonical import constant, int_attribute, rank
+
+
+class Role(Enum):
+    """What int8 means for a node."""
+
+    WEIGHTED = auto()
+    """int8 weights per channel, int32 bias, an output range of its own."""
+    ARITHMETIC = auto()
+    """int8 inputs (activations or constants), an output range of its own."""
+    MEAN = auto()
+    """One int8 input, an output range of its own."""
+    SIGMOID = auto()
+    """One int8 input, an output whose scale the kernels fix to 1/256."""
+    SHARES = auto()
+    """Moves or selects values: inputs and outputs have one scale."""
+    ACTIVATION = auto()
+    """int8 as the tail of the node before it, float on its own."""
+    FLOAT = auto()
+    """Stays float."""
+
+
+@dataclass(frozen=True)
+class OpRule:
+    """An op's place in the table.
+
+    Attributes:
+        role: What int8 means for it.
+        accepts: Whether this very node can have the role; otherwise it stays float.
+        all_inputs: Every input is data; else only the first is, the rest are parameters.
+    """
+
+    role: Role
+    accepts: Callable[[ir.Node], bool] = lambda _: True
+    all_inputs: bool = False
+
+
+def _is_conv2d(node: ir.Node) -> bool:
+    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    known_bias = bias is None or constant(bias) is not None
+    return rank(weight) == 4 and constant(weight) is not None and known_bias
+
+
+def _is_dense(node: ir.Node) -> bool:
+    """True for the canonical Gemm: constant weights, output channels first."""
+    return (
+        constant(node.inputs[1]) is not None
+        and bool(int_attribute(node, "transB", 0))
+        and not int_attribute(node, "transA", 0)
+        and constant(node.inputs[2] if len(node.inputs) > 2 else None) is not None
+    )
+
+
+def _averages_space(node: ir.Node) -> bool:
+    """True for a mean over height and width: the only axes that XNNPACK reduces in int8."""
+    axes = node.attributes.get_ints("axes", None)
+    if axes is None and len(node.inputs) > 1:
+        array = constant(node.inputs[1])
+        axes = None if array is None else array.tolist()
+    return rank(node.inputs[0]) == 4 and axes is not None and {a % 4 for a in axes} == {2, 3}
+
+
+def _pads_with_zero(node: ir.Node) -> bool:
+    """True where the padding is a value that int8 represents exactly."""
+    if node.attributes.get_string("mode", "constant") != "constant":
+        return True
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    array = constant(value)
+    return value is None or (array is not None and float(array.reshape(-1)[0]) == 0.0)
+
+
+def _keeps_range(node: ir.Node) -> bool:
+    """True for a resize whose results lie within its inputs' range."""
+    return node.attributes.get_string("mode", "nearest") in ("nearest", "linear")
+
+
+_FUSED_BOUNDS = frozenset({(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0)})
+"""Clips that a TFLite kernel applies to its own result: RELU, RELU6, RELU_N1_TO_1."""
+
+
+def _is_fused_clip(node: ir.Node) -> bool:
+    return clip_bounds(node) in _FUSED_BOUNDS
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Lower and upper bound of a Clip, None where they are computed at run time."""
+    bounds = [-math.inf, math.inf]
+    for index, value in enumerate(node.inputs[1:3]):
+        if value is not None:
+            array = constant(value)
+            if array is None:
+                return None
+            bounds[index] = float(array.reshape(-1)[0])
+    low, high = bounds
+    return low, (math.inf if high >= np.finfo(np.float32).max else high)
+
+
+FLOAT = OpRule(Role.FLOAT)
+SHARES = OpRule(Role.SHARES)
+ARITHMETIC = OpRule(Role.ARITHMETIC, all_inputs=True)
+
+TABLE: dict[str, OpRule] = {
+    "Conv": OpRule(Role.WEIGHTED, _is_conv2d),
+    "Gemm": OpRule(Role.WEIGHTED, _is_dense),
+    "Add": ARITHMETIC,
+    "Sub": ARITHMETIC,
+    "Mul": ARITHMETIC,
+    "GlobalAveragePool": OpRule(Role.MEAN),
+    "ReduceMean": OpRule(Role.MEAN, _averages_space),
+    "Sigmoid": OpRule(Role.SIGMOID),
+    "Concat": OpRule(Role.SHARES, all_inputs=True),
+    "Reshape": SHARES,
+    "Flatten": SHARES,
+    "Squeeze": SHARES,
+    "Unsqueeze": SHARES,
+    "Transpose": SHARES,
+    "Slice": SHARES,
+    "Split": SHARES,
+    "Identity": SHARES,
+    "MaxPool": SHARES,
+    "Pad": OpRule(Role.SHARES, _pads_with_zero),
+    "Resize": OpRule(Role.SHARES, _keeps_range),
+    "Relu": OpRule(Role.ACTIVATION),
+    "Clip": OpRule(Role.ACTIVATION, _is_fused_clip),
+    # Float on purpose: XNNPACK has no int8 kernel for these, and TFLite's plain ones are slower
+    # than crossing into float and back.
+    "AveragePool": FLOAT,
+    "Div": FLOAT,
+    "HardSigmoid": FLOAT,
+    "HardSwish": FLOAT,
+    "Softmax": FLOAT,
+    # Float on purpose: a MatMul without constant weights (the others became Gemm), and a batch
+    # norm that could not be folded, whose per-channel factors need more than one int8 scale.
+    "MatMul": FLOAT,
+    "BatchNormalization": FLOAT,
+}
+
+FUSES = frozenset({Role.WEIGHTED, Role.ARITHMETIC})
+"""Roles whose TFLite kernels apply a following activation themselves."""
+
+
+def rule_of(node: ir.Node) -> OpRule:
+    """The node's place in the table; what is not float data, or not accepted, stays float."""
+    rule = TABLE.get(node.op_type, FLOAT) if node.domain in ("", "ai.onnx") else FLOAT
+    floats = node.outputs[0].dtype is ir.DataType.FLOAT
+    return rule if floats and rule.accepts(node) else FLOAT
+
+
+def data_inputs(node: ir.Node, rule: OpRule) -> list[tuple[int, ir.Value]]:
+    """Index and value of the inputs that carry data (not weights, axes or bounds)."""
+    inputs = node.inputs if rule.all_inputs else node.inputs[:1]
+    return [(index, value) for index, value in enumerate(inputs) if value is not None]

@@ -1,0 +1,57 @@
+"""The plan written down: QuantizeLinear / DequantizeLinear pairs around a float graph.
+
+The float ops stay in the graph; both ONNX Runtime and the TFLite lowering read an int8 op from
+the pairs around it. What is outside a pair is float.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
+
+from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.plan import OutputType, make_plan
+from ghostedge_quantize.ranges import Ranges
+from ghostedge_quantize.raw_input import take_raw_image
+from ghostedge_quantize.scales import assign
+from ghostedge_quantize.writer import Writer
+from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
+
+
+def quantize(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    *,
+    preprocessing: Preprocessing | None,
+    output_type: OutputType = "float32",
+) -> onnx.ModelProto:
+    """Quantize a float deploy graph to a QDQ graph of the same opset.
+
+    Args:
+        model: The float graph: input float32 NCHW, normalised. It is not changed.
+        ranges: From ``calibrate`` on the same model.
+        preprocessing: Given, the result takes raw pixels instead: ``image``, uint8 NHWC in the
+            colour order that it names, and normalises them itself. None: the input stays.
+        output_type: ``float32`` ends with a DequantizeLinear, ``int8`` without it.
+
+    Returns:
+        A new model, checked by onnx; equal arguments give equal bytes. The metadata that
+        describes the float model is not carried over.
+
+    Raises:
+        InputError: The model's opset is below 13, ``ranges`` lacks one of its tensors, its input
+            cannot take raw images, or no int8 scales exist that kernels can compute.
+    """
+    quantized = canonical_ir(model)
+    known = {} if preprocessing is None else take_raw_image(quantized.graph, preprocessing)
+    plan = make_plan(quantized.graph, output_type)
+    everything = Ranges(ranges.method, ranges.images, {**ranges.tensors, **known})
+    params = assign(quantized.graph, plan, everything)
+    Writer(quantized.graph, plan, params).write(output_type)
+    RemoveUnusedNodesPass()(quantized)
+    NameFixPass()(quantized)
+    quantized.metadata_props.pop(METADATA_KEY, None)
+    proto = ir.to_proto(quantized)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto

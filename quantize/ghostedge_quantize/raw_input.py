@@ -1,0 +1,130 @@
+"""A raw image as the graph's input: uint8 NHWC pixels, normalised inside the int8 graph.
+
+``(pixel/255 - mean) / std`` is split where each part costs least and loses nothing:
+
+- ``pixel/255`` is the pixels' own code: uint8 (scale 1/255, zero point 0) and int8 (1/255, -128)
+  hold the same values exactly.
+- ``- mean`` is an int8 Add whose output range is known exactly. Zero is now the mean pixel, which
+  is what the float network pads with, so the first convolution's border is right too.
+- ``/ std`` goes into the first convolution's weights, per input channel.
+
+The shift constant is repeated along the width, [1, C, 1, W]: in NHWC its inner run is then W*C
+values long, which XNNPACK's broadcasting add wants (3 at a time would be slow).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ghostedge_quantize.canonical import add_initializer, constant, int_attribute
+from ghostedge_quantize.ranges import Range
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Preprocessing
+
+IMAGE = "image"
+
+
+def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, Range]:
+    """Replace the normalised float NCHW input by raw uint8 NHWC pixels (in place, still float).
+
+    Args:
+        graph: A canonical graph with one input, read by convolutions only.
+        preprocessing: Mean and std, on the [0, 1] scale.
+
+    Returns:
+        The new activations' ranges, known without measuring.
+
+    Raises:
+        InputError: The input is not one image of ``preprocessing``'s channels, or something
+            other than a convolution reads it.
+    """
+    (old,) = _single_input(graph)
+    batch, channels, height, width = _static_shape(old)
+    if channels != len(preprocessing.mean):
+        raise InputError(
+            f"it has {channels} channels, the preprocessing has {len(preprocessing.mean)}",
+            where=old.name,
+        )
+    mean = np.asarray(preprocessing.mean, np.float32)
+    image = ir.Value(
+        name=IMAGE,
+        shape=ir.Shape([batch, height, width, channels]),
+        type=ir.TensorType(ir.DataType.UINT8),
+    )
+    for node, index in list(old.uses()):
+        _divide_by_std(graph, node, index, np.asarray(preprocessing.std, np.float32))
+    nodes = _shift_nodes(
+        graph, image, old, np.broadcast_to(-mean[None, :, None, None], (1, channels, 1, width))
+    )
+    old.replace_all_uses_with(nodes[-1].outputs[0])
+    graph.insert_before(graph[0], nodes)
+    graph.inputs[0] = image
+    low, high = -float(mean.max()), 1 - float(mean.min())
+    return {
+        f"{IMAGE}_unit": Range(0.0, 1.0),
+        f"{IMAGE}_shifted": Range(min(low, 0.0), max(high, 0.0)),
+    }
+
+
+def _single_input(graph: ir.Graph) -> list[ir.Value]:
+    inputs = [value for value in graph.inputs if not value.is_initializer()]
+    if len(inputs) != 1:
+        raise InputError(
+            f"the model has {len(inputs)} inputs, raw images need exactly one",
+            remedy="quantize it without preprocessing",
+        )
+    return inputs
+
+
+def _static_shape(value: ir.Value) -> tuple[int, int, int, int]:
+    shape = [] if value.shape is None else [size for size in value.shape if isinstance(size, int)]
+    if len(shape) != 4 or value.shape is None or len(value.shape) != 4:
+        raise InputError(
+            f"its shape is {value.shape}, an image input has four fixed sizes (NCHW)",
+            where=value.name,
+        )
+    batch, channels, height, width = shape
+    return batch, channels, height, width
+
+
+def _shift_nodes(
+    graph: ir.Graph, image: ir.Value, old: ir.Value, shift: np.ndarray
+) -> list[ir.Node]:
+    """``Add(DequantizeLinear(Transpose(image)), shift)`` with values named after the image."""
+
+    def value(suffix: str, dtype: ir.DataType) -> ir.Value:
+        return ir.Value(name=f"{IMAGE}_{suffix}", shape=old.shape, type=ir.TensorType(dtype))
+
+    scale = add_initializer(graph, f"{IMAGE}_scale", np.float32(1 / 255))
+    zero = add_initializer(graph, f"{IMAGE}_zero_point", np.uint8(0))
+    nchw = value("nchw", ir.DataType.UINT8)
+    unit = value("unit", ir.DataType.FLOAT)
+    shifted = value("shifted", ir.DataType.FLOAT)
+    minus_mean = add_initializer(graph, f"{IMAGE}_minus_mean", shift)
+    return [
+        ir.node(
+            "Transpose", [image], {"perm": [0, 3, 1, 2]}, outputs=[nchw], name=f"{IMAGE}_to_nchw"
+        ),
+        ir.node("DequantizeLinear", [nchw, scale, zero], outputs=[unit], name=f"{IMAGE}_to_unit"),
+        ir.node("Add", [unit, minus_mean], outputs=[shifted], name=f"{IMAGE}_shift"),
+    ]
+
+
+def _divide_by_std(graph: ir.Graph, node: ir.Node, index: int, std: np.ndarray) -> None:
+    """Scale a convolution's weights [O, C/groups, kH, kW] by 1/std of their input channel."""
+    weight = constant(node.inputs[1]) if node.op_type == "Conv" and index == 0 else None
+    if weight is None:
+        raise InputError(
+            f"the image input is read by {node.op_type}, the normalisation can only go into a "
+            "convolution with constant weights",
+            where=node.name,
+            remedy="quantize it without preprocessing",
+        )
+    outputs, per_group = weight.shape[:2]
+    groups = int_attribute(node, "group", 1)
+    first = np.arange(outputs) // (outputs // groups) * per_group
+    factors = 1 / std[first[:, None] + np.arange(per_group)]
+    scaled = weight * factors.reshape(outputs, per_group, *[1] * (weight.ndim - 2))
+    name = f"{node.name}_weight_over_std"
+    node.replace_input_with(1, add_initializer(graph, name, scaled.astype(np.float32)))

@@ -1,0 +1,193 @@
+"""Inserts the Q/DQ pairs of a plan into its graph.
+
+Every pair of a sharing group reads the same scale and zero point initializers. Decisions are not
+made here: which tensors (``plan``), with which scales (``scales``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from ghostedge_quantize.canonical import add_initializer, constant
+from ghostedge_quantize.ops import Role, data_inputs
+from ghostedge_quantize.plan import OutputType, Plan, fused_output, name_of, shared_edges
+from ghostedge_quantize.ranges import QuantParams, quantize_array
+from ghostedge_quantize.weights import quantize_weights
+
+
+class Writer:
+    """Writes one plan into its graph, once.
+
+    Args:
+        graph: The canonical float graph that the plan was made from.
+        plan: Which nodes and tensors.
+        params: Sharing group → scale and zero point.
+    """
+
+    def __init__(self, graph: ir.Graph, plan: Plan, params: Mapping[str, QuantParams]) -> None:
+        self._graph = graph
+        self._plan = plan
+        self._params = params
+        self._stored: dict[str, tuple[ir.Value, ir.Value]] = {}
+        self._pairs: dict[str, tuple[ir.Value, ir.Value]] = {}
+
+    def write(self, output_type: OutputType) -> None:
+        """Insert everything: constants first, while nodes still read the float tensors."""
+        nodes = [node for node in self._graph if str(node.name) in self._plan.nodes]
+        edges = [
+            (node, index, group)
+            for node in nodes
+            for index, _, group in shared_edges(node, self._plan)
+        ]
+        activations = [
+            value
+            for value in (*self._graph.inputs, *_outputs(self._graph))
+            if value.name in self._plan.groups
+        ]
+        for node in nodes:
+            if self._plan.nodes[str(node.name)].role is Role.WEIGHTED:
+                self._quantize_weights(node)
+        self._quantize_constants(nodes)
+        for value in activations:
+            self._insert_pair(value)
+        for node, index, group in edges:
+            self._requantize(node, index, group)
+        for index, value in enumerate(list(self._graph.outputs)):
+            self._end(index, value, output_type)
+
+    def _quantize_weights(self, node: ir.Node) -> None:
+        """Replace a layer's float weights and bias (zero where absent) by int8 and int32."""
+        weight = _array(node.inputs[1])
+        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        source = self._params[self._plan.groups[name_of(_present(node.inputs[0]))]]
+        target = fused_output(node, self._plan.nodes[str(node.name)])
+        integers = quantize_weights(
+            weight,
+            np.zeros(len(weight), np.float32) if bias is None else bias,
+            source.scale,
+            self._params[self._plan.groups[name_of(target)]].scale,
+        )
+        node.resize_inputs(3)
+        for index, kind, codes, scale in (
+            (1, "weight", integers.values, integers.scale),
+            (2, "bias", integers.bias, integers.bias_scale),
+        ):
+            name = f"{node.name}_{kind}"
+            stored = add_initializer(self._graph, f"{name}_quantized", codes)
+            parameters = (
+                add_initializer(self._graph, f"{name}_scale", scale),
+                add_initializer(
+                    self._graph, f"{name}_zero_point", np.zeros(len(scale), codes.dtype)
+                ),
+            )
+            dequantize = _dequantize(stored, parameters, name, axis=0)
+            self._graph.insert_before(node, dequantize)
+            node.replace_input_with(index, dequantize.outputs[0])
+
+    def _quantize_constants(self, nodes: Iterable[ir.Node]) -> None:
+        """Let int8 nodes read constant operands through a DequantizeLinear; others keep them."""
+        for node in nodes:
+            for index, value in data_inputs(node, self._plan.nodes[str(node.name)]):
+                array = constant(value)
+                if array is not None:
+                    node.replace_input_with(index, self._constant(name_of(value), array))
+
+    def _constant(self, name: str, array: np.ndarray) -> ir.Value:
+        if name not in self._pairs:
+            group = self._plan.groups[name]
+            codes = quantize_array(array, self._params[group])
+            stored = add_initializer(self._graph, f"{name}_quantized", codes)
+            dequantize = _dequantize(stored, self._parameters(group), name)
+            self._graph.insert_before(self._graph[0], dequantize)
+            self._pairs[name] = stored, dequantize.outputs[0]
+        return self._pairs[name][1]
+
+    def _insert_pair(self, value: ir.Value) -> None:
+        name = name_of(value)
+        users = [
+            (user, index)
+            for user, index in value.uses()
+            if name in self._plan.carried or str(user.name) in self._plan.nodes
+        ]
+        self._pairs[name] = self._pair(value, self._plan.groups[name], name)
+        for user, index in users:
+            user.replace_input_with(index, self._pairs[name][1])
+
+    def _requantize(self, node: ir.Node, index: int, group: str) -> None:
+        source = _present(node.inputs[index])
+        pair = self._pair(source, group, f"{source.name}_as_{node.name}")
+        node.replace_input_with(index, pair[1])
+
+    def _pair(self, value: ir.Value, group: str, name: str) -> tuple[ir.Value, ir.Value]:
+        """Insert value → QuantizeLinear → DequantizeLinear; returns both outputs."""
+        parameters = self._parameters(group)
+        output = ir.Value(
+            name=f"{name}_quantized", shape=value.shape, type=ir.TensorType(ir.DataType.INT8)
+        )
+        quantize = ir.node(
+            "QuantizeLinear", [value, *parameters], outputs=[output], name=f"{name}_quantize"
+        )
+        dequantize = _dequantize(output, parameters, name)
+        producer = value.producer()
+        if producer is None:
+            self._graph.insert_before(self._graph[0], [quantize, dequantize])
+        else:
+            self._graph.insert_after(producer, [quantize, dequantize])
+        return output, dequantize.outputs[0]
+
+    def _parameters(self, group: str) -> tuple[ir.Value, ir.Value]:
+        """The initializers that hold a group's scale (float32 scalar) and zero point (int8)."""
+        if group not in self._stored:
+            params = self._params[group]
+            self._stored[group] = (
+                add_initializer(self._graph, f"{group}_scale", np.asarray(params.scale)),
+                add_initializer(self._graph, f"{group}_zero_point", np.int8(params.zero_point)),
+            )
+        return self._stored[group]
+
+    def _end(self, index: int, value: ir.Value, output_type: OutputType) -> None:
+        """Make a graph output the pair's int8 or float side, under the name it had."""
+        name = name_of(value)
+        if name not in self._pairs or (output_type == "float32" and name not in self._plan.carried):
+            return
+        quantized, dequantized = self._pairs[name]
+        value.name = f"{name}_float"
+        end = quantized if output_type == "int8" else dequantized
+        end.name = name
+        self._graph.outputs[index] = end
+
+
+def _dequantize(
+    codes: ir.Value, parameters: tuple[ir.Value, ir.Value], name: str, axis: int | None = None
+) -> ir.Node:
+    output = ir.Value(
+        name=f"{name}_dequantized", shape=codes.shape, type=ir.TensorType(ir.DataType.FLOAT)
+    )
+    attributes = {} if axis is None else {"axis": axis}
+    return ir.node(
+        "DequantizeLinear",
+        [codes, *parameters],
+        attributes,
+        outputs=[output],
+        name=f"{name}_dequantize",
+    )
+
+
+def _outputs(graph: ir.Graph) -> Iterable[ir.Value]:
+    return [value for node in graph for value in node.outputs]
+
+
+def _present(value: ir.Value | None) -> ir.Value:
+    if value is None:
+        raise ValueError("an op of the int8 table lacks its first input")
+    return value
+
+
+def _array(value: ir.Value | None) -> np.ndarray:
+    array = constant(value)
+    if array is None:
+        raise ValueError("a node with the role WEIGHTED has computed weights")
+    return array

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
-from ghostedge_convert import Checkpoint, build, identify, load_checkpoint
+from ghostedge_convert import (
+    Checkpoint,
+    ResolvedPreprocessing,
+    build,
+    identify,
+    load_checkpoint,
+    resolve_preprocessing,
+)
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import LabelledImages, list_labelled
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
 _FROM_SHAPES = "from the weights' shapes"
 _FROM_CONFIG = "from config.json"
-_FROM_DEFAULT = "ImageNet default of the family; no config.json says otherwise"
+_FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
 _FROM_FOLDERS = "from the evaluation set's folder names"
 
 
@@ -55,7 +62,8 @@ def load(options: ConvertOptions) -> Loaded:
     architecture = identify(
         checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
     )
-    preprocessing, origin = _preprocessing(checkpoint, options)
+    resolved = resolve_preprocessing(checkpoint)
+    preprocessing = _overridden(resolved.preprocessing, options)
     labels, label_origin = _labels(checkpoint, options, architecture.num_classes)
     evaluation = None
     if options.eval is not None:
@@ -64,7 +72,7 @@ def load(options: ConvertOptions) -> Loaded:
             labels, label_origin = tuple(evaluation.class_names), _FROM_FOLDERS
     inferred = (
         *_architecture_facts(architecture, options),
-        *_preprocessing_facts(preprocessing, origin, options),
+        *_preprocessing_facts(preprocessing, resolved, options),
         Inferred("labels", _label_words(labels), label_origin),
     )
     return Loaded(
@@ -79,14 +87,9 @@ def load(options: ConvertOptions) -> Loaded:
     )
 
 
-def _preprocessing(checkpoint: Checkpoint, options: ConvertOptions) -> tuple[Preprocessing, str]:
-    config = checkpoint.config
-    if config is not None and config.preprocessing is not None:
-        base, origin = config.preprocessing, _FROM_CONFIG
-    else:
-        base, origin = Preprocessing(), _FROM_DEFAULT
+def _overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preprocessing:
     try:
-        return replace(base, **options.preprocessing.stated()), origin
+        return replace(preprocessing, **options.preprocessing.stated())
     except ValueError as error:
         raise InputError(str(error), where="preprocessing flags") from error
 
@@ -143,7 +146,7 @@ def _architecture_facts(
 
 
 def _preprocessing_facts(
-    preprocessing: Preprocessing, origin: str, options: ConvertOptions
+    preprocessing: Preprocessing, resolved: ResolvedPreprocessing, options: ConvertOptions
 ) -> tuple[Inferred, ...]:
     stated = options.preprocessing.stated()
     height, width = preprocessing.input_size
@@ -154,7 +157,12 @@ def _preprocessing_facts(
         "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
         "std": ", ".join(f"{s:g}" for s in preprocessing.std),
     }
-    return tuple(
-        Inferred(name, value, f"from --{name.replace('_', '-')}" if name in stated else origin)
-        for name, value in values.items()
-    )
+
+    def origin(field: str) -> str:
+        if field in stated:
+            return f"from --{field.replace('_', '-')}"
+        if resolved.origin == "family default" or field in resolved.defaulted:
+            return _FROM_DEFAULT
+        return _FROM_CONFIG
+
+    return tuple(Inferred(name, value, origin(name)) for name, value in values.items())

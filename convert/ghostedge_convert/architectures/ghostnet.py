@@ -107,7 +107,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale each channel of ``[N, C, H, W]`` by a factor in [0, 1]."""
-        squeezed = F.adaptive_avg_pool2d(x, 1)
+        squeezed = x.mean((2, 3), keepdim=True)
         gate = self.conv_expand(F.relu(self.conv_reduce(squeezed)))
         return x * F.hardsigmoid(gate)
 
@@ -201,7 +201,7 @@ class GhostNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images ``[N, 3, H, W]`` float32 to logits ``[N, num_classes]``."""
         x = self.blocks(F.relu(self.bn1(self.conv_stem(x))))
-        x = F.relu(self.conv_head(F.adaptive_avg_pool2d(x, 1)))
+        x = F.relu(self.conv_head(x.mean((2, 3), keepdim=True)))
         x = F.dropout(torch.flatten(x, 1), self.dropout, self.training)
         logits: Tensor = self.classifier(x)
         return logits

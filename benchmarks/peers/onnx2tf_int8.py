@@ -10,6 +10,7 @@ converter) the only one of 1.x.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +20,9 @@ import onnx2tf  # type: ignore[import-not-found]  # only in the peer's environme
 
 MEAN = [[[[0.485, 0.456, 0.406]]]]
 STD = [[[[0.229, 0.224, 0.225]]]]
+INPUT = "input"
+# 1.x looks for test images of this name in the working folder before it downloads them.
+SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
 def main() -> None:
@@ -27,23 +31,27 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--backend", default="flatbuffer_direct")
-    parser.add_argument("--input-name", default="input")
     args = parser.parse_args()
+    model, calibration, output = (
+        str(path.resolve()) for path in (args.onnx, args.calibration, args.output)
+    )
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        os.chdir(work)
         scaled = work / "calibration.npy"  # onnx2tf wants float in [0, 1]; it applies mean and std
-        np.save(scaled, np.load(args.calibration).astype(np.float32) / 255)
+        images = np.load(calibration).astype(np.float32) / 255
+        np.save(scaled, images)
+        np.save(work / SAMPLE, images[:20, :128, :128])
         onnx2tf.convert(
-            input_onnx_file_path=str(args.onnx),
+            input_onnx_file_path=model,
             output_folder_path=str(work / "out"),
             output_integer_quantized_tflite=True,
-            custom_input_op_name_np_data_path=[[args.input_name, str(scaled), MEAN, STD]],
-            not_use_onnxsim=False,
+            custom_input_op_name_np_data_path=[[INPUT, str(scaled), MEAN, STD]],
             verbosity="warn",
             **_backend(args.backend),
         )
         (written,) = (work / "out").glob("*_full_integer_quant.tflite")
-        shutil.move(written, args.output)
+        shutil.move(written, output)
 
 
 def _backend(name: str) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 The interpreter is given the file's bytes, never its path: up to 2.1.6 ai-edge-litert verified the
 flatbuffer only when it came as ``model_content``, and a file cut in half could end the process.
-Verification bounds every offset but not what the operators make of their numbers: a model file is
-a program, so one from a stranger belongs in a process of its own.
+tflite-runtime verifies neither, and of TensorFlow's versions not all are known, so for these two
+`tflite_structure` looks first. Verification bounds every offset but not what the operators make of
+their numbers: a model file is a program, so one from a stranger belongs in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ghostedge_runtime.backend import (
 )
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.tflite_metadata import read_tflite_metadata
+from ghostedge_runtime.tflite_structure import check_structure
 
 # Distribution, module to import, place of the interpreter class in it: the first that imports wins.
 _INTERPRETERS = (
@@ -34,6 +36,7 @@ _INTERPRETERS = (
     ("tflite-runtime", "tflite_runtime.interpreter", "Interpreter"),
     ("tensorflow", "tensorflow", "lite.Interpreter"),
 )
+_VERIFYING = frozenset({"ai-edge-litert"})
 
 
 class TFLiteBackend:
@@ -46,9 +49,17 @@ class TFLiteBackend:
     def __init__(self, data: bytes, *, threads: int, where: Path) -> None:
         self.metadata = read_tflite_metadata(data, where)
         self.name, self.version, interpreter_class = find_interpreter()
+        if self.name not in _VERIFYING:
+            check_structure(data, where)
         try:
             interpreter = interpreter_class(model_content=data, num_threads=threads)
             interpreter.allocate_tensors()
+        except SystemError as error:  # a wheel built for NumPy 1 under NumPy 2 fails here
+            raise MissingDependencyError(
+                f"{self.name} {self.version} does not work with NumPy {np.__version__}",
+                where="ghostedge_runtime",
+                remedy="pip install 'numpy<2'",
+            ) from error
         # A file that the interpreter refuses: ValueError while parsing, RuntimeError after.
         except (ValueError, RuntimeError) as error:
             raise ModelFileError(

@@ -1,0 +1,131 @@
+"""Which interpreter is taken, and what is said when there is none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ghostedge_runtime import Model, tflite_backend
+from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+
+Save = Callable[..., Path]
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, name: str, interpreter: Any) -> None:
+    """A module ``package.module`` with an interpreter in it."""
+    module, package = ModuleType(name), name.partition(".")[0]
+    module.Interpreter = interpreter
+    monkeypatch.setitem(sys.modules, package, ModuleType(package))
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_litert_comes_first() -> None:
+    pytest.importorskip("ai_edge_litert")
+    name, version, _ = tflite_backend.find_interpreter()
+    assert name == "ai-edge-litert"
+    assert version[0].isdigit()
+
+
+def test_tflite_runtime_comes_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, "ai_edge_litert", "ai_edge_litert.interpreter")
+    pretend(monkeypatch, "tflite_runtime.interpreter", "the second")
+    name, _, interpreter = tflite_backend.find_interpreter()
+    assert (name, interpreter) == ("tflite-runtime", "the second")
+
+
+def test_tensorflow_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, "ai_edge_litert", "ai_edge_litert.interpreter", "tflite_runtime")
+    tensorflow = ModuleType("tensorflow")
+    tensorflow.lite = ModuleType("lite")
+    tensorflow.lite.Interpreter = "the last"
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    name, _, interpreter = tflite_backend.find_interpreter()
+    assert (name, interpreter) == ("tensorflow", "the last")
+
+
+def test_without_any_interpreter_the_pip_line_is_given(
+    monkeypatch: pytest.MonkeyPatch, int8_tflite: Path
+) -> None:
+    hide(
+        monkeypatch, "ai_edge_litert", "ai_edge_litert.interpreter", "tflite_runtime", "tensorflow"
+    )
+    with pytest.raises(MissingDependencyError, match="no TFLite interpreter") as caught:
+        Model(int8_tflite)
+    assert "pip install ai-edge-litert" in (caught.value.remedy or "")
+
+
+def test_an_interpreter_built_for_another_numpy_says_so(
+    monkeypatch: pytest.MonkeyPatch, int8_tflite: Path
+) -> None:
+    def fails(**_: object) -> None:
+        raise SystemError("returned a result with an exception set")
+
+    hide(monkeypatch, "ai_edge_litert", "ai_edge_litert.interpreter")
+    pretend(monkeypatch, "tflite_runtime.interpreter", fails)
+    with pytest.raises(MissingDependencyError, match="does not work with NumPy") as caught:
+        Model(int8_tflite)
+    assert caught.value.remedy == "pip install 'numpy<2'"
+
+
+def test_an_interpreter_that_does_not_verify_never_sees_a_damaged_file(
+    monkeypatch: pytest.MonkeyPatch, int8_tflite: Path, tmp_path: Path
+) -> None:
+    """Damage that the metadata reader passes over: the subgraph's tensors lead out of the file."""
+    tfl = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    seen: list[object] = []
+    data = bytearray(int8_tflite.read_bytes())
+    graph = tfl.Model.GetRootAs(data, 0).Subgraphs(0)._tab
+    place = graph.Pos + graph.Offset(4)
+    data[place : place + 4] = (2**31).to_bytes(4, "little")
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(data)
+    hide(monkeypatch, "ai_edge_litert", "ai_edge_litert.interpreter")
+    pretend(monkeypatch, "tflite_runtime.interpreter", lambda **given: seen.append(given))
+    with pytest.raises(ModelFileError, match="damaged"):
+        Model(path)
+    assert seen == []
+
+
+def test_without_onnx_runtime_the_pip_line_is_given(float_onnx: Path) -> None:
+    """In a child, for a module that failed to import is not tried twice."""
+    script = """
+import sys
+sys.modules["onnxruntime"] = None
+from ghostedge_runtime import Model
+from ghostedge_runtime.errors import MissingDependencyError
+try:
+    Model(sys.argv[1])
+except MissingDependencyError as error:
+    print(error.remedy)
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(float_onnx)], capture_output=True, text=True, check=True
+    )
+    assert child.stdout.strip() == "pip install 'ghostedge-runtime[onnx]'"
+
+
+def test_an_op_no_interpreter_knows_is_refused_with_the_interpreters_reason(
+    save_tflite: Save, tmp_path: Path
+) -> None:
+    data = save_tflite("float32").read_bytes()
+    tfl = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    flatbuffers = pytest.importorskip("flatbuffers")
+    model = tfl.ModelT.InitFromPackedBuf(data, 0)
+    model.operatorCodes[0].version = 99
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "future.tflite"
+    path.write_bytes(builder.Output())
+    with pytest.raises(ModelFileError, match=r"refuses it .*version"):
+        Model(path)

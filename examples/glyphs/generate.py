@@ -32,8 +32,8 @@ LABELS = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 
 # Lengths are shares of the image's side, so that every size shows the same scene.
-FONT_SIZE = (0.50, 1.00)
-MAX_ANGLE = 25.0  # degrees; beyond it 6, 9, M and W begin to trade places
+FONT_SIZE = (0.70, 1.10)
+MAX_ANGLE = 20.0  # degrees; beyond it 6, 9, M and W begin to trade places
 MAX_CUT = 0.06  # of the glyph's box may lie outside the image
 MIN_CONTRAST = 60.0  # of 255, glyph against the mean background
 CLUTTER = (3, 9)  # shapes behind the glyph, the upper bound left out
@@ -127,7 +127,7 @@ def _fill(folder: Path, count: int, seed: int, size: int, image_format: str) -> 
         (folder / label).mkdir()
     for index in range(count):
         path = folder / LABELS[label_of(index)] / f"{index:06d}{SUFFIXES[image_format]}"
-        draw_image(seed, index, size).save(path, format=image_format, quality=92)
+        draw_image(seed, index, size).save(path, format=image_format, quality=92, subsampling=0)
 
 
 def _gradient(rng: np.random.Generator, size: int) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,32 @@ def test_tensorflow_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
     name, _, interpreter = tflite_backend.find_interpreter()
     assert (name, interpreter) == ("tensorflow", "the last")
+
+
+@pytest.mark.parametrize("distribution", ["ai-edge-litert", "tflite-runtime", "tensorflow"])
+def test_every_installed_interpreter_runs_the_file(distribution: str, int8_tflite: Path) -> None:
+    """In a child that can import no other interpreter."""
+    modules = {name: module for name, module, _ in tflite_backend._INTERPRETERS}
+    package = modules.pop(distribution).partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{distribution} is not installed")
+    script = """
+import sys
+for name in sys.argv[2:]:
+    sys.modules[name] = None
+import numpy as np
+from ghostedge_runtime import Model
+model = Model(sys.argv[1])
+print(model.runtime[0], model.classify(np.full((9, 9, 3), (20, 200, 20), np.uint8))[0].label)
+"""
+    others = [part for module in modules.values() for part in (module, module.partition(".")[0])]
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(int8_tflite), *others],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert child.stdout.split()[-2:] == [distribution, "green"]
 
 
 def test_without_any_interpreter_the_pip_line_is_given(

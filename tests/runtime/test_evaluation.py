@@ -12,6 +12,7 @@ from PIL import Image
 
 from ghostedge_runtime import Evaluation, Model, ModelMetadata, evaluate
 from ghostedge_runtime.errors import ImageError, InputError, ModelFileError
+from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.folders import LabelledImages, list_labelled
 
 Save = Callable[..., Path]
@@ -60,10 +61,39 @@ def test_top5_of_three_classes_is_always_everything(scored: Evaluation) -> None:
 
 
 def test_top5_looks_at_five_and_no_more() -> None:
-    from ghostedge_runtime.evaluation import _five_best  # noqa: PLC0415  # a private rule
+    """The right class is fifth best in the first row and sixth in the second."""
+    names = tuple("abcdefg")
+    images = LabelledImages((Path("1"), Path("2")), (2, 1), names)
+    logits = np.float32([[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6]])
+    score = score_logits(logits, images)
+    assert (score.top1, score.top5) == (0.0, 50.0)
+    assert score.predictions.tolist() == [6, 6]
 
-    logits = np.float32([[0, 1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1, 1]])
-    assert _five_best(logits).tolist() == [[6, 5, 4, 3, 2], [0, 1, 2, 3, 4]]
+
+def test_of_equal_logits_the_first_class_wins() -> None:
+    images = LabelledImages((Path("1"), Path("2")), (0, 5), tuple("abcdef"))
+    score = score_logits(np.ones((2, 6), np.float32), images)
+    assert score.predictions.tolist() == [0, 0]
+    assert (score.top1, score.top5) == (50.0, 50.0)
+
+
+def test_logits_scored_in_one_go_score_as_image_by_image(
+    int8_tflite: Path, tmp_path: Path, scored: Evaluation
+) -> None:
+    model = Model(int8_tflite)
+    listed = list_labelled(tmp_path / "set", ("red", "green", "blue"), 3)
+    rows = np.concatenate([model.logits(model.preprocess(path)) for path in listed.paths])
+    again = score_logits(rows, listed)
+    assert again.to_dict() == {
+        **scored.to_dict(),
+        "latency": {"preprocessing": None, "inference": None},
+    }
+
+
+def test_logits_of_another_shape_are_refused() -> None:
+    images = LabelledImages((Path("1"),), (0,), ("a", "b"))
+    with pytest.raises(ValueError, match=r"\(1, 3\) for 1 images of 2 classes"):
+        score_logits(np.zeros((1, 3), np.float32), images)
 
 
 def test_the_pass_is_timed(scored: Evaluation) -> None:

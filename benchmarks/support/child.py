@@ -9,6 +9,7 @@ when it forked, so a parent that measures must not import torch.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SAMPLE_SECONDS = 0.1
 _MB = 1e6
+_ERROR = re.compile(r"(\S*(Error|Exception)|ERROR): ")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def measure(
         allowed: Exit statuses that count as done.
 
     Raises:
-        ChildFailedError: It ended otherwise; the message holds the last lines of the log.
+        ChildFailedError: It ended otherwise; the message holds the error that the log names.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
@@ -69,7 +71,7 @@ def measure(
     code = os.waitstatus_to_exitcode(status)
     process.returncode = code  # Popen did not see the wait above
     if code not in allowed:
-        raise ChildFailedError(f"{command[0]} ended with status {code}: {_tail(log)}")
+        raise ChildFailedError(f"{Path(command[0]).name} ended with status {code}: {_cause(log)}")
     peak = max(usage.ru_maxrss * 1024, sampler.peak_bytes)
     return Usage(seconds=round(seconds, 2), peak_memory_mb=round(peak / _MB, 1))
 
@@ -123,6 +125,8 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _tail(log: Path, characters: int = 600) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace").strip()
-    return " … " + text[-characters:] if len(text) > characters else text
+def _cause(log: Path, characters: int = 300) -> str:
+    """The first error a log names (in chained tracebacks the root one), else its last line."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    named = (line for line in lines if _ERROR.match(line))
+    return next(named, lines[-1] if lines else "no output")[:characters]

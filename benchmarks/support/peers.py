@@ -127,7 +127,8 @@ def convert_with(peer: Peer, workload: Workload, *, reuse: bool = False) -> Conv
     if reuse and kept.exists() and output.exists():
         earlier = json.loads(kept.read_text(encoding="utf-8"))
         if earlier["versions"] == found:
-            usage, notes = Usage(**earlier["usage"]), tuple(earlier["notes"])
+            usage = Usage(**earlier["usage"])
+            notes = (*earlier["notes"], "conversion_s and peak_memory_mb are of an earlier run")
             return Conversion(peer.name, earlier["settings"], output, usage, found, notes)
     done = _first_that_converts(peer, python, workload, output, found)
     if done.usage:
@@ -146,9 +147,9 @@ def _first_that_converts(
         command = _command(peer, python, workload, output, variant)
         log = workload.folder / f"{peer.name}.log"
         try:
-            usage = measure(command, log=log, env=_environment())
+            usage = measure(command, log=log, env=_environment(python))
         except ChildFailedError as error:
-            notes.append(f"{' '.join(variant) or peer.name} failed: {_last_line(str(error))}")
+            notes.append(" ".join([*variant, f"failed: {error}"]))
             continue
         return Conversion(peer.name, settings, output, usage, found, tuple(notes))
     return Conversion(peer.name, peer.settings, versions=found, skipped="; ".join(notes))
@@ -165,9 +166,15 @@ def _command(
     return [*command, "--calibration", str(workload.calibration), "--output", str(output), *variant]
 
 
-def _environment() -> dict[str, str]:
-    """Let a peer's script import the definition of the network, which needs torch alone."""
-    return {"PYTHONPATH": os.pathsep.join([str(REPO / "convert"), str(REPO / "runtime")])}
+def _environment(python: Path) -> dict[str, str]:
+    """What a peer's script finds: its environment's commands, and the definition of the network.
+
+    onnx2tf calls ``onnxsim`` as a command; the definition needs torch alone.
+    """
+    return {
+        "PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(REPO / "convert"), str(REPO / "runtime")]),
+    }
 
 
 def ghostedge() -> str:
@@ -179,7 +186,3 @@ def ghostedge() -> str:
             "  → pip install -e runtime -e convert -e quantize -e '.[convert]', or `make bench`"
         )
     return str(command)
-
-
-def _last_line(text: str, characters: int = 300) -> str:
-    return text.strip().splitlines()[-1][:characters]

@@ -26,6 +26,8 @@ from ghostedge_convert.lower.words import (
     Tensor,
     identity,
     keeps_memory,
+    memory,
+    order_of,
     reorder,
     step,
 )
@@ -182,10 +184,17 @@ class Emitter:
             new: The new shape in ONNX's order.
             new_order: The axis order wanted.
         """
-        if not _same_memory(old, old_order, new, new_order):
+        here, there = memory(old, old_order), memory(new, new_order)
+        if np.array_equal(here, there):
+            return self.shaped(index, reorder(new, new_order))
+        before, after = order_of(old, there), order_of(new, here)
+        if before is None and after is not None:
+            index = self.shaped(index, reorder(new, after))
+            return self.transposed(index, step(after, new_order))
+        if before is None:
             index = self.transposed(index, step(old_order, identity(len(old))))
-            index = self.shaped(index, new)
-            return self.transposed(index, new_order)
+            return self.transposed(self.shaped(index, new), new_order)
+        index = self.transposed(index, step(old_order, before))
         return self.shaped(index, reorder(new, new_order))
 
     def requantized(self, index: int, quant: Quant | None) -> int:
@@ -300,12 +309,3 @@ class Emitter:
             unique, count = f"{name}_{count}", count + 1
         self._names.add(unique)
         return unique
-
-
-def _same_memory(old: Shape, old_order: Order, new: Shape, new_order: Order) -> bool:
-    """Whether both layouts put every element of the flat ONNX tensor at the same place."""
-    before = tuple(s for s in reorder(old, old_order))
-    places = np.arange(int(np.prod(before)), dtype=np.int32)
-    a = places.reshape(old).transpose(old_order).reshape(-1)
-    b = places.reshape(new).transpose(new_order).reshape(-1)
-    return bool(np.array_equal(a, b))

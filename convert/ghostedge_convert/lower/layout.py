@@ -2,8 +2,9 @@
 
 Values that an axis-blind op joins (elementwise, concat, pad, …) must share one order; they form a
 component. A component that touches an op which TFLite knows in channels-last form only is
-channels-last, every other keeps ONNX's order. Ops between components (Transpose, Reshape, MatMul,
-…) compare the orders on both sides and mostly find nothing to move.
+channels-last. Inner components that a Transpose or Reshape ties to such a one take the order that
+makes this op free; every other keeps ONNX's order. Ops between components (Transpose, Reshape,
+MatMul, …) compare the orders on both sides and mostly find nothing to move.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import Enum
 import numpy as np
 
 from ghostedge_convert.lower.graph import Graph, Node
-from ghostedge_convert.lower.words import CHANNELS_LAST, Array, Order, identity
+from ghostedge_convert.lower.words import CHANNELS_LAST, Array, Order, identity, memory, order_of
 
 
 class Rule(Enum):
@@ -64,9 +65,11 @@ def decide_layouts(graph: Graph, rule_of: Callable[[Node], Rule]) -> Layouts:
             groups.join(peers[0], name)
         if rule is Rule.CHANNELS_LAST and rank == len(CHANNELS_LAST):
             images.append(peers[0])
-    last = {groups.find(name) for name in images}
+    decided = {groups.find(n): identity(graph.values[n].rank) for n in _interface(graph)}
+    decided.update((groups.find(name), CHANNELS_LAST) for name in images)
+    _follow(graph, groups, decided)
     orders = {
-        name: CHANNELS_LAST if groups.find(name) in last else identity(value.rank)
+        name: decided.get(groups.find(name), identity(value.rank))
         for name, value in graph.values.items()
     }
     return Layouts(orders, _flattened_images(graph, orders))
@@ -87,6 +90,55 @@ class _Groups:
 
     def join(self, a: str, b: str) -> None:
         self._parent[self.find(a)] = self.find(b)
+
+
+def _interface(graph: Graph) -> tuple[str, ...]:
+    """What callers see keeps ONNX's order unless an image op decides otherwise."""
+    return (*graph.inputs, *graph.outputs)
+
+
+def _follow(graph: Graph, groups: _Groups, decided: dict[str, Order]) -> None:
+    """Give undecided components the order that makes the Transpose or Reshape beside them free."""
+    moves = [n for n in graph.nodes if n.op == "Transpose" or n.op in _RESHAPES]
+    for node in moves:
+        source, target = groups.find(node.inputs[0]), groups.find(node.outputs[0])
+        order = decided.get(source)
+        if target not in decided and order is not None and order != identity(len(order)):
+            free = _free_after(graph, node, order)
+            decided.update({} if free is None else {target: free})
+    for node in reversed(moves):
+        source, target = groups.find(node.inputs[0]), groups.find(node.outputs[0])
+        order = decided.get(target)
+        if source not in decided and order is not None and order != identity(len(order)):
+            free = _free_before(graph, node, order)
+            decided.update({} if free is None else {source: free})
+
+
+_RESHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+
+
+def permutation_of(graph: Graph, node: Node) -> Order:
+    """The axes of a Transpose's input in the order of its output."""
+    rank = graph.values[node.inputs[0]].rank
+    return tuple(node.attributes.get("perm", reversed(range(rank))))
+
+
+def _free_after(graph: Graph, node: Node, order: Order) -> Order | None:
+    """The output order that moves nothing, given the input's."""
+    if node.op == "Transpose":
+        perm = permutation_of(graph, node)
+        return tuple(perm.index(axis) for axis in order)
+    old, new = (graph.values[n].shape for n in (node.inputs[0], node.outputs[0]))
+    return order_of(new, memory(old, order))
+
+
+def _free_before(graph: Graph, node: Node, order: Order) -> Order | None:
+    """The input order that moves nothing, given the output's."""
+    if node.op == "Transpose":
+        perm = permutation_of(graph, node)
+        return tuple(perm[axis] for axis in order)
+    old, new = (graph.values[n].shape for n in (node.inputs[0], node.outputs[0]))
+    return order_of(old, memory(new, order))
 
 
 def _flattened_images(graph: Graph, orders: Mapping[str, Order]) -> dict[str, Array]:

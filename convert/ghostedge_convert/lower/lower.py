@@ -89,13 +89,12 @@ def _can_be_integer(graph: Graph, node: Node) -> bool:
 
 
 def _check_types(graph: Graph, node: Node) -> None:
-    for name in node.outputs:
-        value = graph.values.get(name)
-        if value is not None and value.dtype.name not in _TYPES:
-            node.refuse(
-                f"it computes on {value.dtype.name}",
-                "only float32 and quantized int8 can be lowered: convert the model to float32",
-            )
+    dtype = graph.values[node.outputs[0]].dtype.name
+    if dtype not in _TYPES:
+        node.refuse(
+            f"it computes on {dtype}",
+            "only float32 and quantized int8 can be lowered: convert the model to float32",
+        )
 
 
 def _emit(graph: Graph, layouts: Layouts) -> Emitter:

@@ -66,7 +66,7 @@ def windows(node: Node, image: Shape, out: Shape, kernel: Sequence[int]) -> tupl
         kernel: Taps per spatial axis.
 
     Raises:
-        UnsupportedOpError: ``auto_pad`` has a value ONNX does not define.
+        UnsupportedOpError: ``auto_pad`` or the pads have a value that TFLite cannot express.
     """
     axes = len(kernel)
     strides = node.attributes.get("strides", [1] * axes)
@@ -87,19 +87,28 @@ def windows(node: Node, image: Shape, out: Shape, kernel: Sequence[int]) -> tupl
             total = max((out[2 + a] - 1) * steps + reach - size, 0)
             small, large = total // 2, total - total // 2
             before, after = (small, large) if auto == "SAME_UPPER" else (large, small)
+        if node.attributes.get("ceil_mode", 0) and (out[2 + a] - 1) * steps >= size + before:
+            node.refuse(
+                "a last window that starts in the padding (ceil_mode=1)",
+                "export with ceil_mode=0: runtimes do not agree on the output size",
+            )
         made.append(Window(size, out[2 + a], reach, steps, before, after))
     return tuple(made)
 
 
-def padding(spans: Sequence[Window]) -> tuple[str, Array | None]:
+def padding(spans: Sequence[Window], *, same: bool = True) -> tuple[str, Array | None]:
     """TFLite's padding for windows, and what to PAD first where neither word does it.
+
+    Args:
+        spans: The windows along height and width.
+        same: Whether SAME may be used where it puts the windows in the right places.
 
     Returns:
         ``"VALID"`` or ``"SAME"``; the PAD amounts, a row (before, after) per NHWC axis, or None.
     """
     if all(w.before == 0 and w.reach == 0 for w in spans):
         return "VALID", None
-    if all(w.is_same for w in spans):
+    if same and all(w.is_same for w in spans):
         return "SAME", None
     rows = [(0, 0), *((w.before, w.reach) for w in spans), (0, 0)]
     return "VALID", np.asarray(rows, np.int32)

@@ -42,6 +42,36 @@ def keeps_memory(shape: Shape, permutation: Order) -> bool:
     return moved == sorted(moved)
 
 
+def memory(shape: Shape, order: Order) -> Array:
+    """Where each element of a TFLite tensor is in the flat ONNX tensor of ``shape``."""
+    places: Array = np.arange(int(np.prod(shape)), dtype=np.int32)
+    return places.reshape(shape).transpose(order).reshape(-1)
+
+
+def order_of(shape: Shape, places: Array) -> Order | None:
+    """The axis order that lays an ONNX tensor of ``shape`` out as ``places`` says, if one does.
+
+    Built from the innermost axis outwards: the one whose stride in the flat ONNX tensor is the
+    distance between neighbours in memory.
+    """
+    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    left = [axis for axis, size in enumerate(shape) if size > 1]
+    found: list[int] = []
+    block = 1
+    while left:
+        distance = int(places[block] - places[0])
+        axis = next((a for a in left if strides[a] == distance), None)
+        if axis is None:
+            return None
+        found.insert(0, axis)
+        left.remove(axis)
+        block *= shape[axis]
+    order = (*(axis for axis, size in enumerate(shape) if size == 1), *found)
+    if found == sorted(found):
+        order = identity(len(shape))
+    return order if np.array_equal(memory(shape, order), places) else None
+
+
 @dataclass(frozen=True)
 class Quant:
     """``real = (stored - zero_point) * scale``, per tensor or along one axis.

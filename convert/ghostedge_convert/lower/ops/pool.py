@@ -77,10 +77,9 @@ def average_pool(e: Emitter, node: Node) -> None:
     factor per position.
     """
     spans = _spans(e.graph, node)
-    word, factors = _plan(node, spans)
+    word, amounts, factors = _plan(node, spans)
     x = e.activation(node.inputs[0])
-    _, amounts = padding(spans)
-    if word == "VALID" and amounts is not None:
+    if amounts is not None:
         x = padded(e, node, x, amounts)
     options = _options(word, spans)
     if factors is None:
@@ -95,18 +94,16 @@ def average_pool(e: Emitter, node: Node) -> None:
 
 def average_pool_on_integers(graph: Graph, node: Node) -> bool:
     """The correcting factor exists in float only."""
-    return _plan(node, _spans(graph, node))[1] is None
+    return _plan(node, _spans(graph, node))[2] is None
 
 
-def _plan(node: Node, spans: tuple[Window, ...]) -> tuple[str, Array | None]:
-    """TFLite's padding word and, if its divisor is not ONNX's, window / divisor per position."""
+def _plan(node: Node, spans: tuple[Window, ...]) -> tuple[str, Array | None, Array | None]:
+    """Padding word, PAD amounts, and window / divisor per position where it is not all one."""
     with_padding = bool(node.attributes.get("count_include_pad", 0))
     wanted = np.multiply.outer(*(w.counts(with_padding=with_padding) for w in spans))
-    word, _ = padding(spans)
     inside = np.multiply.outer(*(w.counts(with_padding=False) for w in spans))
-    if word == "SAME" and np.array_equal(wanted, inside):
-        return "SAME", None
+    word, amounts = padding(spans, same=np.array_equal(wanted, inside))
     area = spans[0].kernel * spans[1].kernel
-    if np.all(wanted == area):
-        return "VALID", None
-    return "VALID", (area / wanted).astype(np.float32)
+    if word == "SAME" or np.all(wanted == area):
+        return word, amounts, None
+    return word, amounts, (area / wanted).astype(np.float32)

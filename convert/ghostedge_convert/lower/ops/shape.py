@@ -6,6 +6,7 @@ import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.layout import permutation_of
 from ghostedge_convert.lower.words import Array, reorder
 
 _MIRRORS = {"reflect": "REFLECT"}
@@ -25,7 +26,7 @@ def reshape(e: Emitter, node: Node) -> None:
 def transpose(e: Emitter, node: Node) -> None:
     """A permutation, composed with the axis orders on both sides."""
     name, out = node.inputs[0], node.outputs[0]
-    perm = tuple(node.attributes.get("perm", reversed(range(e.value(name).rank))))
+    perm = permutation_of(e.graph, node)
     source = e.order(name)
     permutation = tuple(source.index(perm[axis]) for axis in e.order(out))
     e.bind(node, e.transposed(e.activation(name), permutation))

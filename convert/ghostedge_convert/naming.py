@@ -14,6 +14,8 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+from ghostedge_convert.passes._graph import bias_name
+
 # Where torch's exporter writes the path of modules that led to a node, outermost first; the last
 # entry is the traced call itself.
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
@@ -41,12 +43,15 @@ def name_constants(model: ir.Model) -> None:
     """Rename each initializer that has no name of its own after its first user, in place.
 
     A name of its own is one that holds a dot, as ``state_dict`` keys of submodules do; the
-    exporter's are ``val_17``. The new name is ``node name:input index``.
+    exporter's are ``val_17``. A conv's bias is named like its weight, anything else
+    ``node name:input index``.
     """
     for value in list(model.graph.initializers.values()):
         uses = list(value.uses())
         if uses and "." not in (value.name or ""):
-            value.name = f"{uses[0].node.name}:{uses[0].idx}"
+            node, index = uses[0].node, uses[0].idx
+            is_bias = node.op_type == "Conv" and index == 2
+            value.name = bias_name(node) if is_bias else f"{node.name}:{index}"
 
 
 def strip_origin(model: ir.Model) -> None:

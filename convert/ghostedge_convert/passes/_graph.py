@@ -85,20 +85,16 @@ def add_constant(model: ir.Model, name: str, array: Array) -> ir.Value:
     return value
 
 
+def set_bias(model: ir.Model, node: ir.Node, bias: Array) -> None:
+    """Give a conv a bias, in place of the one it may have; a new one is named like its weight."""
+    set_constant(model, node, 2, bias, name=bias_name(node))
+
+
 def bias_name(node: ir.Node) -> str:
-    """What a conv's bias is called: beside its weight, in torch's way."""
+    """What torch calls the bias of a conv: beside its weight."""
     weight = node.inputs[1]
     stem = (weight.name if weight is not None else None) or f"{node.name}.weight"
     return f"{stem.removesuffix('.weight')}.bias"
-
-
-def set_bias(model: ir.Model, node: ir.Node, bias: Array) -> None:
-    """Give a conv a bias, in place of the one it may have."""
-    old = input_at(node, 2)
-    if old is not None:
-        node.replace_input_with(2, None)
-        remove_unused(model, [old])
-    set_constant(model, node, 2, bias, name=bias_name(node))
 
 
 def bypass(model: ir.Model, node: ir.Node, replacement: ir.Value) -> None:

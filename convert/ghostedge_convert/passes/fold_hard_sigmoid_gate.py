@@ -31,6 +31,7 @@ from ghostedge_convert.passes._graph import (
     insert_before,
     nodes_of,
     only_consumer,
+    remove_unused,
     set_bias,
     set_constant,
 )
@@ -177,10 +178,15 @@ _BOUNDS = ((1, 0.0), (2, 6.0))
 
 def _take_out(model: ir.Model, gate: _Gate, clip: ir.Value) -> None:
     """Remove the gate's own nodes, from the product back to the conv."""
-    node: ir.Node | None = gate.last
+    chain = [gate.last]
+    while chain[-1] is not gate.first:
+        source = next(value for value in chain[-1].inputs if constant(value) is None)
+        producer = source.producer() if source is not None else None
+        if producer is None:  # the match has walked the same way
+            raise ValueError(f"{chain[-1].name} does not lead back to {gate.first.name}")
+        chain.append(producer)
+    inputs = [value for node in chain[1:] for value in node.inputs]
     bypass(model, gate.last, clip)
-    while node is not None and node is not gate.first:
-        source = next(v for v in node.inputs if constant(v) is None)
-        node = source.producer() if source is not None else None
-        if node is not None:
-            model.graph.remove(node, safe=True)
+    for node in chain[1:]:
+        model.graph.remove(node, safe=True)
+    remove_unused(model, inputs)

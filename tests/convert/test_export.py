@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from ghostedge_convert import export_onnx
+from ghostedge_convert.architectures.ghostnet import GhostNet
+from ghostedge_runtime.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def exported(cifar_module):
+    return export_onnx(cifar_module, input_size=(64, 64))
+
+
+def shape_of(value):
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def test_input_and_output_are_static_and_named(exported):
+    (source,), (result,) = exported.graph.input, exported.graph.output
+    assert (source.name, shape_of(source)) == ("input", [1, 3, 64, 64])
+    assert (result.name, shape_of(result)) == ("logits", [1, 10])
+    assert [(o.domain, o.version) for o in exported.opset_import] == [("", 18)]
+
+
+def test_the_exported_graph_computes_what_the_module_does(
+    exported, cifar_module, cifar_pixels, run
+):
+    images = cifar_pixels[::20]
+    with torch.no_grad():
+        expected = cifar_module(torch.from_numpy(images)).numpy()
+    assert np.abs(run(exported, images) - expected).max() <= 1e-4
+
+
+def test_nodes_and_weights_are_named_after_the_modules(exported):
+    names = {node.name: node.op_type for node in exported.graph.node}
+    assert len(names) == len(exported.graph.node)
+    assert names["conv_stem/Conv"] == "Conv"
+    assert names["blocks.3.0.ghost1.primary_conv.0/Conv"] == "Conv"
+    assert names["blocks.3.0.se/Mul"] == "Mul"
+    assert names["classifier/Gemm"] == "Gemm"
+    weights = {weight.name for weight in exported.graph.initializer}
+    assert "blocks.8.3.se.conv_expand.weight" in weights
+
+
+def test_exporting_twice_gives_the_same_bytes(exported, cifar_module):
+    again = export_onnx(cifar_module, input_size=(64, 64))
+    assert again.SerializeToString() == exported.SerializeToString()
+
+
+def test_nothing_tells_of_the_machine(exported):
+    data = exported.SerializeToString()
+    assert b".py" not in data
+    assert b"pkg.torch" not in data
+    assert not exported.doc_string
+    assert not exported.graph.doc_string
+
+
+def test_the_exporter_says_nothing(capfd):
+    export_onnx(torch.nn.Conv2d(3, 4, 1).eval(), input_size=(8, 8))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_batch_and_channels_are_those_asked_for():
+    model = export_onnx(torch.nn.Conv2d(2, 4, 1).eval(), input_size=(6, 5), batch=3, in_channels=2)
+    assert shape_of(model.graph.input[0]) == [3, 2, 6, 5]
+    assert shape_of(model.graph.output[0]) == [3, 4, 6, 5]
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_a_module_in_training_mode_is_refused():
+    with pytest.raises(InputError, match="training mode"):
+        export_onnx(GhostNet(num_classes=2), input_size=(32, 32))
+
+
+@pytest.mark.parametrize("sizes", [{"input_size": (0, 32)}, {"input_size": (32, 32), "batch": 0}])
+def test_an_input_without_elements_is_refused(sizes):
+    with pytest.raises(InputError, match="no elements"):
+        export_onnx(torch.nn.Identity().eval(), **sizes)

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from ghostedge_quantize.calibration import calibrate
     from ghostedge_quantize.qdq import quantize
     from ghostedge_quantize.ranges import Method, Range, Ranges
+    from ghostedge_quantize.unsigned import unsigned_activations
 
 __version__ = "0.1.0"
-__all__ = ["Method", "Range", "Ranges", "calibrate", "quantize"]
+__all__ = ["Method", "Range", "Ranges", "calibrate", "quantize", "unsigned_activations"]
 
 _HOMES = {
     "Method": "ranges",
@@ -19,6 +20,7 @@ _HOMES = {
     "Ranges": "ranges",
     "calibrate": "calibration",
     "quantize": "qdq",
+    "unsigned_activations": "unsigned",
 }
 
 

@@ -22,7 +22,7 @@ from ghostedge_runtime.errors import InputError
 
 
 def calibrate(
-    model: onnx.ModelProto, batches: Iterable[np.ndarray], *, method: Method = "minmax"
+    model: onnx.ModelProto, batches: Iterable[np.ndarray], *, method: Method = "mse"
 ) -> Ranges:
     """Measure the range of every activation that int8 needs.
 

@@ -63,7 +63,7 @@ def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     tensor = ir.tensor(np.asarray(array, order="C"), name=free)
     value = ir.Value(
         name=free,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(array.shape),
         type=ir.TensorType(tensor.dtype),
         const_value=tensor,
     )

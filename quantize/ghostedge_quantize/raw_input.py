@@ -63,8 +63,23 @@ def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, R
     low, high = -float(mean.max()), 1 - float(mean.min())
     return {
         f"{IMAGE}_unit": Range(0.0, 1.0),
+        f"{IMAGE}_minus_mean": _shift_range(mean),
         f"{IMAGE}_shifted": Range(min(low, 0.0), max(high, 0.0)),
     }
+
+
+def _shift_range(mean: np.ndarray) -> Range:
+    """The range whose int8 code holds every ``-mean`` best.
+
+    An error here shifts a whole channel, and any step between mean/128 and mean/255 will do: the
+    one that hits all channels is some ten times nearer than the finest.
+    """
+    if mean.min() <= 0:
+        return Range(min(-float(mean.max()), 0.0), max(-float(mean.min()), 0.0))
+    steps = float(mean.max()) / np.arange(128, 256)
+    codes = np.rint(mean / steps[:, None])
+    step = steps[np.abs(codes * steps[:, None] - mean).max(axis=1).argmin()]
+    return Range(-255 * float(step), 0.0)
 
 
 def _single_input(graph: ir.Graph) -> list[ir.Value]:

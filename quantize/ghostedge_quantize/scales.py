@@ -67,7 +67,7 @@ def _group_ranges(graph: ir.Graph, plan: Plan, ranges: Ranges) -> dict[str, Rang
             )
         members[plan.groups[name]].append(ranges.tensors[name])
     for name, ends in plan.constants.items():
-        members[plan.groups[name]].append(ends)
+        members[plan.groups[name]].append(ranges.tensors.get(name, ends))
     for group, ends in plan.fixed.items():
         members[group].append(ends)
     hulls = {group: hull(each) for group, each in members.items()}

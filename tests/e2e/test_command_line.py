@@ -1,0 +1,193 @@
+"""The commands as a person types them: tables, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ghostedge.manifest import Manifest
+from ghostedge_runtime.images import list_images
+
+
+def ghostedge(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ghostedge", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_convert_prints_what_it_inferred_and_a_table_of_what_it_wrote(
+    cifar_checkpoint: Path, tmp_path: Path
+) -> None:
+    done = ghostedge("convert", cifar_checkpoint, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "architecture: ghostnet_100 (from the weights' shapes)" in done.stderr
+    assert "synthetic images" in done.stdout
+    for file in ("model.onnx", "model.tflite"):
+        assert file in done.stdout
+        assert (tmp_path / "model_ghostedge" / file).is_file()
+    assert "int8" not in done.stdout
+
+
+def test_a_default_nobody_stated_is_printed_as_one(cifar_checkpoint: Path, tmp_path: Path) -> None:
+    alone = shutil.copy(cifar_checkpoint, tmp_path / "alone.pt")
+    done = ghostedge("convert", alone, "--input-size", "64", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "input_size: 64×64 (from --input-size)" in done.stderr
+    assert "crop_pct: 0.875 (the family's ImageNet default" in done.stderr
+    assert "labels: none" in done.stderr
+
+
+def test_convert_prints_one_json_document_and_nothing_else_on_stdout(
+    cifar_checkpoint: Path, photos: Path, tmp_path: Path
+) -> None:
+    done = ghostedge(
+        "convert", cifar_checkpoint, "--int8", "--calib", photos, "--calib-images", 8,
+        "--output-type", "int8", "--json", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr
+    manifest = json.loads(done.stdout)
+    assert manifest["arguments"]["calib_images"] == 8
+    for artefact in manifest["artefacts"][2:]:
+        (output,) = artefact["outputs"]
+        assert output["dtype"] == "int8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--int8"], "pass --calib FOLDER"),
+        (["--int8", "--calib", "nowhere"], "nowhere"),
+        (["--eval", "nowhere"], "nowhere"),
+        (["--width", "0.5"], "width"),
+        (["--num-classes", "7"], "7"),
+        (["--arch", "resnet50"], "resnet50"),
+        (["--labels", "nowhere.txt"], "nowhere.txt"),
+        (["--mean", "1,b"], "--mean"),
+        (["--crop-pct", "3"], "crop_pct"),
+        (["--ema"], "ema"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_nothing_is_written(
+    cifar_checkpoint: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = ghostedge("convert", cifar_checkpoint, *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_checkpoint_is_refused_where_it_ends(cifar_checkpoint: Path, tmp_path: Path) -> None:
+    data = cifar_checkpoint.read_bytes()
+    (tmp_path / "half.pt").write_bytes(data[: len(data) // 2])
+    done = ghostedge("convert", "half.pt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "half.pt" in done.stderr
+    assert f"{len(data) // 2:,}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = ghostedge("convert", "nowhere.pt", "--debug", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_bench_shows_models_side_by_side_for_each_thread_count(converted: Manifest) -> None:
+    done = ghostedge(
+        "bench", *(converted.folder / f"model{s}.tflite" for s in ("", "_int8")),
+        "--threads", "1,2", "--min-seconds", "0.1", "--min-runs", "5", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [(Path(r["model"]).name, r["benchmark"]["threads"]) for r in results] == [
+        ("model.tflite", 1),
+        ("model.tflite", 2),
+        ("model_int8.tflite", 1),
+        ("model_int8.tflite", 2),
+    ]
+    assert all(r["benchmark"]["runs"] >= 5 and r["evaluation"] is None for r in results)
+
+
+def test_bench_scores_the_very_same_file(
+    converted: Manifest, cifar_test: Path, tmp_path: Path
+) -> None:
+    for label in ("ship", "frog"):
+        for image in list_images(cifar_test / label)[:20]:
+            (tmp_path / label).mkdir(exist_ok=True)
+            shutil.copy(image, tmp_path / label)
+    done = ghostedge(
+        "bench", converted.folder / "model_int8.tflite", "--data", tmp_path,
+        "--min-seconds", "0", "--min-runs", "3", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    evaluation = result["evaluation"]
+    assert evaluation["count"] == 40
+    support = {c["label"]: c["support"] for c in evaluation["per_class"] if c["support"]}
+    assert support == {"ship": 20, "frog": 20}
+    assert evaluation["top1"] >= 70.0
+
+
+def test_run_keeps_going_past_a_broken_picture_and_says_so(
+    converted: Manifest, cifar_test: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not an image")
+    ship = list_images(cifar_test / "ship")[0]
+    model = converted.folder / "model_int8.tflite"
+    done = ghostedge("run", model, tmp_path / "broken.jpg", ship, "--json")
+    assert done.returncode == 2
+    assert "broken.jpg" in done.stderr
+    (result,) = json.loads(done.stdout)
+    assert result["classes"][0]["label"] == "ship"
+    assert [c["score"] for c in result["classes"]] == sorted(
+        (c["score"] for c in result["classes"]), reverse=True
+    )
+
+
+def test_run_takes_a_folder_of_pictures(converted: Manifest, cifar_test: Path) -> None:
+    done = ghostedge("run", converted.folder / "model.tflite", cifar_test / "ship", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == len(list_images(cifar_test / "ship"))
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.tflite", "model_int8.onnx"])
+def test_every_file_has_the_networks_macs(converted: Manifest, file: str) -> None:
+    done = ghostedge("inspect", converted.folder / file, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["macs"] == 13_935_872
+    assert found["metadata"]["architecture"]["name"] == "ghostnet_100"
+
+
+def test_inspect_says_what_a_checkpoint_is(cifar_checkpoint: Path) -> None:
+    done = ghostedge("inspect", cifar_checkpoint, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["facts"]["architecture"] == "ghostnet_100"
+    assert found["facts"]["classes"] == "10"
+    assert found["macs"] == 13_935_872
+
+
+def test_every_activation_of_the_int8_file_is_int8(converted: Manifest) -> None:
+    done = ghostedge("inspect", converted.folder / "model_int8.tflite", "--json")
+    ops = {op["op"]: (op["count"], op["int8"]) for op in json.loads(done.stdout)["ops"]}
+    assert ops.pop("DEQUANTIZE") == (1, 0)
+    assert ops["QUANTIZE"] == (1, 1)
+    assert all(count == int8 for count, int8 in ops.values())
+
+
+@pytest.mark.parametrize("command", ["run", "inspect", "bench"])
+def test_half_a_model_file_is_refused(converted: Manifest, tmp_path: Path, command: str) -> None:
+    data = (converted.folder / "model_int8.tflite").read_bytes()
+    half = tmp_path / "half.tflite"
+    half.write_bytes(data[: len(data) // 2])
+    done = ghostedge(command, half, *([half] if command == "run" else []))
+    assert done.returncode == 2
+    assert "half.tflite" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,124 @@
+"""The main job on real weights: what was promised for it, in figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ghostedge
+from ghostedge.manifest import Manifest
+from ghostedge_runtime import Model, evaluate
+from ghostedge_runtime.images import list_images, list_labelled
+
+FILES = ["model.onnx", "model.tflite", "model_int8.onnx", "model_int8.tflite"]
+
+
+def accuracy(manifest: Manifest, file: str) -> float:
+    found = manifest.artefact(file).accuracy
+    assert found is not None
+    return found.top1_pct
+
+
+def test_the_four_artefacts_and_the_manifest_are_written_and_nothing_else(
+    converted: Manifest,
+) -> None:
+    assert [a.file for a in converted.artefacts] == FILES
+    assert sorted(p.name for p in converted.folder.iterdir()) == sorted([*FILES, "manifest.json"])
+
+
+def test_the_manifest_on_disk_says_what_was_returned(converted: Manifest) -> None:
+    text = (converted.folder / "manifest.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json.loads(json.dumps(converted.to_dict()))
+
+
+def test_sizes_and_hashes_in_the_manifest_are_those_of_the_files(converted: Manifest) -> None:
+    for artefact in converted.artefacts:
+        data = (converted.folder / artefact.file).read_bytes()
+        assert artefact.bytes == len(data)
+        assert artefact.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_no_budget_is_missed(converted: Manifest) -> None:
+    assert converted.missed == ()
+
+
+def test_each_artefact_is_checked_against_the_one_before_it(converted: Manifest) -> None:
+    assert [a.parity.reference for a in converted.artefacts] == [
+        "checkpoint",
+        "model.onnx",
+        "model.onnx",
+        "model_int8.onnx",
+    ]
+
+
+def test_the_float_files_compute_the_checkpoints_function(converted: Manifest) -> None:
+    assert converted.artefact("model.onnx").parity.max_abs_diff <= 1e-4
+    tflite = converted.artefact("model.tflite").parity
+    assert tflite.images == 5000
+    assert tflite.max_abs_diff <= 1e-3
+    assert tflite.agreement_pct == 100.0
+
+
+def test_float_accuracy_is_that_of_the_trained_weights(converted: Manifest) -> None:
+    # 83.34 % on all 10,000 test images; these are half of them.
+    assert accuracy(converted, "model.onnx") == pytest.approx(83.3, abs=0.5)
+    assert accuracy(converted, "model.tflite") == accuracy(converted, "model.onnx")
+
+
+@pytest.mark.parametrize("file", ["model_int8.onnx", "model_int8.tflite"])
+def test_int8_loses_at_most_one_point_of_top1(converted: Manifest, file: str) -> None:
+    assert accuracy(converted, "model.onnx") - accuracy(converted, file) <= 1.0
+
+
+def test_both_int8_formats_agree(converted: Manifest) -> None:
+    parity = converted.artefact("model_int8.tflite").parity
+    assert parity.images == 5000
+    assert parity.agreement_pct >= 99.0
+
+
+def test_int8_files_are_less_than_a_third_of_the_float_ones(converted: Manifest) -> None:
+    for name in ("onnx", "tflite"):
+        int8, full = (converted.artefact(f"model{s}.{name}").bytes for s in ("_int8", ""))
+        assert int8 < full / 3
+
+
+def test_int8_files_take_raw_pixels(converted: Manifest) -> None:
+    for file in FILES[2:]:
+        (image,) = converted.artefact(file).inputs
+        assert (image.dtype, image.shape) == ("uint8", (1, 64, 64, 3))
+
+
+def test_the_runtime_scores_a_file_as_the_manifest_says(
+    converted: Manifest, cifar_test: Path
+) -> None:
+    with Model(converted.folder / "model_int8.tflite") as model:
+        found = evaluate(model, list_labelled(cifar_test, model.metadata.labels, 10))  # type: ignore[union-attr] # written by us
+    assert found.top1 == accuracy(converted, "model_int8.tflite")
+    assert int(np.trace(found.confusion)) == round(found.top1 / 100 * found.count)
+
+
+def test_a_picture_gets_its_label_in_every_format(converted: Manifest, cifar_test: Path) -> None:
+    ship = list_images(cifar_test / "ship")[0]
+    for file in FILES:
+        with Model(converted.folder / file) as model:
+            assert model.classify(ship, 1)[0].label == "ship"
+
+
+def test_what_was_inferred_is_recorded_with_its_origin(converted: Manifest) -> None:
+    facts = {fact.name: (fact.value, fact.origin) for fact in converted.inferred}
+    assert facts["architecture"] == ("ghostnet_100", "from the weights' shapes")
+    assert facts["input_size"] == ("64×64", "from config.json")
+    assert facts["labels"] == ("10: airplane, automobile, bird, …", "from config.json")
+
+
+def test_a_second_conversion_writes_the_same_bytes(
+    converted: Manifest, cifar_checkpoint: Path, cifar_calib: Path, tmp_path: Path
+) -> None:
+    again = ghostedge.convert(
+        cifar_checkpoint, int8=True, calib=cifar_calib, output=tmp_path / "again"
+    )
+    assert [a.sha256 for a in again.artefacts] == [a.sha256 for a in converted.artefacts]

@@ -1,0 +1,58 @@
+"""Arguments that contradict each other are refused before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghostedge.conversion.options import ConvertOptions, artefact_name, default_output
+from ghostedge_runtime.errors import InputError
+
+
+def options(**changed: Any) -> ConvertOptions:
+    return ConvertOptions(model=Path("m.pt"), output=Path("out"), **changed)
+
+
+def test_int8_without_calibration_images_is_refused_with_what_to_pass() -> None:
+    with pytest.raises(InputError) as refused:
+        options(int8=True)
+    assert "--calib FOLDER" in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+def test_calibration_images_without_int8_are_refused() -> None:
+    with pytest.raises(InputError, match="--calib"):
+        options(calib=Path("photos"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"batch": 0}, "--batch"),
+        ({"threads": -1}, "--threads"),
+        ({"calib_images": 0}, "--calib-images"),
+        ({"ranges": "guess"}, "--ranges"),
+        ({"output_type": "uint4"}, "--output-type"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_flag(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        options(**changed)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("model.pt", "model"),
+        ("a/b/ghost.pth.tar", "ghost"),
+        ("x.SAFETENSORS", "x"),
+        ("weights.v2.pth", "weights.v2"),
+        ("plain", "plain"),
+        (".pt", ".pt"),
+    ],
+)
+def test_artefacts_are_named_after_the_checkpoint(file: str, name: str) -> None:
+    assert artefact_name(Path(file)) == name
+    assert default_output(Path(file)) == Path(f"{name}_ghostedge")

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
+from onnx import numpy_helper
 
 import ghostedge
 from ghostedge.console import Reporter
@@ -89,9 +90,21 @@ def quantized_graph(
             ranges=options.ranges,
             calibration_images=len(calibration),
             output_type=options.output_type,
+            **_output_quantization(qdq),
         ),
     )
     return FloatGraph(model=embed_onnx_metadata(qdq, metadata), metadata=metadata, notes=())
+
+
+def _output_quantization(qdq: onnx.ModelProto) -> dict[str, Any]:
+    """Scale and zero point of an integer output, which ONNX itself keeps out of its signature."""
+    graph = qdq.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear" and graph.output[0].name in node.output:
+            scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
+            return {"output_scale": float(scale), "output_zero_point": int(zero_point)}
+    return {}
 
 
 def write_onnx(graph: FloatGraph, path: Path, reference: str | None) -> ModelFile:

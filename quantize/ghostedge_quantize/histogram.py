@@ -14,7 +14,7 @@ BINS = 8192
 """32 bins for each of the 256 int8 steps: fine enough to tell rounding from clipping."""
 TAIL = 0.5e-4
 """Share of the values that a percentile range leaves out at each end (99.99 % stay)."""
-SHRINKS = np.linspace(1.0, 0.2, 81)
+SHRINKS = np.linspace(1.0, 0.2, 81).tolist()
 """Parts of an end that the search for the least squared error tries."""
 ROUNDS = 2
 """How often that search returns to each end; a third round changed nothing measurable."""

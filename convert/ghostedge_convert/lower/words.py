@@ -44,8 +44,9 @@ def keeps_memory(shape: Shape, permutation: Order) -> bool:
 
 def memory(shape: Shape, order: Order) -> Array:
     """Where each element of a TFLite tensor is in the flat ONNX tensor of ``shape``."""
-    places: Array = np.arange(int(np.prod(shape)), dtype=np.int32)
-    return places.reshape(shape).transpose(order).reshape(-1)
+    places: Array = np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
+    laid_out: Array = places.transpose(order)
+    return laid_out.reshape(-1)
 
 
 def order_of(shape: Shape, places: Array) -> Order | None:

@@ -221,3 +221,13 @@ def ops() -> Callable[[bytes], Counter[str]]:
 @pytest.fixture(scope="session")
 def left_outside_xnnpack() -> Callable[[bytes], Counter[str]]:
     return _left_outside_xnnpack
+
+
+@pytest.fixture(scope="session", name="open_tflite")
+def _open_tflite() -> Callable[[bytes, str], Interpreter]:
+    return open_tflite
+
+
+@pytest.fixture(scope="session", name="run_onnx")
+def _run_onnx() -> Callable[..., list[np.ndarray]]:
+    return run_onnx

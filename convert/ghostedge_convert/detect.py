@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 import torch
 
@@ -95,11 +97,13 @@ def detect_architecture(
     return Detection(info, evidence)
 
 
-def expected_shapes(family: Family, width: float, num_classes: int) -> dict[str, tuple[int, ...]]:
+@lru_cache(maxsize=8)
+def expected_shapes(family: Family, width: float, num_classes: int) -> Shapes:
     """The ``state_dict`` shapes of a member; nothing is allocated."""
     with torch.device("meta"):
         network = family.network(width=width, num_classes=num_classes)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    return MappingProxyType(shapes)
 
 
 def _said(

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from ghostedge_runtime.errors import CheckpointError
 
 _SHOWN = 6
-# Closest matches are sought for so many keys at most: each costs a comparison with all others.
-_COMPARED = 48
+# Closest matches are sought for so many keys, among so many: each pair costs a comparison.
+_COMPARED = 24
+_AMONG = 256
 _OPTIONAL = "num_batches_tracked"
 
 
@@ -23,8 +24,15 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
     surplus = [key for key in found if key not in expected]
     if not missing and not surplus:
         return
+    prefix = _shared_prefix(surplus, missing)
+    if prefix:
+        raise CheckpointError(
+            f"every key of the {title} has {prefix!r} before it: {_listed(surplus)}",
+            where=where,
+            remedy=f"remove the prefix {prefix!r} from the keys",
+        )
     matching = len(found) - len(surplus)
-    if matching < len(expected) / 2 and not _shared_prefix(surplus, missing):
+    if matching < len(expected) / 2:
         raise CheckpointError(
             f"these are not the weights of a {title}: {matching} of {len(found)} keys are its own; "
             f"the file has {_listed(surplus)}; missing are {_pairs(missing, surplus)}",
@@ -36,13 +44,10 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
         parts.append(f"{len(missing)} weights are missing: {_pairs(missing, surplus)}")
     if surplus:
         parts.append(f"{len(surplus)} are surplus: {_listed(surplus)}")
-    prefix = _shared_prefix(surplus, missing)
     raise CheckpointError(
         f"these are not quite the weights of a {title}; {'; '.join(parts)}",
         where=where,
-        remedy=f"remove the prefix {prefix!r} from the keys"
-        if prefix
-        else "rename or remove the keys, or save the checkpoint from an unchanged network",
+        remedy="rename or remove the keys, or save the checkpoint from an unchanged network",
     )
 
 
@@ -86,7 +91,7 @@ def _pairs(missing: Sequence[str], surplus: Sequence[str]) -> str:
     """The missing keys, each with its closest surplus key, the closest pairs first."""
     ranked = []
     for key in missing[:_COMPARED]:
-        close = difflib.get_close_matches(key, surplus[: _COMPARED * 8], n=1, cutoff=0.7)
+        close = difflib.get_close_matches(key, surplus[:_AMONG], n=1, cutoff=0.7)
         score = difflib.SequenceMatcher(None, key, close[0]).ratio() if close else 0.0
         ranked.append((score, f"{key} (the file has {close[0]})" if close else key))
     ranked.sort(key=lambda pair: -pair[0])

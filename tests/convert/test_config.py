@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ghostedge_convert.config import CheckpointConfig, read_config
+from ghostedge_runtime.errors import CheckpointError
+from ghostedge_runtime.metadata import Preprocessing
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    def write(data: object) -> Path:
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(data))
+        return path
+
+    return write
+
+
+def test_timms_convention_is_read_in_full(config):
+    path = config(
+        {
+            "architecture": "ghostnet_100",
+            "num_classes": 3,
+            "label_names": ["cat", "dog", "犬"],
+            "pretrained_cfg": {
+                "tag": "in1k",
+                "input_size": [3, 128, 96],
+                "interpolation": "bicubic",
+                "crop_pct": 0.9,
+                "crop_mode": "center",
+                "mean": [0.5, 0.4, 0.3],
+                "std": [0.1, 0.2, 1],
+                "num_classes": 3,
+            },
+        }
+    )
+    assert read_config(path) == CheckpointConfig(
+        "ghostnet_100",
+        3,
+        Preprocessing((128, 96), "bicubic", 0.9, (0.5, 0.4, 0.3), (0.1, 0.2, 1.0)),
+        ("cat", "dog", "犬"),
+    )
+
+
+def test_no_file_is_no_config(tmp_path):
+    assert read_config(tmp_path / "config.json") is None
+
+
+def test_a_config_of_something_else_says_nothing(config):
+    assert read_config(config({"learning_rate": 0.1})) == CheckpointConfig()
+
+
+def test_fields_left_out_are_the_familys_defaults_and_named(config):
+    found = read_config(config({"pretrained_cfg": {"input_size": [3, 64, 64]}}))
+    assert found is not None
+    assert found.preprocessing == Preprocessing(input_size=(64, 64))
+    assert found.defaulted == ("interpolation", "crop_pct", "mean", "std")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"pretrained_cfg": {"label_names": ["a", "b"]}},
+        {"label_names": ["a", "b"], "pretrained_cfg": {"label_names": ["x", "y"]}},
+        {"id2label": {"1": "b", "0": "a"}},
+    ],
+)
+def test_labels_are_found_in_every_place_they_are_kept(config, data):
+    found = read_config(config(data))
+    assert found is not None
+    assert found.labels == ("a", "b")
+
+
+def test_classes_are_counted_at_the_top_before_the_pretrained_head(config):
+    found = read_config(config({"num_classes": 10, "pretrained_cfg": {"num_classes": 1000}}))
+    assert found is not None
+    assert found.num_classes == 10
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ([], "the file"),
+        ({"architecture": 7}, "architecture"),
+        ({"num_classes": "10"}, "num_classes"),
+        ({"num_classes": 0}, "num_classes"),
+        ({"num_classes": True}, "num_classes"),
+        ({"pretrained_cfg": []}, "pretrained_cfg"),
+        ({"pretrained_cfg": {"num_classes": 1.5}}, "pretrained_cfg.num_classes"),
+        ({"pretrained_cfg": {"input_size": 224}}, "pretrained_cfg.input_size"),
+        ({"pretrained_cfg": {"input_size": [224, 224]}}, "pretrained_cfg.input_size"),
+        ({"pretrained_cfg": {"input_size": [1, 28, 28]}}, "pretrained_cfg.input_size"),
+        ({"pretrained_cfg": {"input_size": [3, -1, 28]}}, "pretrained_cfg.input_size"),
+        ({"pretrained_cfg": {"interpolation": "cubic"}}, "pretrained_cfg.interpolation"),
+        ({"pretrained_cfg": {"interpolation": ["bilinear"]}}, "pretrained_cfg.interpolation"),
+        ({"pretrained_cfg": {"crop_pct": 1.5}}, "pretrained_cfg.crop_pct"),
+        ({"pretrained_cfg": {"crop_pct": "0.875"}}, "pretrained_cfg.crop_pct"),
+        ({"pretrained_cfg": {"crop_mode": "squash"}}, "pretrained_cfg.crop_mode"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5]}}, "pretrained_cfg.mean"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, "0.5"]}}, "pretrained_cfg.mean"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, float("nan")]}}, "pretrained_cfg.mean"),
+        ({"pretrained_cfg": {"mean": [0.5, 0.5, 10**400]}}, "pretrained_cfg.mean"),
+        ({"pretrained_cfg": {"std": [0.5, 0.5, 0]}}, "pretrained_cfg.std"),
+        ({"label_names": "cat"}, "label_names"),
+        ({"label_names": ["cat", 3]}, "label_names[1]"),
+        ({"label_names": []}, "label_names"),
+        ({"label_names": ["cat"], "num_classes": 2}, "label_names"),
+        ({"id2label": ["cat"]}, "id2label"),
+        ({"id2label": {"0": "cat", "2": "dog"}}, "id2label"),
+    ],
+)
+def test_a_malformed_field_is_an_error_that_names_file_and_field(config, data, field):
+    path = config(data)
+    with pytest.raises(CheckpointError) as raised:
+        read_config(path)
+    assert raised.value.where == str(path)
+    assert f"the field {field} is malformed" in raised.value.what
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}}'])
+def test_a_file_that_is_not_json_is_an_error(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_bytes(text)
+    with pytest.raises(CheckpointError, match="not readable JSON"):
+        read_config(path)
+
+
+FIELDS = ["architecture", "num_classes", "label_names", "id2label", "input_size", "mean", "std"]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    top=st.dictionaries(st.sampled_from(FIELDS), ANYTHING),
+    trained=st.dictionaries(
+        st.sampled_from([*FIELDS, "crop_pct", "interpolation", "crop_mode"]), ANYTHING
+    ),
+)
+def test_any_json_is_a_config_or_a_checkpoint_error(config, top, trained):
+    try:
+        found = read_config(config({**top, "pretrained_cfg": trained}))
+    except CheckpointError as error:
+        assert "is malformed" in error.what
+    else:
+        assert isinstance(found, CheckpointConfig)

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ghostedge_convert import Checkpoint, CheckpointConfig, build, detect_architecture, identify
+from ghostedge_convert.architectures.ghostnet import GhostNet
+from ghostedge_runtime.errors import CheckpointError, InputError
+from ghostedge_runtime.metadata import ArchitectureInfo, Source
+
+
+def checkpoint_of(weights: dict[str, torch.Tensor], **config: object) -> Checkpoint:
+    given_config = CheckpointConfig(**config) if config else None
+    return Checkpoint(weights, given_config, Source("model.pt", "0" * 64), ())
+
+
+def weights_of(width: float = 1.0, num_classes: int = 10) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        return dict(GhostNet(width=width, num_classes=num_classes).state_dict())
+
+
+def refusal(weights: dict[str, torch.Tensor], **options: object) -> CheckpointError:
+    with pytest.raises(CheckpointError) as raised:
+        identify(checkpoint_of(weights), **options)
+    assert raised.value.where == "model.pt"
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("width", "classes", "name"),
+    [(0.5, 1000, "ghostnet_050"), (1.0, 10, "ghostnet_100"), (1.3, 2, "ghostnet_130")],
+)
+def test_published_widths_are_told_from_the_shapes(width, classes, name):
+    found = identify(checkpoint_of(weights_of(width, classes)))
+    assert found == ArchitectureInfo(name, "ghostnet", width, classes)
+
+
+@settings(max_examples=10, deadline=None)
+@given(width=st.integers(10, 300).map(lambda n: n / 100), classes=st.integers(1, 50))
+def test_the_width_found_gives_the_same_shapes_and_is_near(width, classes):
+    weights = weights_of(width, classes)
+    found = identify(checkpoint_of(weights))
+    again = weights_of(found.width, found.num_classes)
+    assert {k: v.shape for k, v in again.items()} == {k: v.shape for k, v in weights.items()}
+    assert found.width == pytest.approx(width, abs=0.005)
+
+
+def test_the_result_tells_how_it_was_found():
+    detection = detect_architecture(checkpoint_of(weights_of(1.3, 7), architecture="ghostnet_130"))
+    assert detection.evidence == (
+        "GhostNet V1: all its 512 weights are there, and no others",
+        "width 1.3: from the channels, e.g. blocks.9.0.conv.weight is 1248 × 208 × 1 × 1",
+        "7 classes: classifier.weight is 7 × 1280",
+        "config.json agrees: ghostnet_130",
+    )
+
+
+# What the user says.
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"arch": "ghostnet"}, {"arch": "ghostnet_130"}, {"arch": "GhostNet_130", "width": 1.3},
+     {"width": 1.3, "num_classes": 7}],
+)  # fmt: skip
+def test_what_is_said_and_agrees_is_taken(said):
+    found = identify(checkpoint_of(weights_of(1.3, 7)), **said)
+    assert found == ArchitectureInfo("ghostnet_130", "ghostnet", 1.3, 7)
+
+
+def test_a_width_that_gives_the_same_shapes_is_taken_as_said():
+    assert identify(checkpoint_of(weights_of(1.0)), width=1.001).width == 1.001
+
+
+@pytest.mark.parametrize("said", [{"width": 0.5}, {"arch": "ghostnet_050"}])
+def test_another_width_than_the_shapes_have_is_refused_with_both(said):
+    what = refusal(weights_of(1.0), **said).what
+    assert "width is given as 0.5, at which conv_stem.weight is 8 × 3 × 3 × 3" in what
+    assert "in the file it is 16 × 3 × 3 × 3: width 1.0" in what
+
+
+def test_another_number_of_classes_than_the_classifier_has_is_refused_with_both():
+    what = refusal(weights_of(1.0, 10), num_classes=1000).what
+    assert "num_classes is given as 1000" in what
+    assert "classifier.weight is 10 × 1280: 10 classes" in what
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"arch": "ghosnet_100"}, "did you mean ghostnet_100"),
+        ({"arch": "resnet50"}, "there is no architecture 'resnet50'"),
+        ({"arch": "ghostnet_x"}, "there is no architecture"),
+        ({"arch": "ghostnetv2_100"}, "GhostNetV2 is not supported yet; GhostNet V1 is"),
+        ({"arch": "repghostnet_100"}, "RepGhostNet is not supported yet"),
+        ({"arch": "ghostnet_100", "width": 1.3}, "ghostnet_100 is of width 1.0"),
+        ({"width": 0}, "0 is not a positive number"),
+        ({"width": float("nan")}, "nan is not a positive number"),
+        ({"num_classes": -3}, "-3 is not a positive number"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(said, message):
+    with pytest.raises(InputError) as raised:
+        identify(checkpoint_of(weights_of()), **said)
+    assert message in str(raised.value)
+
+
+# What config.json says.
+
+
+def test_a_config_of_another_member_is_refused():
+    with pytest.raises(CheckpointError, match=r"says ghostnet_050.*weights are of ghostnet_100"):
+        identify(checkpoint_of(weights_of(), architecture="ghostnet_050"))
+
+
+def test_a_config_of_other_classes_is_refused():
+    with pytest.raises(CheckpointError, match="speaks of 1000 classes, but the weights are of 10"):
+        identify(checkpoint_of(weights_of(), num_classes=1000))
+
+
+def test_labels_of_other_classes_are_refused():
+    with pytest.raises(CheckpointError, match="speaks of 2 classes, but the weights are of 10"):
+        identify(checkpoint_of(weights_of(), labels=("cat", "dog")))
+
+
+def test_a_config_with_a_name_of_its_own_is_noted():
+    detection = detect_architecture(checkpoint_of(weights_of(), architecture="my_net"))
+    assert detection.evidence[-1] == (
+        "config.json calls it 'my_net', a name that is not of the family"
+    )
+
+
+# Relatives.
+
+
+@pytest.mark.parametrize(
+    ("key", "title"),
+    [
+        ("blocks.2.0.ghost1.short_conv.0.weight", "GhostNetV2"),
+        ("blocks.0.0.ghost1.primary_rpr_conv.0.conv.weight", "GhostNetV3 (in its training form)"),
+        ("blocks.1.0.dw_rpr_scale.bn.weight", "GhostNetV3 (in its training form)"),
+        ("blocks.2.0.ghost1.short_conv.0.bias", "GhostNetV3 (in its deployed form)"),
+        ("blocks.0.0.ghost1.fusion_bn.0.weight", "RepGhostNet"),
+        ("blocks.0.0.ghost1.cheap_operation.weight", "RepGhostNet"),
+    ],
+)
+def test_relatives_are_refused_by_name(key, title):
+    what = refusal({**weights_of(), key: torch.zeros(1)}).what
+    assert f"weights of a {title} (it has {key}), not supported yet; GhostNet V1 is" in what
+
+
+# Keys and shapes that do not fit.
+
+
+def test_another_network_is_refused_with_some_of_its_keys():
+    weights = {f"layer{i}.0.conv1.weight": torch.zeros(1) for i in range(20)}
+    what = refusal(weights).what
+    assert "not the weights of a GhostNet V1: 0 of 20 keys are its own" in what
+    assert "layer0.0.conv1.weight" in what
+    assert "conv_stem.weight" in what
+
+
+def test_renamed_keys_are_named_with_the_closest_match_first():
+    weights = weights_of()
+    for old, new in {
+        "classifier.bias": "something_else",
+        "blocks.3.0.se.conv_reduce.weight": "blocks.3.0.se.conv_reduced.weight",
+    }.items():
+        weights[new] = weights.pop(old)
+    what = refusal(weights).what
+    assert (
+        "2 weights are missing: blocks.3.0.se.conv_reduce.weight "
+        "(the file has blocks.3.0.se.conv_reduced.weight), classifier.bias;"
+    ) in what
+    assert "2 are surplus: something_else, blocks.3.0.se.conv_reduced.weight" in what
+
+
+def test_missing_keys_alone_are_listed_and_counted():
+    weights = {k: v for k, v in weights_of().items() if not k.startswith("blocks.8.3.")}
+    what = refusal(weights).what
+    assert "weights are missing: blocks.8.3.ghost1.primary_conv.0.weight" in what
+    assert "more" in what
+    assert "surplus" not in what
+
+
+def test_a_prefix_before_every_key_is_told():
+    weights = {f"backbone.{key}": value for key, value in weights_of().items()}
+    error = refusal(weights)
+    assert "every key of the GhostNet V1 has 'backbone.' before it" in error.what
+    assert error.remedy == "remove the prefix 'backbone.' from the keys"
+
+
+def test_counters_of_batches_may_be_missing():
+    weights = {
+        key: torch.ones(value.shape)
+        for key, value in weights_of(0.5).items()
+        if not key.endswith("num_batches_tracked")
+    }
+    checkpoint = checkpoint_of(weights)
+    network = build(checkpoint, identify(checkpoint))
+    assert int(network.state_dict()["bn1.num_batches_tracked"]) == 0
+
+
+def test_other_shapes_are_shown_with_those_needed():
+    weights = {**weights_of(), "blocks.3.0.conv_dw.weight": torch.zeros(72, 1, 3, 3)}
+    what = refusal(weights).what
+    assert "1 weights have other shapes than ghostnet_100's" in what
+    assert "blocks.3.0.conv_dw.weight is (72, 1, 3, 3), needs (72, 1, 5, 5)" in what
+
+
+def test_a_stem_of_one_channel_is_refused():
+    error = refusal({**weights_of(), "conv_stem.weight": torch.zeros(16, 1, 3, 3)})
+    assert "conv_stem.weight is (16, 1, 3, 3), needs (16, 3, 3, 3)" in error.what
+    assert "3 input channels" in str(error.remedy)
+
+
+@pytest.mark.parametrize("shape", [(), (10,), (0, 1280)])
+def test_a_classifier_that_is_no_matrix_is_refused(shape):
+    what = refusal({**weights_of(), "classifier.weight": torch.zeros(shape)}).what
+    assert "classifier.weight is" in what
+
+
+@pytest.mark.parametrize("shape", [(), (0, 160, 1, 1), (7, 160, 1, 1)])
+def test_a_widest_layer_of_no_width_is_refused(shape):
+    assert "needs" in refusal({**weights_of(), "blocks.9.0.conv.weight": torch.zeros(shape)}).what
+
+
+def test_building_another_architecture_than_the_weights_have_is_refused():
+    checkpoint = checkpoint_of(weights_of(1.0))
+    other = replace(identify(checkpoint), width=0.5, name="ghostnet_050")
+    with pytest.raises(CheckpointError, match="other shapes than ghostnet_050's"):
+        build(checkpoint, other)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.metadata import ModelMetadata
 
 Array = npt.NDArray[Any]
@@ -86,19 +87,23 @@ class Backend(Protocol):
         version: Its version.
         io: The model's tensors.
         metadata: What the file says about itself, or None.
+        clock: Takes the time of every run, waiting for another thread left out.
     """
 
     name: str
     version: str
     io: ModelIO
     metadata: ModelMetadata | None
+    clock: LatencyRecorder
 
-    def run(self, batch: Array) -> tuple[list[Array], int]:
+    def run(self, batch: Array) -> list[Array]:
         """Run one batch of exactly the input's dtype and shape; safe from several threads.
 
         Returns:
-            The outputs in the order of ``io.outputs``, each the caller's own, and the
-            nanoseconds spent in the interpreter (waiting for another thread left out).
+            The outputs in the order of ``io.outputs``, each the caller's own.
+
+        Raises:
+            ModelFileError: The interpreter cannot run the graph.
         """
         ...
 

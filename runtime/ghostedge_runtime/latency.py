@@ -70,28 +70,29 @@ def summarize(nanoseconds: Sequence[int], *, count: int | None = None) -> Timing
 
 
 class LatencyRecorder:
-    """Keeps the newest `WINDOW` samples of one kind of call; safe from several threads.
+    """Keeps the newest `WINDOW` samples of one kind of call.
 
     Attributes:
+        lock: Guards the samples. The caller of `add` holds it, mostly for its own reasons already:
+            to take it here once more would cost as much as all the rest of `add`.
         first_ns: The first sample of all, or None before it.
     """
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.first_ns: int | None = None
         self._count = 0
         self._samples: deque[int] = deque(maxlen=WINDOW)
-        self._lock = threading.Lock()
 
     def add(self, nanoseconds: int) -> None:
-        """Take one sample."""
-        with self._lock:
-            if self._count == 0:
-                self.first_ns = nanoseconds
-            self._count += 1
-            self._samples.append(nanoseconds)
+        """Take one sample; call it with `lock` held."""
+        if self._count == 0:
+            self.first_ns = nanoseconds
+        self._count += 1
+        self._samples.append(nanoseconds)
 
     def summary(self) -> Timing | None:
-        """Summarise what is kept."""
-        with self._lock:
+        """Summarise what is kept, None if nothing is; waits for `lock`."""
+        with self.lock:
             samples, count = list(self._samples), self._count
         return summarize(samples, count=count) if samples else None

@@ -113,7 +113,7 @@ def test_a_summary_is_of_the_samples() -> None:
 def test_the_recorder_keeps_the_newest_and_the_first() -> None:
     recorder = LatencyRecorder()
     assert recorder.summary() is None
-    recorder.add(99 * MS)
+    recorder.add(99 * MS)  # one thread: nobody else to lock out
     for _ in range(WINDOW):
         recorder.add(MS)
     timing = recorder.summary()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -213,6 +214,19 @@ def test_a_strided_view_runs_like_its_copy(float_tflite: Path) -> None:
     wide = np.random.default_rng(3).normal(size=(1, 8, 16, 3)).astype(np.float32)
     view = wide[:, :, ::2]
     np.testing.assert_array_equal(model.predict(view), model.predict(view.copy()))
+
+
+def test_an_array_that_is_equal_but_not_plain_runs_like_a_plain_one(
+    float_tflite: Path, tmp_path: Path
+) -> None:
+    """A memory-mapped array, and one whose dtype is a copy as unpickling makes it."""
+    model = Model(float_tflite)
+    batch = np.random.default_rng(5).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    np.save(tmp_path / "batch.npy", batch)
+    for twin in (np.load(tmp_path / "batch.npy", mmap_mode="r"), pickle.loads(pickle.dumps(batch))):
+        np.testing.assert_array_equal(model.predict(twin), model.predict(batch))
+    with pytest.raises(InputError, match="got >f4"):
+        model.predict(batch.astype(">f4"))
 
 
 def test_without_metadata_predict_works_and_classify_is_refused(save_tflite: Save) -> None:

@@ -2,7 +2,9 @@
 
 A round gives each model one burst: a few untimed inferences that bring its weights back into the
 caches, then timed ones. The order rotates from round to round. One thread, XNNPACK, the input set
-once beforehand; so the times are of ``invoke`` alone, without preprocessing.
+once beforehand; so the times are of ``invoke`` alone, without preprocessing. Beside the wall clock
+stands the thread's CPU time, which other programs on the machine touch less. A few inferences a
+round are also timed from raw pixels on, with whatever the file wants done to them before.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from ghostedge_runtime.metadata import Preprocessing
 PREPROCESSING = Preprocessing()
 UNTIMED = 3
 TIMED = 20
+FROM_PIXELS = 3
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,18 @@ class Ratio:
 
 
 class TimedModel:
-    """A TFLite file on one thread and the milliseconds its inferences took, a list per round."""
+    """A TFLite file on one thread and the milliseconds its inferences took, a list per round.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        image: uint8 [H, W, 3], the input of the timed inferences.
+    """
+
+    def __init__(self, path: Path, image: npt.NDArray[np.uint8]) -> None:
         self.rounds: list[list[float]] = []
+        self.cpu_rounds: list[list[float]] = []
+        self.pixel_rounds: list[list[float]] = []
+        self._image = image
         self._content = path.read_bytes()
         self._interpreter = Interpreter(model_content=self._content, num_threads=1)
         self._interpreter.allocate_tensors()
@@ -75,14 +86,14 @@ class TimedModel:
 
     def burst(self) -> None:
         """One round's inferences."""
+        invoke = self._interpreter.invoke
+        self.set_image(self._image)
         for _ in range(UNTIMED):
-            self._interpreter.invoke()
-        times = []
-        for _ in range(TIMED):
-            start = time.perf_counter_ns()
-            self._interpreter.invoke()
-            times.append((time.perf_counter_ns() - start) / 1e6)
-        self.rounds.append(times)
+            invoke()
+        both = [_timed(invoke) for _ in range(TIMED)]
+        self.rounds.append([wall for wall, _ in both])
+        self.cpu_rounds.append([cpu for _, cpu in both])
+        self.pixel_rounds.append([_timed(self._from_pixels)[0] for _ in range(FROM_PIXELS)])
 
     def figures(self) -> dict[str, Any]:
         """Latency over all rounds and what the graph consists of."""
@@ -92,6 +103,8 @@ class TimedModel:
             "p50_ms": round(float(np.median(times)), 4),
             "p90_ms": round(float(np.quantile(times, 0.9)), 4),
             "min_ms": round(float(times.min()), 4),
+            "cpu_p50_ms": round(float(np.median(self.cpu_rounds)), 4),
+            "from_pixels_p50_ms": round(float(np.median(self.pixel_rounds)), 4),
             "runs": times.size,
             "input": f"{np.dtype(self._input['dtype'])} {self._input['shape'].tolist()}",
             "output": str(np.dtype(self._output["dtype"])),
@@ -99,12 +112,24 @@ class TimedModel:
             "xnnpack_partitions": len(self._interpreter._get_ops_details()) - ops.total(),
         }
 
+    def _from_pixels(self) -> None:
+        self.set_image(self._image)
+        self._interpreter.invoke()
+
     def op_counts(self) -> Counter[str]:
         """How many operators of each kind the file holds."""
         names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
         model = schema.ModelT.InitFromPackedBuf(self._content)
         codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
         return Counter(names[codes[op.opcodeIndex]] for op in model.subgraphs[0].operators)
+
+
+def _timed(call: Callable[[], None]) -> tuple[float, float]:
+    """Milliseconds of wall clock and of this thread's CPU time that a call takes."""
+    wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+    call()
+    cpu, wall = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
+    return wall / 1e6, cpu / 1e6
 
 
 def time_in_turn(models: Mapping[str, TimedModel], rounds: int) -> None:
@@ -116,15 +141,15 @@ def time_in_turn(models: Mapping[str, TimedModel], rounds: int) -> None:
             models[name].burst()
 
 
-def ratio(numerator: TimedModel, denominator: TimedModel) -> Ratio:
-    """Compare two models round by round.
+def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Ratio:
+    """Compare two models' times round by round.
 
     The interval is that of the median by order statistics: ranks n/2 ± 0.98·√n (normal
     approximation of the binomial at 95 %).
     """
     ratios = sorted(
         statistics.median(a) / statistics.median(b)
-        for a, b in zip(numerator.rounds, denominator.rounds, strict=True)
+        for a, b in zip(numerator, denominator, strict=True)
     )
     reach = 0.98 * math.sqrt(len(ratios))
     low = max(0, math.floor(len(ratios) / 2 - reach))

@@ -22,19 +22,15 @@ def support(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda name: importlib.import_module(f"support.{name}")
 
 
-def _timed(*rounds: list[float]) -> SimpleNamespace:
-    return SimpleNamespace(rounds=list(rounds))
-
-
 def test_two_models_are_compared_round_by_round_so_that_drift_cancels(support):
-    ours = _timed([1.0, 1.0, 9.0], [2.0, 2.0, 2.0], [10.0, 10.0, 10.0])
-    peer = _timed([2.0, 2.0, 2.0], [4.0, 4.0, 4.0], [20.0, 20.0, 20.0])
+    ours = [[1.0, 1.0, 9.0], [2.0, 2.0, 2.0], [10.0, 10.0, 10.0]]
+    peer = [[2.0, 2.0, 2.0], [4.0, 4.0, 4.0], [20.0, 20.0, 20.0]]
     assert support("interleaved").ratio(ours, peer).median == 0.5
 
 
 def test_the_interval_of_a_ratio_is_the_binomial_one_of_the_median(support):
-    ours = _timed(*([float(number)] for number in range(1, 101)))
-    peer = _timed(*([1.0] for _ in range(100)))
+    ours = [[float(number)] for number in range(1, 101)]
+    peer = [[1.0]] * 100
     ratio = support("interleaved").ratio(ours, peer)
     assert (ratio.low, ratio.median, ratio.high) == (41.0, 50.5, 61.0)
 
@@ -72,9 +68,7 @@ def test_a_child_that_fails_is_reported_with_its_last_words(support, tmp_path):
 
 def test_of_chained_errors_the_first_is_reported_because_it_is_the_cause(support, tmp_path):
     child = support("child")
-    chained = (
-        "try:\n    int('x')\nexcept ValueError as e:\n    raise RuntimeError from e"
-    )
+    chained = "try:\n    int('x')\nexcept ValueError as e:\n    raise RuntimeError from e"
     with pytest.raises(child.ChildFailedError, match="ValueError: invalid literal"):
         child.measure([sys.executable, "-c", chained], log=tmp_path / "log")
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
+from rich import progress as rich_progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from ghostedge_runtime.evaluation import Progress
 
 T = TypeVar("T")
 
@@ -32,6 +34,9 @@ class Reporter(Protocol):
 
     def track(self, items: Iterable[T], title: str, total: int) -> Iterable[T]:
         """Pass ``items`` through, showing how far along they are."""
+
+    def counted(self, title: str, total: int) -> AbstractContextManager[Progress]:
+        """A bar for work that calls back with (done, total)."""
 
     def seconds(self, stage: str, seconds: float) -> None:
         """A stage is done."""
@@ -46,6 +51,11 @@ class SilentReporter:
     def track(self, items: Iterable[T], title: str, total: int) -> Iterable[T]:  # noqa: ARG002 - the protocol's
         """Pass the items through."""
         return items
+
+    @contextmanager
+    def counted(self, title: str, total: int) -> Iterator[Progress]:  # noqa: ARG002 - the protocol's
+        """Take the calls and show nothing."""
+        yield lambda _done, _total: None
 
     def seconds(self, stage: str, seconds: float) -> None:
         """Drop the time."""
@@ -63,16 +73,23 @@ class ConsoleReporter:
 
     def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
         """Draw a bar while the items pass."""
-        with _bar(self._console) as progress:
-            yield from progress.track(items, total=total, description=title)
+        with _bar(self._console) as bar:
+            yield from bar.track(items, total=total, description=title)
+
+    @contextmanager
+    def counted(self, title: str, total: int) -> Iterator[Progress]:
+        """Draw a bar that the calls move."""
+        with _bar(self._console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda done, _total: bar.update(task, completed=done)
 
     def seconds(self, stage: str, seconds: float) -> None:
         """Print the stage and its time."""
         self._console.print(f"{stage:<34} {seconds:6.1f} s", markup=False, highlight=False)
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
+def _bar(console: Console) -> rich_progress.Progress:
+    return rich_progress.Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

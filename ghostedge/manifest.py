@@ -75,6 +75,7 @@ class Accuracy:
 class Latency:
     """Time of one inference without preprocessing, in milliseconds.
 
+    Measured in a process of its own; ``peak_rss_mb`` is that process's, in MB of 10⁶ bytes.
     ``speed_up`` is the float artefact of the same format's p50 divided by this p50.
     """
 
@@ -86,6 +87,7 @@ class Latency:
     load_ms: float
     first_inference_ms: float
     steady: bool
+    peak_rss_mb: float | None
     speed_up: float | None = None
 
 

@@ -11,8 +11,10 @@ import click
 from ghostedge.commands._common import PATH, integers, json_option, print_json, stderr, stdout
 from ghostedge.console import ConsoleReporter, Reporter
 from ghostedge.tables import bench_table
-from ghostedge_runtime import Benchmark, Evaluation, Model, benchmark, evaluate, host_facts
-from ghostedge_runtime.images import list_images
+from ghostedge.timing import TimingJob, time_alone
+from ghostedge_runtime import Benchmark, Evaluation, Model, evaluate, host_facts
+from ghostedge_runtime.benchmarking import MAX_IMAGES
+from ghostedge_runtime.images import list_images, list_labelled
 
 Row = tuple[str, Benchmark, Evaluation | None]
 
@@ -42,20 +44,25 @@ def command(
     """
     reporter = ConsoleReporter(stderr())
     _say_host(reporter)
-    jobs = [(model, count) for model in models for count in threads]
-    scores: dict[Path, Evaluation] = {}
-    rows: list[Row] = []
-    for model, count in reporter.track(jobs, "bench", total=len(jobs)):
-        with Model(model, threads=count) as loaded:
-            images = None if data is None else list_images(data)
-            timed = benchmark(loaded, min_seconds=min_seconds, min_runs=min_runs, images=images)
-            if data is not None and model not in scores:
-                scores[model] = evaluate(loaded, data)
-        rows.append((str(model), timed, scores.get(model)))
+    scores = {} if data is None else {model: _score(model, data, reporter) for model in models}
+    images = None if data is None else list_images(data)[:MAX_IMAGES]
+    jobs = [TimingJob(m, count, min_seconds, min_runs, images) for m in models for count in threads]
+    rows = [
+        (str(job.model), time_alone(job), scores.get(job.model))
+        for job in reporter.track(jobs, "bench", total=len(jobs))
+    ]
     if as_json:
         print_json(_document(rows))
     else:
         stdout().print(bench_table(rows, [Path(name).stat().st_size for name, _, _ in rows]))
+
+
+def _score(model: Path, data: Path, reporter: Reporter) -> Evaluation:
+    with Model(model) as loaded:
+        labels = None if loaded.metadata is None else loaded.metadata.labels
+        images = list_labelled(data, labels, loaded.num_classes)
+        with reporter.counted(f"score {model.name}", total=len(images.paths)) as count:
+            return evaluate(loaded, images, progress=count)
 
 
 def _say_host(reporter: Reporter) -> None:

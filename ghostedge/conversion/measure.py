@@ -17,7 +17,8 @@ from ghostedge.conversion.checks import BUDGETS, Logits, agreement_pct, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
-from ghostedge_runtime import Benchmark, Model, benchmark
+from ghostedge.timing import TimingJob, time_alone
+from ghostedge_runtime import Benchmark, Model
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import open_image
 
@@ -104,12 +105,11 @@ def accuracy(logits: Logits, loaded: Loaded) -> Accuracy | None:
     return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
 
 
-def time_all(models: Mapping[str, Model], reporter: Reporter) -> dict[str, Benchmark]:
+def time_all(files: Sequence[ModelFile], threads: int, reporter: Reporter) -> dict[str, Benchmark]:
     """Time every file, one after the other."""
-    tracked = reporter.track(models.items(), "time", total=len(models))
     return {
-        name: benchmark(model, min_seconds=TIMING_SECONDS, min_runs=TIMING_RUNS)
-        for name, model in tracked
+        file.path.name: time_alone(TimingJob(file.path, threads, TIMING_SECONDS, TIMING_RUNS))
+        for file in reporter.track(files, "time", total=len(files))
     }
 
 

@@ -140,7 +140,7 @@ def _judge(
             logits = measure.collect_logits(models, images, reporter)
             parity = measure.compare(files, logits, loaded, images)
         with clock.stage("time"):
-            latency = measure.latencies(files, measure.time_all(models, reporter))
+            latency = measure.latencies(files, measure.time_all(files, options.threads, reporter))
         return tuple(
             Artefact(
                 file=file.path.name,

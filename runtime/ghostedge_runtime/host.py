@@ -14,6 +14,7 @@ from pathlib import Path
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _BOARD = Path("/proc/device-tree/model")
 _CPUINFO = Path("/proc/cpuinfo")
+_STATUS = Path("/proc/self/status")
 # /proc/cpuinfo names the processor under one of these, by architecture.
 _CPU_KEYS = ("model name", "Hardware", "Model", "cpu model")
 
@@ -61,7 +62,15 @@ def host_facts() -> Host:
 
 
 def peak_rss_mb() -> float | None:
-    """Most memory this process has held since it started, in MB of 10⁶ bytes."""
+    """Most memory this process has held since it started, in MB of 10⁶ bytes.
+
+    Linux's own record comes first: getrusage's survives an exec, so that a process started by a
+    larger one would report its parent's.
+    """
+    for line in (_text(_STATUS) or "").splitlines():
+        key, value = _field(line)
+        if key == "VmHWM":
+            return int(value.split()[0]) * 1024 / 1e6  # the file says kB and means KiB
     try:
         import resource  # noqa: PLC0415  # POSIX only
     except ImportError:

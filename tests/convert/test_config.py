@@ -131,6 +131,13 @@ def test_a_file_that_is_not_json_is_an_error(tmp_path, text):
         read_config(path)
 
 
+def outcome(path: Path) -> CheckpointConfig | CheckpointError | None:
+    try:
+        return read_config(path)
+    except CheckpointError as error:
+        return error
+
+
 FIELDS = ["architecture", "num_classes", "label_names", "id2label", "input_size", "mean", "std"]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -149,9 +156,5 @@ ANYTHING = st.recursive(
     ),
 )
 def test_any_json_is_a_config_or_a_checkpoint_error(config, top, trained):
-    try:
-        found = read_config(config({**top, "pretrained_cfg": trained}))
-    except CheckpointError as error:
-        assert "is malformed" in error.what
-    else:
-        assert isinstance(found, CheckpointConfig)
+    found = outcome(config({**top, "pretrained_cfg": trained}))
+    assert isinstance(found, CheckpointConfig) or "is malformed" in found.what

@@ -8,6 +8,7 @@ the photos decoded and cropped and writes one int8 TFLite, without checks.
 Output: progress on stderr, a table, and as the last line one JSON object::
 
     converters.NAME.conversion_s     wall seconds from start of the process to its end
+    converters.NAME.conversion_cpu_s   of all its processes and threads
     converters.NAME.peak_memory_mb   of the process tree, MB of 10⁶ bytes
     converters.NAME.versions, settings, bytes; skipped with the reason where it could not run
     budget.conversion_s, peak_memory_mb, within   what ours is held to
@@ -40,7 +41,11 @@ def main() -> None:
     conversions = [_said("ghostedge", convert_ours(made))]
     if not args.skip_peers:
         conversions += [_said(peer.name, convert_with(peer, made)) for peer in PEERS_MEASURED]
-    print(report.table(["converter", "seconds", "peak MB"], [_row(c) for c in conversions]))
+    print(
+        report.table(
+            ["converter", "seconds", "CPU seconds", "peak MB"], [_row(c) for c in conversions]
+        )
+    )
     report.finish(
         {
             "benchmark": "conversion",
@@ -63,9 +68,10 @@ def _said(name: str, conversion: Conversion) -> Conversion:
 
 def _row(conversion: Conversion) -> list[str]:
     if not conversion.usage:
-        return [conversion.name, "skipped", "–"]
+        return [conversion.name, "skipped", "–", "–"]
     usage = conversion.usage
-    return [conversion.name, f"{usage.seconds:.1f}", f"{usage.peak_memory_mb:.0f}"]
+    figures = (usage.seconds, usage.cpu_seconds, usage.peak_memory_mb)
+    return [conversion.name, *(f"{figure:.1f}" for figure in figures)]
 
 
 def _budget(ours: Conversion) -> dict[str, object]:

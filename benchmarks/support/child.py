@@ -25,9 +25,10 @@ _ERROR = re.compile(r"(\S*(Error|Exception)|ERROR): ")
 
 @dataclass(frozen=True)
 class Usage:
-    """What one command took."""
+    """What one command took; ``cpu_seconds``, of all its threads, suffer least on a busy machine."""
 
     seconds: float
+    cpu_seconds: float
     peak_memory_mb: float
 
 
@@ -73,7 +74,11 @@ def measure(
     if code not in allowed:
         raise ChildFailedError(f"{Path(command[0]).name} ended with status {code}: {_cause(log)}")
     peak = max(usage.ru_maxrss * 1024, sampler.peak_bytes)
-    return Usage(seconds=round(seconds, 2), peak_memory_mb=round(peak / _MB, 1))
+    return Usage(
+        seconds=round(seconds, 2),
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+        peak_memory_mb=round(peak / _MB, 1),
+    )
 
 
 def use_two_cores() -> None:

@@ -78,6 +78,7 @@ class Conversion:
         if self.usage:
             record |= {
                 "conversion_s": self.usage.seconds,
+                "conversion_cpu_s": self.usage.cpu_seconds,
                 "peak_memory_mb": self.usage.peak_memory_mb,
             }
         if self.file:

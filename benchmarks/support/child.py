@@ -25,7 +25,7 @@ _ERROR = re.compile(r"(\S*(Error|Exception)|ERROR): ")
 
 @dataclass(frozen=True)
 class Usage:
-    """What one command took; ``cpu_seconds``, of all its threads, suffer least on a busy machine."""
+    """What one command took; ``cpu_seconds`` (all threads) suffer least on a busy machine."""
 
     seconds: float
     cpu_seconds: float

@@ -47,7 +47,7 @@ def time_alone(job: TimingJob) -> Benchmark:
         raise ModelFileError(
             f"its timing process ended with {done.returncode} ({words[-1] if words else 'silent'})",
             where=job.model,
-            remedy="a negative number is a crash of the interpreter: the file is damaged or hostile",
+            remedy="a negative number means that the interpreter crashed: the file is damaged",
         )
     result: Benchmark | GhostEdgeError = pickle.loads(done.stdout)
     if isinstance(result, GhostEdgeError):

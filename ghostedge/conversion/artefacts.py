@@ -22,7 +22,7 @@ from ghostedge_convert import (
     lower_to_tflite,
     to_deploy_graph,
 )
-from ghostedge_quantize import calibrate, quantize
+from ghostedge_quantize import calibrate, quantize, unsigned_activations
 from ghostedge_runtime import Model
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, QuantizationInfo
 
@@ -74,13 +74,19 @@ def quantized_graph(
     options: ConvertOptions,
     reporter: Reporter,
 ) -> FloatGraph:
-    """Calibrate the deploy graph and quantize it; the result takes raw uint8 NHWC pixels."""
+    """Calibrate the deploy graph and quantize it; the result takes raw uint8 NHWC pixels.
+
+    Activations are written as uint8, which ONNX Runtime has fast kernels for on every processor;
+    lowering shifts them to TFLite's int8, which changes no real value.
+    """
     ranges = calibrate(graph.model, TrackedBatches(batches, reporter), method=options.ranges)
-    qdq = quantize(
-        graph.model,
-        ranges,
-        preprocessing=graph.metadata.preprocessing,
-        output_type=options.output_type,
+    qdq = unsigned_activations(
+        quantize(
+            graph.model,
+            ranges,
+            preprocessing=graph.metadata.preprocessing,
+            output_type=options.output_type,
+        )
     )
     metadata = replace(
         graph.metadata,

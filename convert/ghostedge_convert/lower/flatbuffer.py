@@ -128,8 +128,9 @@ def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:
 
 def _quantization(quant: Quant) -> Any:
     packed = schema.QuantizationParametersT()
-    packed.scale = list(quant.scales)
-    packed.zeroPoint = list(quant.zero_points)
+    # As arrays: the bindings pack lists value by value, which takes most of the time.
+    packed.scale = np.asarray(quant.scales, np.float32)
+    packed.zeroPoint = np.asarray(quant.zero_points, np.int64)
     packed.quantizedDimension = quant.axis
     return packed
 

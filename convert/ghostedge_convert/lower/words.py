@@ -110,6 +110,12 @@ class Quant:
         """The same parameters with the channels on another axis."""
         return Quant(self.scales, self.zero_points, 0 if self.per_tensor else axis)
 
+    def repeated(self, times: int) -> Quant:
+        """The parameters of channels that follow one another several times."""
+        if self.per_tensor:
+            return self
+        return Quant(self.scales * times, self.zero_points * times, self.axis)
+
     def dequantize(self, stored: Array) -> npt.NDArray[np.float32]:
         """The real values, computed as ONNX's DequantizeLinear does."""
         shape = [1] * stored.ndim

@@ -87,7 +87,7 @@ def test_int8_operators_carry_their_int8_versions(net):
 
 def test_int8_weights_are_quantized_along_the_output_channels(net):
     network = net()
-    x = network.pair(network.input((1, 4, 6, 6)), 0.1, 0)
+    x = network.pair(network.input((1, 4, 7, 7)), 0.1, 0)
     depthwise, scales = network.weights((4, 1, 3, 3), 0)
     x = network.pair(network.add("Conv", x, depthwise, group=4), 0.1, 0)
     dense, _ = network.weights((5, 4, 1, 1), 1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.ops.fold import Fold, fold_columns
 from ghostedge_convert.lower.ops.weights import bias, weights
-from ghostedge_convert.lower.window import padding, windows
-from ghostedge_convert.lower.words import Array
+from ghostedge_convert.lower.window import Window, padding, windows
+from ghostedge_convert.lower.words import Array, Quant
 
 _IMAGE_RANK = 4
 
@@ -25,19 +27,17 @@ def conv(e: Emitter, node: Node) -> None:
     kernel, quant = weights(e, node, 1, channel_axis=0)
     group = int(node.attributes.get("group", 1))
     spans = windows(node, image.shape, out.shape, kernel.shape[2:])
+    fold = fold_columns(node, kernel, spans[1], out.shape[3]) if quant is not None else None
+    if fold is not None and quant is not None:
+        _wide_conv(e, node, fold, spans[0], quant)
+        return
     word, amounts = padding(spans)
     x = e.activation(node.inputs[0])
     if amounts is not None:
         x = padded(e, node, x, amounts)
     biases = bias(e, node, x, kernel.shape[0], quant)
     dilations = node.attributes.get("dilations", [1, 1])
-    options: dict[str, Any] = {
-        "padding": word,
-        "strideH": spans[0].stride,
-        "strideW": spans[1].stride,
-        "dilationHFactor": dilations[0],
-        "dilationWFactor": dilations[1],
-    }
+    options = _options(word, spans[0].stride, spans[1].stride, dilations)
     if group == image.shape[1] and group > 1:
         taps = kernel.transpose(1, 2, 3, 0)  # O,1,kh,kw → 1,kh,kw,O
         stored = e.constant(taps, node.inputs[1], quant and quant.along(3))
@@ -48,6 +48,34 @@ def conv(e: Emitter, node: Node) -> None:
         stored = e.constant(kernel.transpose(0, 2, 3, 1), node.inputs[1], quant)
         traits = ["grouped"] if group > 1 else []
         e.result(node, "CONV_2D", [x, stored, biases], traits=traits, **options)
+
+
+def _options(
+    word: str, down: int, across: int, dilations: Sequence[int] = (1, 1)
+) -> dict[str, Any]:
+    return {
+        "padding": word,
+        "strideH": down,
+        "strideW": across,
+        "dilationHFactor": dilations[0],
+        "dilationWFactor": dilations[1],
+    }
+
+
+def _wide_conv(e: Emitter, node: Node, fold: Fold, rows: Window, quant: Quant) -> None:
+    """The convolution over groups of columns, between two RESHAPEs that move nothing."""
+    x = e.activation(node.inputs[0])
+    n, height, width, channels = e.tensor(x).shape
+    x = e.shaped(x, (n, height, width // fold.pixels, channels * fold.pixels))
+    pads = [(0, 0), (rows.before, rows.reach), (fold.before, fold.after), (0, 0)]
+    if any(max(pair) for pair in pads):
+        x = padded(e, node, x, np.asarray(pads, np.int32))
+    count = fold.kernel.shape[0]
+    biases = bias(e, node, x, count // fold.outputs, quant, repeat=fold.outputs)
+    stored = e.constant(fold.kernel, node.inputs[1], quant.repeated(fold.outputs))
+    shape = (n, rows.out, width // fold.pixels, count)
+    options = _options("VALID", rows.stride, 1)
+    e.result(node, "CONV_2D", [x, stored, biases], shape=shape, **options)
 
 
 def padded(e: Emitter, node: Node, x: int, amounts: Array) -> int:

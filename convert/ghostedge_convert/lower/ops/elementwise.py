@@ -134,5 +134,16 @@ def dequantize(e: Emitter, node: Node) -> None:
 
 
 def quantize(e: Emitter, node: Node) -> None:
-    """To int8, from float32 or from other parameters."""
-    unary(e, node, "QUANTIZE")
+    """To int8, from float32, from other parameters, or from the caller's uint8.
+
+    From uint8 it goes through float, which gives the same integers: XNNPACK has no uint8 → int8,
+    and for the 150,528 pixels of an image LiteRT's own kernel takes 0.16 ms where the two steps
+    take 0.06 ms (x86, one thread).
+    """
+    x = e.operand(node, 0, e.order(node.outputs[0]))
+    source = e.tensor(x)
+    if source.dtype == np.uint8:
+        real = np.dtype(np.float32)
+        target = e.temporary(f"{source.name}/real", source.shape, x, dtype=real, quant=None)
+        x = e.op("DEQUANTIZE", [x], [target])
+    e.result(node, "QUANTIZE", [x])

@@ -39,8 +39,19 @@ def weights(
     return value.data, quant
 
 
-def bias(e: Emitter, node: Node, x: int, count: int, weight_quant: Quant | None) -> int:
-    """The bias of a linear op, always present: int32 with scale input·weight in integer ops."""
+def bias(
+    e: Emitter, node: Node, x: int, count: int, weight_quant: Quant | None, *, repeat: int = 1
+) -> int:
+    """The bias of a linear op, always present: int32 with scale input·weight in integer ops.
+
+    Args:
+        e: The emitter.
+        node: A Conv, Gemm or MatMul.
+        x: The tensor it reads.
+        count: Output channels.
+        weight_quant: Quantization of the weights, None in float.
+        repeat: How often the channels follow one another (see :mod:`.fold`).
+    """
     name = node.input(_BIAS)
     real = np.zeros(count, np.float32) if name is None else e.real(name)
     label = f"{node.outputs[0]}/bias" if name is None else name
@@ -53,10 +64,12 @@ def bias(e: Emitter, node: Node, x: int, count: int, weight_quant: Quant | None)
     quant = Quant(tuple(float(s) for s in scales), (0,) * scales.size)
     stored = None if name is None else e.value(name)
     if stored is not None and stored.data is not None and _same_scales(stored.quant, quant):
-        return e.constant(stored.data, label, quant)
-    limits = np.iinfo(np.int32)
-    steps = np.clip(np.rint(real / scales.astype(np.float64)), limits.min, limits.max)
-    return e.constant(steps.astype(np.int32), label, quant)
+        steps = stored.data
+    else:
+        limits = np.iinfo(np.int32)
+        exact = np.rint(real / scales.astype(np.float64))
+        steps = np.clip(exact, limits.min, limits.max).astype(np.int32)
+    return e.constant(np.tile(steps, repeat), label, quant.repeated(repeat))
 
 
 def _same_scales(a: Quant | None, b: Quant) -> bool:

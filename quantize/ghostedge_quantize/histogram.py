@@ -14,7 +14,7 @@ BINS = 8192
 """32 bins for each of the 256 int8 steps: fine enough to tell rounding from clipping."""
 TAIL = 0.5e-4
 """Share of the values that a percentile range leaves out at each end (99.99 % stay)."""
-SHRINKS = np.linspace(1.0, 0.2, 81).tolist()
+SHRINKS = np.linspace(1.0, 0.2, 41).tolist()
 """Parts of an end that the search for the least squared error tries."""
 ROUNDS = 2
 """How often that search returns to each end; a third round changed nothing measurable."""
@@ -82,6 +82,8 @@ def mse_range(histogram: Histogram) -> Range:
     for _ in range(ROUNDS):
         for end in ("low", "high"):
             whole = getattr(histogram.ends, end)
+            if whole == 0:
+                continue
             tries = [best._replace(**{end: whole * part}) for part in SHRINKS]
             best = min([best, *tries], key=lambda ends: squared_error(ends, centers, counts))
     return best

@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PACKAGES := ghostedge runtime/ghostedge_runtime convert/ghostedge_convert quantize/ghostedge_quantize
+TYPED := ghostedge runtime/ghostedge_runtime convert/ghostedge_convert quantize/ghostedge_quantize benchmarks examples
 PROJECTS := pyproject.toml runtime/pyproject.toml convert/pyproject.toml quantize/pyproject.toml
 OUT := out
 GLYPHS := examples/glyphs
@@ -29,7 +29,7 @@ lint: $(VENV)/.all
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.all
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(TYPED)
 
 unit: $(VENV)/.all $(VENV)/.tflite_runtime
 	GHOSTEDGE_TFLITE_RUNTIME_PYTHON="$$(cat $(VENV)/.tflite_runtime)" $(BIN)/python -m pytest

@@ -151,7 +151,7 @@ def write_tiny(path: Path) -> Path:
         tfl.BuiltinOptions.ReducerOptions,
         tfl.ReducerOptionsT(),
     )
-    axes.data = np.frombuffer(np.int32([1, 2]).tobytes(), np.uint8)
+    axes.data = np.frombuffer(np.array([1, 2], np.int32).tobytes(), np.uint8)
     graph, model = tfl.SubGraphT(), tfl.ModelT()
     kinds = tfl.TensorType
     graph.tensors = [

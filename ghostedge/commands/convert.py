@@ -38,7 +38,7 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option(
     "--ranges",
     type=click.Choice(["minmax", "percentile", "mse"]),
-    default="minmax",
+    default="mse",
     show_default=True,
     help="How int8 ranges are chosen.",
 )

@@ -28,7 +28,7 @@ def convert(
     int8: bool = False,
     calib: StrPath | None = None,
     calib_images: int = DEFAULT_CALIBRATION_IMAGES,
-    ranges: RangeMethod = "minmax",
+    ranges: RangeMethod = "mse",
     output_type: OutputType = "float32",
     eval: StrPath | None = None,  # noqa: A002 - the command line's word
     ema: bool = False,

@@ -42,7 +42,7 @@ class ConvertOptions:
     int8: bool = False
     calib: Path | None = None
     calib_images: int = DEFAULT_CALIBRATION_IMAGES
-    ranges: RangeMethod = "minmax"
+    ranges: RangeMethod = "mse"
     output_type: OutputType = "float32"
     eval: Path | None = None
     ema: bool = False

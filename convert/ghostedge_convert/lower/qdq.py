@@ -213,21 +213,16 @@ def _integer_outputs(graph: Graph, node: Node) -> tuple[str, ...] | None:
 
 def _without_absorbed(graph: Graph) -> Graph:
     """Drop each QuantizeLinear that a node now writes itself; a second equal one copies it."""
-    written: dict[str, str] = {}
-    by_source: dict[str, str] = {}
     made = {name for node in graph.nodes if node.op != QUANTIZE for name in node.outputs}
-    for node in graph.nodes:
-        if node.op == QUANTIZE and node.outputs[0] in made:
-            by_source[node.inputs[0]] = node.outputs[0]
+    quantizers = [node for node in graph.nodes if node.op == QUANTIZE]
+    written = {n.inputs[0]: n.outputs[0] for n in quantizers if n.outputs[0] in made}
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.op == QUANTIZE and node.inputs[0] in by_source:
-            first = by_source[node.inputs[0]]
-            if node.outputs[0] != first:
-                nodes.append(Node("Identity", node.name, (first,), node.outputs, integer=True))
-            written[node.outputs[0]] = first
-        else:
+        first = written.get(node.inputs[0]) if node.op == QUANTIZE else None
+        if first is None:
             nodes.append(node)
+        elif node.outputs[0] != first:
+            nodes.append(Node("Identity", node.name, (first,), node.outputs, integer=True))
     return replace(graph, nodes=tuple(nodes))
 
 

@@ -64,6 +64,7 @@ def _moves(op: str, emit: Emit, *attributes: str) -> Row:
 
 
 _WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
+_PAIR = ("axis", "block_size", "output_dtype", "precision", "saturate")
 _RESIZE = (
     "antialias",
     "axes",
@@ -101,8 +102,8 @@ ROWS: tuple[Row, ...] = (
         fuses=True,
     ),
     Row("Identity", elementwise.identity),
-    Row(QUANTIZE, elementwise.quantize),
-    Row(DEQUANTIZE, elementwise.dequantize),
+    Row(QUANTIZE, elementwise.quantize, attributes=_PAIR),
+    Row(DEQUANTIZE, elementwise.dequantize, attributes=_PAIR),
     Row("Conv", conv.conv, Rule.CHANNELS_LAST, ("group", *_WINDOW), fuses=True),
     Row(
         "MaxPool",
@@ -173,7 +174,7 @@ def row_of(node: Node) -> Row:
             f"replace it by ops that can: {', '.join(sorted(TABLE))}",
         )
     for name in node.attributes:
-        if name not in row.attributes and node.op not in (QUANTIZE, DEQUANTIZE):
+        if name not in row.attributes:
             node.refuse(
                 f"its attribute {name!r} is not understood",
                 f"known for {node.op}: {', '.join(row.attributes) or 'none'}",

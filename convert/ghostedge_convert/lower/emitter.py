@@ -31,6 +31,7 @@ from ghostedge_convert.lower.words import (
     reorder,
     step,
 )
+from ghostedge_runtime.errors import UnsupportedOpError
 
 _INT8 = np.dtype(np.int8)
 _FLOAT = np.dtype(np.float32)
@@ -69,7 +70,17 @@ class Emitter:
         return self._tensors[index]
 
     def activation(self, name: str) -> int:
-        """The tensor of a computed value, laid out in the value's own order."""
+        """The tensor of a computed value, laid out in the value's own order.
+
+        Raises:
+            UnsupportedOpError: The value is a constant, where an op needs a computed one.
+        """
+        if name not in self._bound:
+            raise UnsupportedOpError(
+                "a constant stands where TFLite needs a computed tensor",
+                where=f"tensor {name!r}",
+                remedy="fold constants before lowering (onnxslim, or ONNX Runtime's optimizer)",
+            )
         return self._bound[name]
 
     def operand(self, node: Node, position: int, order: Order) -> int:

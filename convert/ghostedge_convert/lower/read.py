@@ -74,7 +74,14 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _infer(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
-    inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    try:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    except shape_inference.InferenceError as error:
+        raise ModelFileError(
+            f"its shapes contradict each other ({str(error).strip()})",
+            where=f"graph {model.graph.name!r}",
+            remedy="check the model with onnx.checker.check_model(model, full_check=True)",
+        ) from error
     return {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}
 
 
@@ -131,11 +138,16 @@ def _fold_constants(
             shape = _static_shape(types[node.input[0]], "tensor")
             start, end = (_attributes(node).get(k) for k in ("start", "end"))
             constants[node.output[0]] = np.asarray(shape[start:end], np.int64)
-        elif node.op_type != DEQUANTIZE and all(i in constants for i in node.input if i):
+        elif _is_foldable(node) and all(i in constants for i in node.input if i):
             constants.update(_evaluate(node, constants, opset))
         else:
             kept.append(node)
     return kept
+
+
+def _is_foldable(node: onnx.NodeProto) -> bool:
+    """Not a source of random numbers, and not what int8 constants are read from."""
+    return node.op_type != DEQUANTIZE and not node.op_type.startswith("Random")
 
 
 def _check_domain(node: onnx.NodeProto) -> None:

@@ -107,6 +107,27 @@ def test_other_number_types_are_refused():
     assert "'half'" in str(error)
 
 
+def test_shapes_that_contradict_each_other_are_refused(net):
+    network = net()
+    y = network.add("Add", network.input((1, 4)), np.ones((1, 3), np.float32))
+    with pytest.raises(ModelFileError, match="contradict"):
+        lower_to_tflite(network.model(y))
+
+
+def test_random_numbers_are_not_folded_into_constants(net):
+    network = net()
+    y = network.add("Add", network.input((1, 4)), network.add("RandomNormal", shape=[1, 4]))
+    assert "RandomNormal" in str(refusal(network.model(y)))
+
+
+def test_an_image_that_is_a_constant_is_refused(net):
+    network = net()
+    image = network.add("DequantizeLinear", np.ones((1, 2, 4, 4), np.int8), np.float32(1))
+    y = network.add("Conv", image, np.ones((2, 2, 1, 1), np.float32))
+    z = network.add("Add", network.input((1, 2, 4, 4)), y)
+    assert "fold constants" in str(refusal(network.model(z)).remedy)
+
+
 def test_weights_that_the_graph_computes_are_refused(net):
     network = net()
     weights = network.input((2, 2, 1, 1), "w")

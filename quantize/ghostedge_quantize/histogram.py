@@ -1,17 +1,22 @@
-"""Counts of a tensor's values, and the range that a method reads from them."""
+"""Counts of a tensor's values, and the range that a method reads from them.
+
+Bins are a power of two wide and begin at zero, so that widening them is adding neighbours: one pass
+over the data suffices, and its order does not matter.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from ghostedge_quantize.ranges import QMAX, QMIN, Method, Range, affine, hull
-from ghostedge_runtime.errors import InputError
+from ghostedge_quantize.ranges import MIN_SPAN, QMAX, QMIN, Method, Range, affine, hull
 
-BINS = 8192
-"""32 bins for each of the 256 int8 steps: fine enough to tell rounding from clipping."""
+HALF = 8192
+"""Bins on either side of zero. The larger end fills more than half of its side, so an int8 step is
+at least 16 bins wide: fine enough to tell rounding from clipping."""
 TAIL = 0.5e-4
 """Share of the values that a percentile range leaves out at each end (99.99 % stay)."""
 SHRINKS = np.linspace(1.0, 0.2, 41).tolist()
@@ -20,54 +25,57 @@ ROUNDS = 2
 """How often that search returns to each end; a third round changed nothing measurable."""
 
 
-@dataclass(frozen=True)
 class Histogram:
-    """Equal bins over a range that is known beforehand; its size does not depend on the data.
+    """What a tensor's values were; its size does not depend on how many there were.
 
     Attributes:
-        ends: Lowest and highest value that will come.
-        counts: int64 [BINS], filled by ``add``.
+        ends: Lowest and highest value so far, zero included.
+        width: Width of a bin, a power of two.
+        counts: int64 [2 * HALF]; bin ``i`` begins at ``(i - HALF) * width``.
     """
 
-    ends: Range
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    def __init__(self) -> None:
+        self.ends = Range(0.0, 0.0)
+        self.width = MIN_SPAN / HALF
+        self.counts = np.zeros(2 * HALF, np.int64)
 
-    def add(self, values: np.ndarray) -> None:
-        """Count a float32 array's values.
+    def add(self, values: np.ndarray, ends: Range) -> None:
+        """Count a float32 array's finite values, whose extremes are ``ends``."""
+        self.ends = Range(min(self.ends.low, ends.low), max(self.ends.high, ends.high))
+        self._cover(max(-ends.low, ends.high))
+        steps = np.floor(values.reshape(-1) * np.float32(1 / self.width))
+        first = math.floor(ends.low / self.width)
+        steps -= np.float32(first)
+        counts = np.bincount(steps.astype(np.intp))
+        self.counts[HALF + first : HALF + first + len(counts)] += counts
 
-        Raises:
-            InputError: A value lies outside ``ends``.
-        """
-        low, high = self.ends
-        if not (values.min() >= low and values.max() <= high):
-            raise InputError(
-                "the calibration batches changed between two passes over them",
-                remedy="pass batches that give the same arrays each time they are iterated",
-            )
-        scaled = values.reshape(-1) - np.float32(low)
-        scaled *= np.float32(BINS / (high - low))
-        counts = np.bincount(scaled.astype(np.intp), minlength=BINS + 1)
-        self.counts[:] += counts[:BINS]
-        self.counts[-1] += counts[BINS]
+    def filled(self) -> tuple[np.ndarray, np.ndarray]:
+        """float64 middles and int64 counts of the bins that are not empty."""
+        (bins,) = self.counts.nonzero()
+        return (bins - HALF + 0.5) * self.width, self.counts[bins]
 
-    @property
-    def width(self) -> float:
-        """Width of a bin."""
-        return (self.ends.high - self.ends.low) / BINS
+    def _cover(self, largest: float) -> None:
+        """Widen the bins until those on one side reach beyond ``largest``."""
+        while HALF * self.width <= largest:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts[:] = 0
+            self.counts[HALF // 2 : HALF // 2 + HALF] = pairs
+            self.width *= 2
 
-    @property
-    def centers(self) -> np.ndarray:
-        """float64 [BINS]: the middle of each bin."""
-        return self.ends.low + (np.arange(BINS) + 0.5) * self.width
+
+def whole_range(histogram: Histogram) -> Range:
+    """The range that holds every value."""
+    return hull([histogram.ends])
 
 
 def percentile_range(histogram: Histogram) -> Range:
     """The range without the outermost ``TAIL`` of the values at either end."""
-    below = np.cumsum(histogram.counts) / histogram.counts.sum()
-    first = int(np.searchsorted(below, TAIL, side="right"))
-    last = int(np.searchsorted(below, 1 - TAIL, side="left"))
-    low, width = histogram.ends.low, histogram.width
-    return hull([Range(low + first * width, low + (last + 1) * width)])
+    centers, counts = histogram.filled()
+    below = np.cumsum(counts) / counts.sum()
+    first = centers[np.searchsorted(below, TAIL, side="right")] - histogram.width / 2
+    last = centers[np.searchsorted(below, 1 - TAIL, side="left")] + histogram.width / 2
+    low, high = histogram.ends
+    return hull([Range(max(float(first), low), min(float(last), high))])
 
 
 def mse_range(histogram: Histogram) -> Range:
@@ -76,16 +84,14 @@ def mse_range(histogram: Histogram) -> Range:
     Each end in turn is drawn in as far as helps, the other held: an end's best place hardly
     depends on the other's.
     """
-    filled = histogram.counts > 0
-    centers, counts = histogram.centers[filled], histogram.counts[filled]
-    best = hull([histogram.ends])
-    for _ in range(ROUNDS):
-        for end in ("low", "high"):
-            whole = getattr(histogram.ends, end)
-            if whole == 0:
-                continue
-            tries = [best._replace(**{end: whole * part}) for part in SHRINKS]
-            best = min([best, *tries], key=lambda ends: squared_error(ends, centers, counts))
+    centers, counts = histogram.filled()
+    best = whole_range(histogram)
+    ends: tuple[Literal["low", "high"], ...] = ("low", "high")
+    for end in ends * ROUNDS:
+        outermost = getattr(histogram.ends, end)
+        if outermost != 0:
+            tries = [best._replace(**{end: outermost * part}) for part in SHRINKS]
+            best = min([best, *tries], key=lambda each: squared_error(each, centers, counts))
     return best
 
 
@@ -97,7 +103,7 @@ def squared_error(ends: Range, values: np.ndarray, counts: np.ndarray) -> float:
 
 
 READERS: Mapping[Method, Callable[[Histogram], Range]] = {
+    "minmax": whole_range,
     "percentile": percentile_range,
     "mse": mse_range,
 }
-"""Methods that need the distribution; ``minmax`` needs the ends alone."""

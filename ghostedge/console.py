@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TypeVar
 
 from rich import progress as rich_progress
@@ -38,6 +38,9 @@ class Reporter(Protocol):
     def counted(self, title: str, total: int) -> AbstractContextManager[Progress]:
         """A bar for work that calls back with (done, total)."""
 
+    def working(self, stage: str) -> AbstractContextManager[object]:
+        """A stage runs; it may track items within."""
+
     def seconds(self, stage: str, seconds: float) -> None:
         """A stage is done."""
 
@@ -56,6 +59,10 @@ class SilentReporter:
     def counted(self, title: str, total: int) -> Iterator[Progress]:  # noqa: ARG002 - the protocol's
         """Take the calls and show nothing."""
         yield lambda _done, _total: None
+
+    def working(self, stage: str) -> AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
+        """Show nothing."""
+        return nullcontext()
 
     def seconds(self, stage: str, seconds: float) -> None:
         """Drop the time."""
@@ -83,6 +90,10 @@ class ConsoleReporter:
             task = bar.add_task(title, total=total)
             yield lambda done, _total: bar.update(task, completed=done)
 
+    def working(self, stage: str) -> AbstractContextManager[object]:
+        """Turn a spinner, where there is a terminal to turn it on."""
+        return self._console.status(stage) if self._console.is_terminal else nullcontext()
+
     def seconds(self, stage: str, seconds: float) -> None:
         """Print the stage and its time."""
         self._console.print(f"{stage:<34} {seconds:6.1f} s", markup=False, highlight=False)
@@ -97,6 +108,7 @@ def _bar(console: Console) -> rich_progress.Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -111,7 +123,8 @@ class StageClock:
     def stage(self, name: str) -> Iterator[None]:
         """Time the block; a block that raises is not recorded."""
         start = time.perf_counter()
-        yield
+        with self._reporter.working(name):
+            yield
         seconds = time.perf_counter() - start
         self.stages.append((name, seconds))
         self._reporter.seconds(name, seconds)

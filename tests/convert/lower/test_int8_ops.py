@@ -302,7 +302,7 @@ def test_raw_pixels_enter_as_uint8_nhwc_without_a_transpose(net, agree, left_out
         "DEQUANTIZE": 1,
         "QUANTIZE": 1,
         "ADD": 1,
-        "RESHAPE": 2,
+        "RESHAPE": 1,
         "PAD": 1,
         "CONV_2D": 1,
     }

@@ -1,15 +1,15 @@
 """Narrow int8 convolutions computed several pixels at a time.
 
-XNNPACK's int8 convolution pays per output pixel, almost whatever the number of channels. Seen as
-an image of ``pixels`` times fewer columns and as many times more channels (a RESHAPE, no element
-moves), the same function is a convolution with wider rows: each output column holds the channels
-of several neighbours, and weights that no neighbour uses are zero. The integer sums are the same,
-so the results are too, bit for bit.
+XNNPACK's int8 convolution pays per output pixel and per tap, almost whatever the number of
+channels: channels are padded to 4 or 8 at each tap, outputs to 8 or 16 lanes. Seen as an image of
+``pixels`` times fewer columns and as many times more channels (a RESHAPE, no element moves), the
+same function is a convolution with fewer, fuller taps; weights that no output uses are zero. The
+integer sums are the same, so the results are too, bit for bit.
 
-Measured on GhostNet 1.0x at 224 (x86, AVX512-VNNI, one thread): stem 0.49 → 0.21 ms with groups of
-four; 16 → 8 channels at 112×112 0.21 → 0.11 ms with groups of two. Groups are kept so small that
-kernels with 16 output lanes multiply no more than before, because larger ones, though faster
-still on x86, cost arithmetic that Arm cores do not have to spare.
+Two shapes gain from it on x86 and on Arm alike, and only these are folded: a stem, whose taps of
+three channels become two thirds as many of six; and a pointwise convolution with at most 8
+outputs, two pixels of which fill 16 lanes. Wider groups are faster still on x86 alone, but they
+multiply more zeros, which Arm cores feel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ghostedge_convert.lower.words import Array
 
 _IMAGE_CHANNELS = 4  # A stem: the pixels of an image, alpha included at most.
 _FEW_OUTPUTS = 8  # Half of the 16 output lanes of the wide int8 kernels.
-_OUTPUTS_PER_GROUP = 2
+_PAIR = 2  # Columns that become one.
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,12 @@ def fold_columns(node: Node, kernel: Array, columns: Window, width: int) -> Fold
     """
     outs, channels, _, taps = kernel.shape
     pointwise = kernel.shape[2:] == (1, 1) and columns.stride == 1 and outs <= _FEW_OUTPUTS
-    stem = channels <= _IMAGE_CHANNELS and columns.stride == _OUTPUTS_PER_GROUP and taps > 1
+    stem = channels <= _IMAGE_CHANNELS and columns.stride == _PAIR and taps > 1
     if not (pointwise or stem) or not _is_plain(node) or columns.before >= taps:
         return None
-    pixels = columns.stride * _OUTPUTS_PER_GROUP
-    if columns.size % pixels or width * columns.stride != columns.size:
+    if columns.size % _PAIR or width * columns.stride != columns.size:
         return None
-    return _folded(kernel, columns, pixels)
+    return _folded(kernel, columns, _PAIR)
 
 
 def _is_plain(node: Node) -> bool:

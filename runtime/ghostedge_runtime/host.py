@@ -79,6 +79,14 @@ def peak_rss_mb() -> float | None:
     return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6  # bytes there, KiB here
 
 
+def is_x86_without_vnni() -> bool:
+    """Whether this is an x86 that has no 8-bit dot product, or does not tell.
+
+    Without it, kernels add two products of 8-bit numbers in 16 bits, which can overflow.
+    """
+    return platform.machine() in ("x86_64", "AMD64") and "vnni" not in (_text(_CPUINFO) or "")
+
+
 def _cpu() -> str | None:
     lines = (_text(_CPUINFO) or "").splitlines()
     fields = dict(reversed([_field(line) for line in lines if ":" in line]))

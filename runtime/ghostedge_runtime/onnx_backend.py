@@ -19,6 +19,7 @@ from ghostedge_runtime.backend import (
     model_io,
 )
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.host import is_x86_without_vnni
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
@@ -55,6 +56,9 @@ class OnnxBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        if is_x86_without_vnni():
+            # Kernels that cannot overflow: without them int8 logits differ from other machines'.
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]

@@ -22,7 +22,8 @@ def inspect_file(path: Path, *, ema: bool = False) -> Inspection:
         MissingDependencyError: Reading this kind needs the ``convert`` extra.
     """
     if not path.is_file():
-        raise ModelFileError("no such file", where=path, remedy="check the path")
+        what = "it is a folder, not a file" if path.is_dir() else "there is no such file"
+        raise ModelFileError(what, where=path, remedy="give the path of a model file")
     suffix = path.suffix.lower()
     try:
         if suffix == ".tflite":

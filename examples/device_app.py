@@ -1,8 +1,7 @@
-"""A small app for a device: classify images, or each image that is moved into a folder.
+"""An app on ``ghostedge-runtime`` alone: classify images, or each one moved into a folder.
 
-It needs ``ghostedge-runtime`` alone: preprocessing and labels are inside the model file.
-    python examples/device_app.py model_int8.tflite photo.jpg
-    python examples/device_app.py model_int8.tflite --watch inbox
+python examples/device_app.py model_int8.tflite photo.jpg
+python examples/device_app.py model_int8.tflite --watch inbox
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ def report(model: Model, path: Path) -> int:
     except ImageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    ms = (time.perf_counter() - start) * 1e3
-    print(f"{path}\t{best.label}\t{best.score:.3f}\t{ms:.1f} ms", flush=True)
+    seconds = time.perf_counter() - start
+    print(f"{path}\t{best.label}\t{best.score:.3f}\t{seconds * 1e3:.1f} ms", flush=True)
     return 0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Classify images on a device.")
+    parser = argparse.ArgumentParser()
     parser.add_argument("model", help=".tflite or .onnx file written by ghostedge")
-    parser.add_argument("images", type=Path, nargs="*", help="images to classify")
+    parser.add_argument("images", type=Path, nargs="*")
     parser.add_argument("--watch", type=Path, metavar="FOLDER", help="classify what appears here")
     args = parser.parse_args()
     if bool(args.images) == bool(args.watch):
@@ -58,6 +57,6 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (GhostEdgeError, KeyboardInterrupt) as error:
-        print(f"error: {error}" if str(error) else "stopped", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 130))
+    except GhostEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

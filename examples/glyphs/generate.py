@@ -54,7 +54,7 @@ def draw_image(seed: int, index: int, size: int = 64) -> Image.Image:
     """Draw image ``index`` of the set that ``seed`` names.
 
     Args:
-        seed: Any non-negative integer; sets of different seeds share no image.
+        seed: 0 to 2³² - 1; sets of different seeds share no image.
         index: Place in the set, from 0; it decides the glyph, see ``label_of``.
         size: Height and width in pixels.
 
@@ -106,10 +106,11 @@ def write_images(
             where=folder,
             remedy="name a new folder, or remove this one first",
         )
-    if count < 1 or size < 16 or seed < 0:
+    # A longer seed would spill into the generator's word for the index: sets could overlap.
+    if count < 1 or size < 16 or not 0 <= seed < 2**32:
         raise InputError(
             f"cannot draw {count} images of {size} pixels from seed {seed}",
-            remedy="ask for at least 1 image of at least 16 pixels, from a seed of 0 or more",
+            remedy="ask for at least 1 image of at least 16 pixels, from a seed of 0 to 4294967295",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

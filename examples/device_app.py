@@ -1,8 +1,4 @@
-"""An app on ``ghostedge-runtime`` alone: classify images, or each one moved into a folder.
-
-python examples/device_app.py model_int8.tflite photo.jpg
-python examples/device_app.py model_int8.tflite --watch inbox
-"""
+"""An app on ``ghostedge-runtime`` alone: classify images, or each one moved into a folder."""
 
 from __future__ import annotations
 
@@ -43,7 +39,7 @@ def report(model: Model, path: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help=".tflite or .onnx file written by ghostedge")
     parser.add_argument("images", type=Path, nargs="*")
     parser.add_argument("--watch", type=Path, metavar="FOLDER", help="classify what appears here")

@@ -29,6 +29,7 @@ class TimingJob:
     threads: int
     min_seconds: float
     min_runs: int
+    max_warmup_seconds: float = 10.0
     images: Sequence[Path] | None = None
 
 
@@ -62,7 +63,11 @@ def child() -> None:
     try:
         with Model(job.model, threads=job.threads) as model:
             result = benchmark(
-                model, min_seconds=job.min_seconds, min_runs=job.min_runs, images=job.images
+                model,
+                min_seconds=job.min_seconds,
+                min_runs=job.min_runs,
+                max_warmup_seconds=job.max_warmup_seconds,
+                images=job.images,
             )
     except GhostEdgeError as error:
         result = error

@@ -46,7 +46,11 @@ def command(
     _say_host(reporter)
     scores = {} if data is None else {model: _score(model, data, reporter) for model in models}
     images = None if data is None else list_images(data)[:MAX_IMAGES]
-    jobs = [TimingJob(m, count, min_seconds, min_runs, images) for m in models for count in threads]
+    jobs = [
+        TimingJob(model, count, min_seconds, min_runs, images=images)
+        for model in models
+        for count in threads
+    ]
     rows = [
         (str(job.model), time_alone(job), scores.get(job.model))
         for job in reporter.track(jobs, "bench", total=len(jobs))

@@ -64,7 +64,9 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option("--mean", type=floats, metavar="R,G,B", help="Per channel, on the 0..1 scale.")
 @click.option("--std", type=floats, metavar="R,G,B", help="Per channel, on the 0..1 scale.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Static batch size.")
-@click.option("--threads", type=int, default=1, show_default=True, help="For scoring and timing.")
+@click.option(
+    "--threads", type=int, default=1, show_default=True, help="Of one inference, when timing."
+)
 @json_option
 def command(*, model: Path, eval_: Path | None, as_json: bool, **options: Any) -> None:
     """Convert the checkpoint MODEL to ONNX and TFLite, check, score and time the results.

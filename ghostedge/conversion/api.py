@@ -68,7 +68,7 @@ def convert(
         mean: Per channel, on the [0, 1] scale.
         std: Per channel, on the [0, 1] scale.
         batch: Static batch size of the files.
-        threads: Threads for scoring and timing.
+        threads: Threads of one inference when the files are timed.
         reporter: Who is told of the progress; nobody when None.
 
     Returns:

@@ -1,14 +1,15 @@
 """Measures activation ranges by running the float graph on calibration images.
 
-Streaming, in one pass: one batch and its activations are held at a time, and per sharing group one
-histogram of fixed size.
+Streaming, in one pass: two batches and their activations are held at a time, and per sharing group
+one histogram of fixed size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import get_args
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, get_args
 
 import numpy as np
 import onnx
@@ -19,6 +20,8 @@ from ghostedge_quantize.observe import Observer
 from ghostedge_quantize.plan import make_plan
 from ghostedge_quantize.ranges import Method, Range, Ranges
 from ghostedge_runtime.errors import InputError
+
+T = TypeVar("T")
 
 
 def calibrate(
@@ -51,7 +54,7 @@ def calibrate(
     groups = {name: plan.groups[name] for name in plan.measured}
     histograms = {group: Histogram() for group in groups.values()}
     images = 0
-    for first, count, activations in Observer(graph, plan.measured).run(batches):
+    for first, count, activations in _ahead(Observer(graph, plan.measured).run(batches)):
         for name, values in activations:
             histograms[groups[name]].add(values, _extremes(name, values, first))
         images = first + count
@@ -59,6 +62,18 @@ def calibrate(
         raise InputError("no calibration images", remedy="pass at least one batch of images")
     ends = {group: READERS[method](each) for group, each in histograms.items()}
     return Ranges(method, images, {name: ends[group] for name, group in groups.items()})
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Pass the items on, making the next while the caller works on the present one.
+
+    Decoding and inference leave Python's lock to the counting, so the two take turns on two cores.
+    """
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        pending = worker.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = worker.submit(next, items, None)
+            yield item
 
 
 def _extremes(name: str, values: np.ndarray, first: int) -> Range:

@@ -127,7 +127,7 @@ def write_tflite(graph: FloatGraph, path: Path, reference: str) -> ModelFile:
 
 
 @contextmanager
-def opened(files: Sequence[ModelFile], threads: int) -> Iterator[dict[str, Model]]:
+def opened(files: Sequence[ModelFile]) -> Iterator[dict[str, Model]]:
     """The files loaded in the runtime, by file name; closed at the end."""
     with ExitStack() as stack:
-        yield {f.path.name: stack.enter_context(Model(f.path, threads=threads)) for f in files}
+        yield {f.path.name: stack.enter_context(Model(f.path)) for f in files}

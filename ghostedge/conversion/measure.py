@@ -7,9 +7,12 @@ model, so that files are compared on exactly the same pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
@@ -18,7 +21,7 @@ from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spr
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
 from ghostedge.timing import TimingJob, time_alone
-from ghostedge_runtime import Benchmark, Model
+from ghostedge_runtime import Benchmark, Model, host_facts
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import open_image
 
@@ -44,12 +47,16 @@ def collect_logits(
     models: Mapping[str, Model], images: ImageSet, reporter: Reporter
 ) -> dict[str, Logits]:
     """Logits of every model on every image, (images, classes) float32 by file name."""
-    rows: dict[str, list[Logits]] = {name: [] for name in models}
-    for source in reporter.track(images.sources, "score", total=len(images)):
+
+    def run(source: Path | Image.Image) -> list[Logits]:
         image = open_image(source)
-        for name, model in models.items():
-            rows[name].append(model.logits(model.preprocess(image)))
-    return {name: np.concatenate(row) for name, row in rows.items()}
+        return [model.logits(model.preprocess(image)) for model in models.values()]
+
+    # Networks this small gain more from two images at a time than from two threads on one.
+    with ThreadPoolExecutor(host_facts().cores) as pool:
+        rows = list(reporter.track(pool.map(run, images.sources), "score", total=len(images)))
+    by_model = zip(*rows, strict=True)
+    return {name: np.concatenate(each) for name, each in zip(models, by_model, strict=True)}
 
 
 def checkpoint_logits(loaded: Loaded, images: ImageSet) -> Logits:

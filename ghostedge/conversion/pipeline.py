@@ -135,7 +135,7 @@ def _judge(
 ) -> tuple[Artefact, ...]:
     """Check, score and time the files that were written."""
     images = measure.scoring_set(loaded, calibration)
-    with opened(files, threads=host_facts().cores) as models:
+    with opened(files) as models:
         with clock.stage("check and score"):
             logits = measure.collect_logits(models, images, reporter)
             parity = measure.compare(files, logits, loaded, images)

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ghostedge.inspection.files import digest
-from ghostedge.inspection.report import Inspection, OpCount
+from ghostedge.inspection.report import Inspection, OpCount, digest
 from ghostedge_convert import build, identify, load_checkpoint
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from ghostedge.inspection.report import Inspection
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def inspect_file(path: Path, *, ema: bool = False) -> Inspection:

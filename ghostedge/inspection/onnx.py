@@ -11,8 +11,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from ghostedge.inspection.files import digest
-from ghostedge.inspection.report import Inspection, OpCount
+from ghostedge.inspection.report import Inspection, OpCount, digest
 from ghostedge.manifest import TensorSignature
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import METADATA_KEY

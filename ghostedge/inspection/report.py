@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,7 +18,7 @@ class OpCount:
         op: The format's own name of the operator.
         count: How often it occurs.
         int8: How many of them compute on int8 activations.
-        macs: Multiply-accumulates of all of them, for one run of the graph.
+        macs: Multiply-accumulates of all of them, for one run of the graph as it is written.
     """
 
     op: str
@@ -48,3 +49,8 @@ class Inspection:
     outputs: tuple[TensorSignature, ...] = ()
     ops: tuple[OpCount, ...] = ()
     metadata: Mapping[str, Any] | None = None
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

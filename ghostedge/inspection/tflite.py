@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ghostedge.inspection.files import digest
-from ghostedge.inspection.report import Inspection, OpCount
+from ghostedge.inspection.report import Inspection, OpCount, digest
 from ghostedge.manifest import TensorSignature
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.tflite_metadata import read_tflite_metadata

@@ -18,6 +18,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "accuracy.py": ("--test-images", "1000"),
     "conversion.py": (),
     "int8_latency.py": ("--rounds", "30"),
+    "raw_input.py": ("--rounds", "30"),
 }
 
 

@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from torch.nn import functional
 
 from ghostedge_convert import embed_onnx_metadata, export_onnx, read_onnx_metadata, to_deploy_graph
 from ghostedge_convert.passes import PassFailedError, PassNote, run_passes
@@ -38,6 +39,19 @@ def test_every_pass_tells_what_it_did(deployed):
     assert edits["fold_hard_sigmoid_gate"] == 7
     assert edits["use_global_average_pool"] == 8
     assert all(note.note for note in deployed.applied)
+
+
+def test_the_gate_as_huawei_writes_it_gives_the_same_graph(
+    cifar_module, cifar_pixels, deployed, run, monkeypatch
+):
+    monkeypatch.setattr(functional, "hardsigmoid", lambda x: functional.relu6(x + 3.0) / 6.0)
+    exported = export_onnx(cifar_module, input_size=(64, 64))
+    assert "Div" in {node.op_type for node in exported.graph.node}
+    spelled_out = to_deploy_graph(exported).model
+    assert Counter(node.op_type for node in spelled_out.graph.node) == DEPLOY_OPS
+    images = cifar_pixels[:20]
+    difference = run(spelled_out, images) - run(deployed.model, images)
+    assert np.abs(difference).max() <= 1e-5
 
 
 def test_logits_of_the_trained_network_are_kept_on_real_images(

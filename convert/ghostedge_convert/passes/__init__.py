@@ -14,7 +14,7 @@ from ghostedge_convert.passes.use_gemm import use_gemm
 from ghostedge_convert.passes.use_global_average_pool import use_global_average_pool
 
 # Clean-up first, so that constants are initializers when the others look for them; biases before
-# the gate, which wants a conv directly before it; clean-up last for what the others left over.
+# the gate, which wants a conv near before it; clean-up last for what the others left over.
 DEPLOY_PASSES: tuple[Pass, ...] = (
     fold_constants,
     remove_dead_nodes,

@@ -77,7 +77,12 @@ def set_constant(
 
 
 def add_constant(model: ir.Model, name: str, array: Array) -> ir.Value:
-    """Register a new initializer."""
+    """Register a new initializer; a name that is taken gets a number."""
+    free, number = name, 1
+    while free in model.graph.initializers:
+        number += 1
+        free = f"{name}_{number}"
+    name = free
     tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
     value.const_value = tensor

@@ -59,12 +59,16 @@ LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
 
 @dataclass(frozen=True)
 class _Gate:
-    """One gate: ``conv`` → ``first`` … ``last`` → ``product``, which multiplies by it."""
+    """One gate: ``conv`` → ``first`` … ``last`` → ``product``, which multiplies by it.
+
+    ``offset`` is what the conv's bias still lacks: nothing where another pass put the 3 there.
+    """
 
     conv: ir.Node
     first: ir.Node
     last: ir.Node
     product: ir.Node
+    offset: float
 
 
 def fold_hard_sigmoid_gate(model: ir.Model) -> PassNote:
@@ -96,21 +100,26 @@ def _match_hard_sigmoid(head: ir.Node) -> _Gate | None:
         and float_attr(head, "beta", 0.5) == 0.5
     ):
         return None
-    return _gate(head.inputs[0], first=head, last=head)
+    return _gate(head.inputs[0], first=head, last=head, offset=3.0)
 
 
 def _match_clip(clip: ir.Node) -> _Gate | None:
-    """``Mul(x, Clip(conv + 3, 0, 6) / 6)``, the division perhaps a multiplication."""
+    """``Mul(x, Clip(conv + 3, 0, 6) / 6)``, the division perhaps a multiplication.
+
+    The 3 may be in the conv's bias already, where a pass that folds biases came first.
+    """
     if clip.op_type != "Clip" or not (_is(input_at(clip, 1), 0.0) and _is(input_at(clip, 2), 6.0)):
         return None
-    add = clip.inputs[0].producer() if clip.inputs[0] is not None else None
+    before = clip.inputs[0].producer() if clip.inputs[0] is not None else None
     scale = only_consumer(clip.outputs[0])
-    if add is None or add.op_type != "Add" or only_consumer(add.outputs[0]) is not clip:
+    if before is None or scale is None or not _is_sixth(scale):
         return None
-    if scale is None or not _is_sixth(scale):
+    if before.op_type == "Conv":
+        return _gate(clip.inputs[0], first=clip, last=scale, offset=0.0)
+    if before.op_type != "Add" or only_consumer(before.outputs[0]) is not clip:
         return None
-    operands = [value for value in add.inputs if not _is(value, 3.0)]
-    return _gate(operands[0], first=add, last=scale) if len(operands) == 1 else None
+    operands = [value for value in before.inputs if not _is(value, 3.0)]
+    return _gate(operands[0], first=before, last=scale, offset=3.0) if len(operands) == 1 else None
 
 
 def _is_sixth(scale: ir.Node) -> bool:
@@ -124,7 +133,7 @@ def _is(value: ir.Value | None, expected: float) -> bool:
     return array is not None and array.size == 1 and bool(np.isclose(array, expected, rtol=1e-5))
 
 
-def _gate(source: ir.Value | None, *, first: ir.Node, last: ir.Node) -> _Gate | None:
+def _gate(source: ir.Value | None, *, first: ir.Node, last: ir.Node, offset: float) -> _Gate | None:
     """The gate where its conv and its product are such as the fold needs."""
     conv = source.producer() if source is not None else None
     product = only_consumer(last.outputs[0])
@@ -135,7 +144,7 @@ def _gate(source: ir.Value | None, *, first: ir.Node, last: ir.Node) -> _Gate | 
         return None
     if constant(conv.inputs[1]) is None or product is None or product.op_type != "Mul":
         return None
-    return _Gate(conv, first, last, product)
+    return _Gate(conv, first, last, product, offset)
 
 
 def _linear_readers(product: ir.Value) -> list[ir.Node] | None:
@@ -162,7 +171,7 @@ def _fold(model: ir.Model, gate: _Gate, readers: list[ir.Node]) -> None:
     if weight is None:  # the match has seen it
         raise ValueError(f"{gate.conv.name} has no constant weights")
     start = np.zeros(weight.shape[0], weight.dtype) if bias is None else bias
-    set_bias(model, gate.conv, (start + 3).astype(weight.dtype))
+    set_bias(model, gate.conv, (start + gate.offset).astype(weight.dtype))
     name = f"{str(gate.product.name).removesuffix('/Mul')}/Clip"
     bounds = [add_constant(model, f"{name}:{i}", np.array(v, weight.dtype)) for i, v in _BOUNDS]
     clip = insert_before(model, gate.first, "Clip", [gate.conv.outputs[0], *bounds], name)

@@ -1,9 +1,9 @@
 """Run a command as a child process and take its wall time and peak memory.
 
-The peak is the larger of two figures: the kernel's own for the biggest single process
-(``ru_maxrss``, exact) and the sum over the process tree sampled ten times a second (which counts
-workers side by side but can miss a short peak). ``ru_maxrss`` starts at the size the parent had
-when it forked, so a parent that measures must not import torch.
+The process tree is looked at twenty times a second, and the peak is the larger of two figures: the
+kernel's high-water mark of the biggest single process (``VmHWM``, which keeps a peak between two
+looks) and the largest sum over the tree (which counts workers side by side). ``ru_maxrss`` would
+not do: a child's begins at the size of the process that started it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.05
 _MB = 1e6
+_HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _ERROR = re.compile(r"(\S*(Error|Exception)|ERROR): ")
 
 
@@ -73,11 +74,10 @@ def measure(
     process.returncode = code  # Popen did not see the wait above
     if code not in allowed:
         raise ChildFailedError(f"{Path(command[0]).name} ended with status {code}: {_cause(log)}")
-    peak = max(usage.ru_maxrss * 1024, sampler.peak_bytes)
     return Usage(
         seconds=round(seconds, 2),
         cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
-        peak_memory_mb=round(peak / _MB, 1),
+        peak_memory_mb=round(sampler.peak_bytes / _MB, 1),
     )
 
 
@@ -87,7 +87,7 @@ def use_two_cores() -> None:
 
 
 class _TreeSampler(threading.Thread):
-    """Sums the resident memory of a process and its descendants until told to stop."""
+    """Follows the memory of a process and its descendants until told to stop."""
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
@@ -96,15 +96,20 @@ class _TreeSampler(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
-        while not self._done.wait(_SAMPLE_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, _tree_bytes(self._root))
+        over = False
+        while not over:
+            tree = _tree(self._root)
+            together = sum(_resident(pid) for pid in tree)
+            largest = max(_high_water(pid) for pid in tree)
+            self.peak_bytes = max(self.peak_bytes, together, largest)
+            over = self._done.wait(_SAMPLE_SECONDS)
 
     def stop(self) -> None:
         self._done.set()
         self.join()
 
 
-def _tree_bytes(root: int) -> int:
+def _tree(root: int) -> set[int]:
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -112,7 +117,7 @@ def _tree_bytes(root: int) -> int:
     tree = {root}
     while grown := {pid for pid, parent in parents.items() if parent in tree} - tree:
         tree |= grown
-    return sum(_resident(pid) for pid in tree)
+    return tree
 
 
 def _parent(entry: Path) -> int:
@@ -128,6 +133,15 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError):  # it ended while we looked
         return 0
+
+
+def _high_water(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it ended while we looked
+        return 0
+    found = _HIGH_WATER.search(status)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _cause(log: Path, characters: int = 300) -> str:

@@ -55,7 +55,7 @@ def test_peak_memory_counts_a_worker_beside_its_parent(support, tmp_path):
     worker = f"{hold}; import time; time.sleep(1)"
     parent = f"import subprocess, sys; {hold}; subprocess.run([sys.executable, '-c', {worker!r}])"
     usage = support("child").measure([sys.executable, "-c", parent], log=tmp_path / "log")
-    assert 200 <= usage.peak_memory_mb < 300
+    assert 200 <= usage.peak_memory_mb < 300  # whatever this process has held itself
     assert usage.seconds >= 1 > usage.cpu_seconds > 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickletools
 import zipfile
@@ -77,7 +78,9 @@ def scan_pickle(data: bytes) -> PickleContent:
     stream = io.BytesIO(_pickle_bytes(data))
     names: dict[str, None] = {}
     strings: list[str] = []
-    try:
+    # The reader ends by raising: at the end of the bytes, or wherever damage trips it, in any way.
+    # What it has seen until then is what there is to tell.
+    with contextlib.suppress(Exception):
         while True:
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name in ("GLOBAL", "INST"):
@@ -86,8 +89,6 @@ def scan_pickle(data: bytes) -> PickleContent:
                     names[f"{strings[-2]}.{strings[-1]}"] = None
                 elif isinstance(argument, str):
                     strings.append(argument)
-    except Exception:
-        pass
     return PickleContent(tuple(names), frozenset(strings))
 
 

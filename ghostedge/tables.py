@@ -33,9 +33,10 @@ def conversion_table(manifest: Manifest) -> Table:
     threads = {a.latency.threads for a in manifest.artefacts if a.latency}
     scored = next((a.accuracy for a in manifest.artefacts if a.accuracy), None)
     first = manifest.artefacts[-1].parity
+    batch = manifest.artefacts[0].inputs[0].shape[0]
     table = _table(
-        f"{manifest.name}: checked on {first.image_source}, "
-        f"timed with {'/'.join(map(str, sorted(threads)))} thread(s)",
+        f"{manifest.name}: checked on {first.image_source}, timed with "
+        f"{'/'.join(map(str, sorted(threads)))} thread(s), a batch of {batch} at a time",
         (
             ("artefact", _LEFT),
             ("size", _RIGHT),

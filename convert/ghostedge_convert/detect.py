@@ -1,7 +1,8 @@
 """Which member of the family a checkpoint is, from the shapes of its weights alone.
 
 The family is told by the keys, the width by the channels, the classes by the classifier. What the
-user or a ``config.json`` says besides is checked against the shapes, never believed over them.
+user or a ``config.json`` says besides is checked against the shapes, never believed over them. A
+``config.json`` that is wrong where the user has stated what is right is noted and passed over.
 """
 
 from __future__ import annotations
@@ -87,7 +88,10 @@ def detect_architecture(
     found = _width(shapes, family, classes, said=said_width, where=where)
     refuse_shapes(shapes, expected_shapes(family, found, classes), family.member(found), where)
     info = ArchitectureInfo(family.member(found), family.name, found, classes)
-    notes = _check_config(checkpoint, info)
+    notes = [
+        *_check_config_classes(checkpoint, info, stated=num_classes is not None),
+        *_check_config_name(checkpoint, info, stated=arch is not None or width is not None),
+    ]
     evidence = (
         f"{family.title}: all its {len(shapes)} weights are there, and no others",
         _width_evidence(shapes, found, said=said_width),
@@ -189,36 +193,62 @@ def _width_evidence(shapes: Shapes, width: float, *, said: float | None) -> str:
     return f"width {width}: from the channels, e.g. {_WIDEST} is {_times(shapes[_WIDEST])}"
 
 
-def _check_config(checkpoint: Checkpoint, info: ArchitectureInfo) -> list[str]:
-    """Hold the ``config.json`` against the shapes.
+def _check_config_classes(
+    checkpoint: Checkpoint, info: ArchitectureInfo, *, stated: bool
+) -> list[str]:
+    """Hold the classes and labels of the ``config.json`` against the shapes.
 
     Raises:
-        CheckpointError: It gives other classes, other labels, or another member of the family.
+        CheckpointError: They are of another number, and the user has not stated the right one.
     """
     config = checkpoint.config
     if config is None:
         return []
-    count = len(config.labels) if config.labels is not None else info.num_classes
-    if config.num_classes not in (None, info.num_classes) or count != info.num_classes:
-        said = config.num_classes if config.num_classes not in (None, info.num_classes) else count
-        raise CheckpointError(
-            f"config.json speaks of {said} classes, but the weights are of {info.num_classes}",
-            where=checkpoint.source.file,
-            remedy="correct config.json, or move it away if it belongs to other weights",
-        )
-    if config.architecture is None:
+    labels = None if config.labels is None else len(config.labels)
+    wrong = [n for n in (config.num_classes, labels) if n not in (None, info.num_classes)]
+    if not wrong:
+        return []
+    return _contradiction(
+        f"config.json speaks of {wrong[0]} classes, but the weights are of {info.num_classes}",
+        checkpoint,
+        flag=f"--num-classes {info.num_classes}",
+        stated=stated,
+    )
+
+
+def _check_config_name(
+    checkpoint: Checkpoint, info: ArchitectureInfo, *, stated: bool
+) -> list[str]:
+    """Hold the architecture that the ``config.json`` names against the one that was found.
+
+    Raises:
+        CheckpointError: It names another member, and the user has not stated the right one.
+    """
+    config = checkpoint.config
+    if config is None or config.architecture is None:
         return []
     try:
         family, width = parse_architecture(config.architecture)
     except InputError:
         return [f"config.json calls it {config.architecture!r}, a name that is not of the family"]
-    if family.name != info.family or (width is not None and family.member(width) != info.name):
-        raise CheckpointError(
-            f"config.json says {config.architecture}, but the weights are of {info.name}",
-            where=checkpoint.source.file,
-            remedy="correct config.json, or move it away if it belongs to other weights",
-        )
-    return [f"config.json agrees: {config.architecture}"]
+    if family.name == info.family and (width is None or family.member(width) == info.name):
+        return [f"config.json agrees: {config.architecture}"]
+    return _contradiction(
+        f"config.json says {config.architecture}, but the weights are of {info.name}",
+        checkpoint,
+        flag=f"--arch {info.name}",
+        stated=stated,
+    )
+
+
+def _contradiction(what: str, checkpoint: Checkpoint, *, flag: str, stated: bool) -> list[str]:
+    if stated:
+        return [f"{what}; passed over, since the flags say so too"]
+    raise CheckpointError(
+        what,
+        where=checkpoint.source.file,
+        remedy=f"correct config.json, or pass {flag} if it belongs to other weights",
+    )
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ from ghostedge_convert import (
     Checkpoint,
     ResolvedPreprocessing,
     build,
-    identify,
+    detect_architecture,
     load_checkpoint,
     resolve_preprocessing,
 )
@@ -59,9 +59,10 @@ def load(options: ConvertOptions) -> Loaded:
         ImageError: ``--eval`` does not fit its classes.
     """
     checkpoint = load_checkpoint(options.model, ema=options.ema)
-    architecture = identify(
+    detection = detect_architecture(
         checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
     )
+    architecture = detection.architecture
     resolved = resolve_preprocessing(checkpoint)
     preprocessing = _overridden(resolved.preprocessing, options)
     labels, label_origin = _labels(checkpoint, options, architecture.num_classes)
@@ -83,7 +84,7 @@ def load(options: ConvertOptions) -> Loaded:
         evaluation=evaluation,
         source=checkpoint.source,
         inferred=inferred,
-        notes=tuple(checkpoint.notes),
+        notes=(*checkpoint.notes, *detection.evidence),
     )
 
 
@@ -97,22 +98,18 @@ def _overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Prepro
 def _labels(
     checkpoint: Checkpoint, options: ConvertOptions, num_classes: int
 ) -> tuple[tuple[str, ...] | None, str]:
+    """The labels and where they are from, or None and why."""
     if options.labels is not None:
-        labels, origin = _read_labels(options.labels), "from --labels"
-    elif checkpoint.config is not None and checkpoint.config.labels is not None:
-        labels, origin = checkpoint.config.labels, _FROM_CONFIG
-    else:
+        return _read_labels(options.labels, num_classes), "from --labels"
+    config = checkpoint.config
+    if config is None or config.labels is None:
         return None, "neither --labels nor config.json names them; classes go by number"
-    if len(labels) != num_classes:
-        raise InputError(
-            f"{len(labels)} labels for a network of {num_classes} classes",
-            where=options.labels or "config.json",
-            remedy="give one label per class, in the order the network was trained with",
-        )
-    return labels, origin
+    if len(config.labels) != num_classes:
+        return None, "config.json's are of other weights; classes go by number"
+    return config.labels, _FROM_CONFIG
 
 
-def _read_labels(path: Path) -> tuple[str, ...]:
+def _read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -121,7 +118,14 @@ def _read_labels(path: Path) -> tuple[str, ...]:
             where=path,
             remedy="pass a UTF-8 text file with one label per line",
         ) from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    labels = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(labels) != num_classes:
+        raise InputError(
+            f"{len(labels)} labels for a network of {num_classes} classes",
+            where=path,
+            remedy="give one label per class, in the order the network was trained with",
+        )
+    return labels
 
 
 def _label_words(labels: Sequence[str] | None) -> str:

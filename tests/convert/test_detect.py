@@ -127,6 +127,20 @@ def test_labels_of_other_classes_are_refused():
         identify(checkpoint_of(weights_of(), labels=("cat", "dog")))
 
 
+def test_a_stale_config_is_passed_over_where_flags_state_what_is_right():
+    stale = checkpoint_of(
+        weights_of(), architecture="ghostnet_050", num_classes=1000, labels=("cat", "dog")
+    )
+    found = detect_architecture(stale, arch="ghostnet_100", num_classes=10)
+    assert found.architecture == ArchitectureInfo("ghostnet_100", "ghostnet", 1.0, 10)
+    assert found.evidence[-2:] == (
+        "config.json speaks of 1000 classes, but the weights are of 10; passed over, since the "
+        "flags say so too",
+        "config.json says ghostnet_050, but the weights are of ghostnet_100; passed over, since "
+        "the flags say so too",
+    )
+
+
 def test_a_config_with_a_name_of_its_own_is_noted():
     detection = detect_architecture(checkpoint_of(weights_of(), architecture="my_net"))
     assert detection.evidence[-1] == (

@@ -192,3 +192,17 @@ def test_half_a_model_file_is_refused(converted: Manifest, tmp_path: Path, comma
     assert done.returncode == 2
     assert "half.tflite" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_flags_override_a_config_that_belongs_to_other_weights(
+    cifar_checkpoint: Path, tmp_path: Path
+) -> None:
+    alone = shutil.copy(cifar_checkpoint, tmp_path / "tuned.pt")
+    stale = {"architecture": "ghostnet_100", "num_classes": 1000}
+    (tmp_path / "config.json").write_text(json.dumps(stale))
+    refused = ghostedge("convert", alone, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--num-classes 10" in refused.stderr
+    done = ghostedge("convert", alone, "--num-classes", "10", "--input-size", "64", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "passed over, since the flags say so too" in done.stderr

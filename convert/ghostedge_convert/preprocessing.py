@@ -9,7 +9,7 @@ from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_runtime.metadata import Preprocessing
 
 # What Huawei's weights were trained and are evaluated with: 256 bilinear, centre 224, ImageNet
-# statistics (facts: 73.98 % with bilinear, 73.958 % with bicubic).
+# statistics; their published 73.98 % is with bilinear.
 FAMILY_DEFAULT = Preprocessing()
 
 

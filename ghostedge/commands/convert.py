@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -18,8 +18,10 @@ from ghostedge.commands._common import (
     stdout,
 )
 from ghostedge.console import ConsoleReporter
+from ghostedge.conversion.options import ConvertOptions, OutputType, RangeMethod
 from ghostedge.tables import conversion_table
 from ghostedge_runtime.errors import BudgetMissedError, MissingDependencyError
+from ghostedge_runtime.metadata import Interpolation
 
 _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quantize")
 
@@ -30,22 +32,26 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option("--int8", is_flag=True, help="Also write int8 ONNX and TFLite; needs --calib.")
 @click.option("--calib", type=PATH, help="Folder of typical images that set the int8 ranges.")
 @click.option(
-    "--calib-images", type=int, default=500, show_default=True, help="Use at most this many."
+    "--calib-images",
+    type=int,
+    default=ConvertOptions.calib_images,
+    show_default=True,
+    help="Use at most this many.",
 )
 @click.option(
     "--eval", "eval_", type=PATH, help="Labelled images, a folder per class, to score on."
 )
 @click.option(
     "--ranges",
-    type=click.Choice(["minmax", "percentile", "mse"]),
-    default="mse",
+    type=click.Choice(get_args(RangeMethod)),
+    default=ConvertOptions.ranges,
     show_default=True,
     help="How int8 ranges are chosen.",
 )
 @click.option(
     "--output-type",
-    type=click.Choice(["float32", "int8"]),
-    default="float32",
+    type=click.Choice(get_args(OutputType)),
+    default=ConvertOptions.output_type,
     show_default=True,
     help="What the int8 files put out.",
 )
@@ -57,7 +63,7 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option("--input-size", type=size, metavar="SIZE", help="Input side, or HEIGHTxWIDTH.")
 @click.option(
     "--interpolation",
-    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    type=click.Choice(get_args(Interpolation)),
     help="Filter of the resize.",
 )
 @click.option("--crop-pct", type=float, help="Share of the resized image that the crop keeps.")

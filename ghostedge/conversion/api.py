@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ghostedge.console import Reporter, SilentReporter
 from ghostedge.conversion.options import (
-    DEFAULT_CALIBRATION_IMAGES,
     ConvertOptions,
     OutputType,
     PreprocessingOverrides,
@@ -27,9 +26,9 @@ def convert(
     output: StrPath | None = None,
     int8: bool = False,
     calib: StrPath | None = None,
-    calib_images: int = DEFAULT_CALIBRATION_IMAGES,
-    ranges: RangeMethod = "mse",
-    output_type: OutputType = "float32",
+    calib_images: int = ConvertOptions.calib_images,
+    ranges: RangeMethod = ConvertOptions.ranges,
+    output_type: OutputType = ConvertOptions.output_type,
     eval: StrPath | None = None,  # noqa: A002 - the command line's word
     ema: bool = False,
     arch: str | None = None,

@@ -11,8 +11,6 @@ from ghostedge_runtime.errors import InputError
 RangeMethod = Literal["minmax", "percentile", "mse"]
 OutputType = Literal["float32", "int8"]
 
-DEFAULT_CALIBRATION_IMAGES = 500
-
 
 @dataclass(frozen=True)
 class PreprocessingOverrides:
@@ -41,7 +39,7 @@ class ConvertOptions:
     output: Path
     int8: bool = False
     calib: Path | None = None
-    calib_images: int = DEFAULT_CALIBRATION_IMAGES
+    calib_images: int = 500
     ranges: RangeMethod = "mse"
     output_type: OutputType = "float32"
     eval: Path | None = None

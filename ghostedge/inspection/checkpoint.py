@@ -9,8 +9,12 @@ import torch
 from torch import nn
 
 from ghostedge.inspection.report import Inspection, OpCount, digest
-from ghostedge_convert import build, identify, load_checkpoint
-from ghostedge_runtime.metadata import Preprocessing
+from ghostedge_convert import (
+    build,
+    detect_architecture,
+    load_checkpoint,
+    resolve_preprocessing,
+)
 
 
 def inspect_checkpoint(path: Path, *, ema: bool = False) -> Inspection:
@@ -20,11 +24,12 @@ def inspect_checkpoint(path: Path, *, ema: bool = False) -> Inspection:
         CheckpointError: The file cannot be used.
     """
     checkpoint = load_checkpoint(path, ema=ema)
-    architecture = identify(checkpoint)
+    found = detect_architecture(checkpoint)
+    architecture, evidence = found.architecture, found.evidence
     module = build(checkpoint, architecture)
-    config = checkpoint.config
-    preprocessing = (config and config.preprocessing) or Preprocessing()
-    ops = count_macs(module, preprocessing.input_size)
+    resolved = resolve_preprocessing(checkpoint)
+    input_size = resolved.preprocessing.input_size
+    ops = count_macs(module, input_size)
     return Inspection(
         file=str(path),
         kind="checkpoint",
@@ -36,9 +41,9 @@ def inspect_checkpoint(path: Path, *, ema: bool = False) -> Inspection:
             "architecture": architecture.name,
             "width": f"{architecture.width:g}",
             "classes": str(architecture.num_classes),
-            "input": "×".join(str(side) for side in preprocessing.input_size)
-            + ("" if config else " (ImageNet default; no config.json beside the file)"),
-            **{f"note {i}": note for i, note in enumerate(checkpoint.notes, 1)},
+            "input": "×".join(str(side) for side in input_size),
+            "preprocessing": str(resolved),
+            **{f"note {i}": note for i, note in enumerate((*checkpoint.notes, *evidence), 1)},
         },
         ops=ops,
     )

@@ -76,14 +76,19 @@ def _count_ops(model: Any, graph: Any) -> tuple[OpCount, ...]:
     int8: Counter[str] = Counter()
     macs: Counter[str] = Counter()
     for op in graph.operators:
-        code = model.operatorCodes[op.opcodeIndex]
-        name = _OPS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        name = _op_name(model, op)
         counts[name] += 1
         int8[name] += graph.tensors[op.outputs[0]].type == schema.TensorType.INT8
         macs[name] += _macs(name, op, graph)
     return tuple(
         OpCount(name, count, int8[name], macs[name]) for name, count in counts.most_common()
     )
+
+
+def _op_name(model: Any, op: Any) -> str:
+    """The operator's name; older writers put its code into the deprecated field alone."""
+    code = model.operatorCodes[op.opcodeIndex]
+    return _OPS[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def _macs(name: str, op: Any, graph: Any) -> int:
@@ -100,9 +105,7 @@ def _parameters(model: Any, graph: Any) -> int:
     """Elements of the tensors that hold weights and biases."""
     held: set[int] = set()
     for op in graph.operators:
-        code = model.operatorCodes[op.opcodeIndex]
-        name = _OPS[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        if name in _WEIGHTED:
+        if _op_name(model, op) in _WEIGHTED:
             held.update(int(i) for i in op.inputs[1:] if i >= 0)
     return sum(prod(int(size) for size in graph.tensors[i].shape) for i in held)
 

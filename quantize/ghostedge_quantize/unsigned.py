@@ -3,9 +3,8 @@
 ONNX Runtime's x86 kernels want uint8 activations beside int8 weights. It rewrites int8 ones itself,
 but only where a tensor has one consumer, and in a ghost module most have two: those layers then run
 in float (1.31). Its option that allows int8 activations (``session.qdqisint8allowed``) runs them in
-kernels that took four times as long on a CPU with AVX512-VNNI. Adding 128 to every code and zero
-point changes no real value and needs no option. TFLite wants int8, so the graph is lowered as
-``quantize`` wrote it.
+slower kernels, and a caller would have to know it. Adding 128 to every code and zero point changes
+no real value and needs no option. TFLite wants int8; lowering takes the 128 away again.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ghostedge_convert import (
     lower_to_tflite,
     to_deploy_graph,
 )
-from ghostedge_quantize import calibrate, quantize, unsigned_activations
+from ghostedge_quantize import Int8Settings, prepare
 from ghostedge_runtime import Model
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, QuantizationInfo
 
@@ -79,15 +79,13 @@ def quantized_graph(
     Activations are written as uint8, which ONNX Runtime has fast kernels for on every processor;
     lowering shifts them to TFLite's int8, which changes no real value.
     """
-    ranges = calibrate(graph.model, TrackedBatches(batches, reporter), method=options.ranges)
-    qdq = unsigned_activations(
-        quantize(
-            graph.model,
-            ranges,
-            preprocessing=graph.metadata.preprocessing,
-            output_type=options.output_type,
-        )
+    prepared = prepare(
+        graph.model,
+        TrackedBatches(batches, reporter),
+        Int8Settings(ranges=options.ranges, output_type=options.output_type),
+        preprocessing=graph.metadata.preprocessing,
     )
+    qdq = prepared.qdq()
     metadata = replace(
         graph.metadata,
         input=InputSpec(layout="NHWC", dtype="uint8", normalized=False),

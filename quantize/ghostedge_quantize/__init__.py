@@ -7,14 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ghostedge_quantize.calibration import calibrate
+    from ghostedge_quantize.prepare import Int8Settings, Prepared, prepare
     from ghostedge_quantize.qdq import quantize
     from ghostedge_quantize.ranges import Method, Range, Ranges
     from ghostedge_quantize.unsigned import unsigned_activations
 
 __version__ = "0.1.0"
-__all__ = ["Method", "Range", "Ranges", "calibrate", "quantize", "unsigned_activations"]
+__all__ = [
+    "Int8Settings",
+    "Method",
+    "Prepared",
+    "Range",
+    "Ranges",
+    "calibrate",
+    "prepare",
+    "quantize",
+    "unsigned_activations",
+]
 
 _HOMES = {
+    "Int8Settings": "prepare",
+    "Prepared": "prepare",
+    "prepare": "prepare",
     "Method": "ranges",
     "Range": "ranges",
     "Ranges": "ranges",

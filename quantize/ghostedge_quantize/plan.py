@@ -6,7 +6,7 @@ the Q/DQ pairs go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,16 +45,20 @@ class Plan:
     constants: Mapping[str, Range]
 
 
-def make_plan(graph: ir.Graph, output_type: OutputType = "float32") -> Plan:
+def make_plan(
+    graph: ir.Graph, output_type: OutputType = "float32", keep_float: Collection[str] = ()
+) -> Plan:
     """Plan a canonical graph (see ``canonical``).
 
     Args:
         graph: The float graph; it is not changed.
         output_type: ``int8`` quantizes the graph's outputs even where a float op makes them.
+        keep_float: Names of nodes that stay float although int8 is possible.
     """
     planner = _Planner(graph)
     for node in graph:
-        planner.visit(node)
+        if node.name not in keep_float:
+            planner.visit(node)
     for output in graph.outputs if output_type == "int8" else ():
         planner.enter(output)
     return planner.plan()

@@ -6,6 +6,8 @@ the pairs around it. What is outside a pair is float.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
@@ -25,6 +27,8 @@ def quantize(
     *,
     preprocessing: Preprocessing | None,
     output_type: OutputType = "float32",
+    per_channel: bool = True,
+    keep_float: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Quantize a float deploy graph to a QDQ graph of the same opset.
 
@@ -34,6 +38,9 @@ def quantize(
         preprocessing: Given, the result takes raw pixels instead: ``image``, uint8 NHWC in the
             colour order that it names, and normalises them itself. None: the input stays.
         output_type: ``float32`` ends with a DequantizeLinear, ``int8`` without it.
+        per_channel: A weight scale for every output channel; False: one per weight tensor, for
+            accelerators that know nothing else.
+        keep_float: Names of nodes that stay float although int8 is possible.
 
     Returns:
         A new model, checked by onnx; equal arguments give equal bytes. The metadata that
@@ -45,10 +52,10 @@ def quantize(
     """
     quantized = canonical_ir(model)
     known = {} if preprocessing is None else take_raw_image(quantized.graph, preprocessing)
-    plan = make_plan(quantized.graph, output_type)
+    plan = make_plan(quantized.graph, output_type, keep_float)
     everything = Ranges(ranges.method, ranges.images, {**ranges.tensors, **known})
     params = assign(quantized.graph, plan, everything)
-    Writer(quantized.graph, plan, params).write(output_type)
+    Writer(quantized.graph, plan, params, per_channel=per_channel).write(output_type)
     RemoveUnusedNodesPass()(quantized)
     NameFixPass()(quantized)
     quantized.metadata_props.pop(METADATA_KEY, None)

@@ -22,7 +22,7 @@ SHIFT = 128
 def unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
     """Shift every per-tensor int8 code of a graph that ``quantize`` wrote to uint8.
 
-    Weights (int8 per channel), biases, scales, input and outputs stay as they are; an int8 output
+    Weights (int8), biases, scales, input and outputs stay as they are; an int8 output
     is requantized from the uint8 one, exactly.
 
     Returns:
@@ -35,7 +35,7 @@ def unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.outputs[index] = _requantize_output(output)
     ends = {end.producer() for end in graph.outputs if end.dtype is ir.DataType.INT8}
     for node in list(graph):
-        if node not in ends and _is_per_tensor_int8(node):
+        if node not in ends and _is_per_tensor_int8(node) and not _is_weight(node):
             _shift(node)
     RemoveUnusedNodesPass()(shifted)
     NameFixPass()(shifted)
@@ -49,6 +49,13 @@ def _is_per_tensor_int8(node: ir.Node) -> bool:
         return False
     zero_point = constant(node.inputs[2])
     return zero_point is not None and zero_point.dtype == np.int8 and zero_point.ndim == 0
+
+
+def _is_weight(node: ir.Node) -> bool:
+    """Whether a node decodes the weights of a layer: int8, also where they have one scale."""
+    return constant(node.inputs[0]) is not None and any(
+        user.op_type in ("Conv", "Gemm") and index == 1 for user, index in node.outputs[0].uses()
+    )
 
 
 def _shift(node: ir.Node) -> None:

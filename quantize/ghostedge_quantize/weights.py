@@ -1,4 +1,4 @@
-"""Weights to int8 per output channel, biases to int32."""
+"""Weights to int8 per output channel (or per tensor), biases to int32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ MIN_MULTIPLIER = 2.0**-30
 class QuantizedWeights(NamedTuple):
     """Integer weights and bias of one layer.
 
-    ``values`` int8 [O, …]; ``scale`` float32 [O]; ``bias`` int32 [O]; ``bias_scale`` float32 [O].
+    ``values`` int8 [O, …]; ``bias`` int32 [O]; ``scale`` and ``bias_scale`` float32, [O] or, for
+    one scale per tensor, [].
     """
 
     values: np.ndarray
@@ -33,7 +34,12 @@ def channel_scales(weight: np.ndarray) -> np.ndarray:
 
 
 def quantize_weights(
-    weight: np.ndarray, bias: np.ndarray, input_scale: np.float32, output_scale: np.float32
+    weight: np.ndarray,
+    bias: np.ndarray,
+    input_scale: np.float32,
+    output_scale: np.float32,
+    *,
+    per_channel: bool = True,
 ) -> QuantizedWeights:
     """Quantize one layer.
 
@@ -46,6 +52,7 @@ def quantize_weights(
         bias: float32 [O].
         input_scale: Scale of the layer's input.
         output_scale: Scale of its output.
+        per_channel: A scale for every output channel; False: one for the whole tensor.
     """
     source = np.float64(input_scale)
     floor = np.maximum(
@@ -53,6 +60,8 @@ def quantize_weights(
         MIN_MULTIPLIER * np.float64(output_scale) / source,
     )
     scale = np.maximum(channel_scales(weight), floor.astype(np.float32))
+    if not per_channel:
+        scale = scale.max()
     bias_scale = input_scale * scale
     steps = weight / scale.reshape(-1, *[1] * (weight.ndim - 1))
     return QuantizedWeights(

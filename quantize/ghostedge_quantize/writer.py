@@ -25,12 +25,21 @@ class Writer:
         graph: The canonical float graph that the plan was made from.
         plan: Which nodes and tensors.
         params: Sharing group → scale and zero point.
+        per_channel: Whether weights have a scale for every output channel, or one per tensor.
     """
 
-    def __init__(self, graph: ir.Graph, plan: Plan, params: Mapping[str, QuantParams]) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        plan: Plan,
+        params: Mapping[str, QuantParams],
+        *,
+        per_channel: bool = True,
+    ) -> None:
         self._graph = graph
         self._plan = plan
         self._params = params
+        self._per_channel = per_channel
         self._stored: dict[str, tuple[ir.Value, ir.Value]] = {}
         self._pairs: dict[str, tuple[ir.Value, ir.Value]] = {}
 
@@ -69,6 +78,7 @@ class Writer:
             np.zeros(len(weight), np.float32) if bias is None else bias,
             source.scale,
             self._params[self._plan.groups[name_of(target)]].scale,
+            per_channel=self._per_channel,
         )
         node.resize_inputs(3)
         for index, kind, codes, scale in (
@@ -80,10 +90,10 @@ class Writer:
             parameters = (
                 add_initializer(self._graph, f"{name}_scale", scale),
                 add_initializer(
-                    self._graph, f"{name}_zero_point", np.zeros(len(scale), codes.dtype)
+                    self._graph, f"{name}_zero_point", np.zeros(scale.shape, codes.dtype)
                 ),
             )
-            dequantize = _dequantize(stored, parameters, name, axis=0)
+            dequantize = _dequantize(stored, parameters, name, axis=0 if scale.ndim else None)
             self._graph.insert_before(node, dequantize)
             node.replace_input_with(index, dequantize.outputs[0])
 

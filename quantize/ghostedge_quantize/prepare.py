@@ -1,0 +1,111 @@
+"""The whole way from a float graph to int8: one call that measures, one that writes.
+
+Measuring (``prepare``) takes the images and most of the time. Writing (``Prepared.qdq``) takes
+none and may be repeated, each time with other layers left float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+
+from ghostedge_quantize.calibration import calibrate
+from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.ops import Role
+from ghostedge_quantize.plan import OutputType, make_plan
+from ghostedge_quantize.qdq import quantize
+from ghostedge_quantize.ranges import Method, Ranges
+from ghostedge_quantize.unsigned import unsigned_activations
+from ghostedge_runtime.metadata import Preprocessing
+
+BiasCorrection = Literal["none", "fast", "full"]
+Rounding = Literal["nearest", "adaptive"]
+
+
+@dataclass(frozen=True)
+class Int8Settings:
+    """How a graph is to be quantized.
+
+    Attributes:
+        ranges: How the ends of an activation's range are chosen.
+        equalize: Whether channels are rescaled first, which leaves the float function unchanged.
+        bias_correction: How a layer's mean error is taken out of its bias.
+        rounding: How weights are rounded to int8.
+        per_channel: A weight scale for every output channel, or one per tensor.
+        output_type: What the int8 graph puts out.
+    """
+
+    ranges: Method = "mse"
+    equalize: bool = True
+    bias_correction: BiasCorrection = "full"
+    rounding: Rounding = "nearest"
+    per_channel: bool = True
+    output_type: OutputType = "float32"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything measured that an int8 graph needs.
+
+    Attributes:
+        model: The float graph that is quantized; the same function as the one given.
+        ranges: Of its activations.
+        settings: As given.
+        preprocessing: As given.
+        notes: What was done, a sentence each.
+    """
+
+    model: onnx.ModelProto
+    ranges: Ranges
+    settings: Int8Settings
+    preprocessing: Preprocessing | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the nodes with weights that can be left float, in graph order."""
+        plan = make_plan(canonical_ir(self.model).graph)
+        return tuple(name for name, rule in plan.nodes.items() if rule.role is Role.WEIGHTED)
+
+    def qdq(self, keep_float: Collection[str] = ()) -> onnx.ModelProto:
+        """Write the QDQ graph, with uint8 activations (see ``unsigned``).
+
+        Args:
+            keep_float: Names of nodes that stay float, of ``layers`` for instance.
+        """
+        return unsigned_activations(
+            quantize(
+                self.model,
+                self.ranges,
+                preprocessing=self.preprocessing,
+                output_type=self.settings.output_type,
+                per_channel=self.settings.per_channel,
+                keep_float=keep_float,
+            )
+        )
+
+
+def prepare(
+    model: onnx.ModelProto,
+    batches: Iterable[np.ndarray],
+    settings: Int8Settings,
+    *,
+    preprocessing: Preprocessing | None,
+) -> Prepared:
+    """Measure what quantizing needs.
+
+    Args:
+        model: The float deploy graph: input float32 NCHW, normalised. It is not changed.
+        batches: Calibration images, float32 [N, C, H, W], normalised; iterated more than once.
+        settings: How.
+        preprocessing: Given, the int8 graph takes raw uint8 NHWC pixels and normalises them.
+
+    Raises:
+        InputError: The images or the model cannot be used (see ``calibrate`` and ``quantize``).
+    """
+    ranges = calibrate(model, batches, method=settings.ranges)
+    return Prepared(model, ranges, settings, preprocessing)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ghostedge_quantize.calibration import calibrate
-    from ghostedge_quantize.prepare import Int8Settings, Prepared, prepare
+    from ghostedge_quantize.preparation import Int8Settings, Prepared, prepare
     from ghostedge_quantize.qdq import quantize
     from ghostedge_quantize.ranges import Method, Range, Ranges
     from ghostedge_quantize.unsigned import unsigned_activations
@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Int8Settings": "prepare",
-    "Prepared": "prepare",
-    "prepare": "prepare",
+    "Int8Settings": "preparation",
+    "Prepared": "preparation",
+    "prepare": "preparation",
     "Method": "ranges",
     "Range": "ranges",
     "Ranges": "ranges",

@@ -61,7 +61,10 @@ def calibrate(
     if images == 0:
         raise InputError("no calibration images", remedy="pass at least one batch of images")
     ends = {group: READERS[method](each) for group, each in histograms.items()}
-    return Ranges(method, images, {name: ends[group] for name, group in groups.items()})
+    # Every tensor of a group, not only the measured: one of them may enter int8 on its own, where
+    # the layer before it stays float.
+    tensors = {name: ends[group] for name, group in plan.groups.items() if group in ends}
+    return Ranges(method, images, tensors)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

@@ -23,6 +23,8 @@ from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 
 IMAGE = "image"
+SHIFT_STEPS = 127 * 16 + 1
+"""Int8 steps tried for the shift constant: whole fractions of the largest mean, and 15 between."""
 
 
 def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, Range]:
@@ -72,11 +74,11 @@ def _shift_range(mean: np.ndarray) -> Range:
     """The range whose int8 code holds every ``-mean`` best.
 
     An error here shifts a whole channel, and any step between mean/128 and mean/255 will do: the
-    one that hits all channels is some ten times nearer than the finest.
+    one that hits all channels best is some ten times nearer than the finest.
     """
     if mean.min() <= 0:
         return Range(min(-float(mean.max()), 0.0), max(-float(mean.min()), 0.0))
-    steps = float(mean.max()) / np.arange(128, 256)
+    steps = float(mean.max()) / np.linspace(128, 255, SHIFT_STEPS)
     codes = np.rint(mean / steps[:, None])
     step = steps[np.abs(codes * steps[:, None] - mean).max(axis=1).argmin()]
     return Range(-255 * float(step), 0.0)

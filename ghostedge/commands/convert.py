@@ -18,7 +18,13 @@ from ghostedge.commands._common import (
     stdout,
 )
 from ghostedge.console import ConsoleReporter
-from ghostedge.conversion.options import ConvertOptions, OutputType, RangeMethod
+from ghostedge.conversion.options import (
+    BiasCorrection,
+    ConvertOptions,
+    OutputType,
+    RangeMethod,
+    Rounding,
+)
 from ghostedge.tables import conversion_table
 from ghostedge_runtime.errors import BudgetMissedError, MissingDependencyError
 from ghostedge_runtime.metadata import Interpolation
@@ -46,7 +52,32 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     type=click.Choice(get_args(RangeMethod)),
     default=ConvertOptions.ranges,
     show_default=True,
-    help="How int8 ranges are chosen.",
+    help="How int8 activation ranges are chosen; auto: per tensor the one that loses least.",
+)
+@click.option(
+    "--no-equalize",
+    is_flag=True,
+    help="Skip cross-layer equalization, which evens out channels before int8.",
+)
+@click.option(
+    "--bias-correction",
+    type=click.Choice(get_args(BiasCorrection)),
+    default=ConvertOptions.bias_correction,
+    show_default=True,
+    help="Take each int8 layer's mean error out of its bias; full: layer after layer, each "
+    "with those before it already quantized.",
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(get_args(Rounding)),
+    default=ConvertOptions.rounding,
+    show_default=True,
+    help="How int8 weights are rounded; adaptive: learned (AdaRound), takes minutes.",
+)
+@click.option(
+    "--per-tensor",
+    is_flag=True,
+    help="One int8 scale per weight tensor instead of one per output channel.",
 )
 @click.option(
     "--output-type",
@@ -74,7 +105,15 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     "--threads", type=int, default=1, show_default=True, help="Of one inference, when timing."
 )
 @json_option
-def command(*, model: Path, eval_: Path | None, as_json: bool, **options: Any) -> None:
+def command(
+    *,
+    model: Path,
+    eval_: Path | None,
+    no_equalize: bool,
+    per_tensor: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Convert the checkpoint MODEL to ONNX and TFLite, check, score and time the results.
 
     MODEL is a trained GhostNet's weights: .pt, .pth, .pth.tar or .safetensors. A config.json
@@ -87,7 +126,14 @@ def command(*, model: Path, eval_: Path | None, as_json: bool, **options: Any) -
     _require_extra()
     from ghostedge.conversion.api import convert
 
-    manifest = convert(model, eval=eval_, reporter=ConsoleReporter(stderr()), **options)
+    manifest = convert(
+        model,
+        eval=eval_,
+        equalize=not no_equalize,
+        per_channel=not per_tensor,
+        reporter=ConsoleReporter(stderr()),
+        **options,
+    )
     if as_json:
         print_json(manifest.to_dict())
     else:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ghostedge.console import Reporter, SilentReporter
 from ghostedge.conversion.options import (
+    BiasCorrection,
     ConvertOptions,
     OutputType,
     PreprocessingOverrides,
     RangeMethod,
+    Rounding,
     default_output,
 )
 from ghostedge.conversion.pipeline import run
@@ -28,6 +30,10 @@ def convert(
     calib: StrPath | None = None,
     calib_images: int = ConvertOptions.calib_images,
     ranges: RangeMethod = ConvertOptions.ranges,
+    equalize: bool = ConvertOptions.equalize,
+    bias_correction: BiasCorrection = ConvertOptions.bias_correction,
+    rounding: Rounding = ConvertOptions.rounding,
+    per_channel: bool = ConvertOptions.per_channel,
     output_type: OutputType = ConvertOptions.output_type,
     eval: StrPath | None = None,  # noqa: A002 - the command line's word
     ema: bool = False,
@@ -53,7 +59,15 @@ def convert(
         int8: Also write int8 files; needs ``calib``.
         calib: Folder of images, at any depth, that set the quantization ranges.
         calib_images: How many of them to use at most, spread evenly.
-        ranges: ``"minmax"``, ``"percentile"`` or ``"mse"``.
+        ranges: How activation ranges are chosen: ``"minmax"``, ``"percentile"``, ``"mse"``,
+            ``"entropy"``, or ``"auto"``, per tensor the one that loses least.
+        equalize: Rescale channels first, so that none is lost beside a larger one; the float
+            function stays the same.
+        bias_correction: Take each layer's mean error out of its bias: ``"none"``, ``"fast"``
+            or ``"full"``.
+        rounding: Weights to the ``"nearest"`` step, or ``"adaptive"``: to the one that keeps
+            the layer's output.
+        per_channel: A weight scale for every output channel; False: one per weight tensor.
         output_type: Output of the int8 files: ``"float32"`` logits, or ``"int8"``.
         eval: Folder of labelled images, a folder per class, to score every artefact on.
         ema: Prefer the averaged weights of a checkpoint that holds both.
@@ -84,6 +98,10 @@ def convert(
         calib=None if calib is None else Path(calib),
         calib_images=calib_images,
         ranges=ranges,
+        equalize=equalize,
+        bias_correction=bias_correction,
+        rounding=rounding,
+        per_channel=per_channel,
         output_type=output_type,
         eval=None if eval is None else Path(eval),
         ema=ema,

@@ -82,7 +82,14 @@ def quantized_graph(
     prepared = prepare(
         graph.model,
         TrackedBatches(batches, reporter),
-        Int8Settings(ranges=options.ranges, output_type=options.output_type),
+        Int8Settings(
+            ranges=options.ranges,
+            equalize=options.equalize,
+            bias_correction=options.bias_correction,
+            rounding=options.rounding,
+            per_channel=options.per_channel,
+            output_type=options.output_type,
+        ),
         preprocessing=graph.metadata.preprocessing,
     )
     qdq = prepared.qdq()
@@ -94,10 +101,16 @@ def quantized_graph(
             ranges=options.ranges,
             calibration_images=len(calibration),
             output_type=options.output_type,
+            per_channel=options.per_channel,
+            equalized=options.equalize,
+            bias_correction=options.bias_correction,
+            rounding=options.rounding,
             **_output_quantization(qdq),
         ),
     )
-    return FloatGraph(model=embed_onnx_metadata(qdq, metadata), metadata=metadata, notes=())
+    return FloatGraph(
+        model=embed_onnx_metadata(qdq, metadata), metadata=metadata, notes=prepared.notes
+    )
 
 
 def _output_quantization(qdq: onnx.ModelProto) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 from ghostedge_runtime.errors import InputError
 
-RangeMethod = Literal["minmax", "percentile", "mse"]
+RangeMethod = Literal["auto", "minmax", "percentile", "mse", "entropy"]
+BiasCorrection = Literal["none", "fast", "full"]
+Rounding = Literal["nearest", "adaptive"]
 OutputType = Literal["float32", "int8"]
 
 
@@ -31,6 +33,9 @@ class PreprocessingOverrides:
 class ConvertOptions:
     """Arguments of ``ghostedge convert``; see its ``--help`` for each.
 
+    The base install has no ``ghostedge_quantize``, so the defaults of ``Int8Settings`` are
+    repeated here; a test holds the two together.
+
     Raises:
         InputError: They contradict each other or are out of range.
     """
@@ -41,6 +46,10 @@ class ConvertOptions:
     calib: Path | None = None
     calib_images: int = 500
     ranges: RangeMethod = "mse"
+    equalize: bool = True
+    bias_correction: BiasCorrection = "full"
+    rounding: Rounding = "nearest"
+    per_channel: bool = True
     output_type: OutputType = "float32"
     eval: Path | None = None
     ema: bool = False
@@ -72,18 +81,16 @@ class ConvertOptions:
         ):
             if value < 1:
                 raise InputError(f"must be at least 1, got {value}", where=flag)
-        if self.ranges not in get_args(RangeMethod):
-            raise InputError(
-                f"unknown method {self.ranges!r}",
-                where="--ranges",
-                remedy=f"use one of {', '.join(get_args(RangeMethod))}",
-            )
-        if self.output_type not in get_args(OutputType):
-            raise InputError(
-                f"unknown type {self.output_type!r}",
-                where="--output-type",
-                remedy=f"use one of {', '.join(get_args(OutputType))}",
-            )
+        for flag, chosen, known in (
+            ("--ranges", self.ranges, get_args(RangeMethod)),
+            ("--bias-correction", self.bias_correction, get_args(BiasCorrection)),
+            ("--rounding", self.rounding, get_args(Rounding)),
+            ("--output-type", self.output_type, get_args(OutputType)),
+        ):
+            if chosen not in known:
+                raise InputError(
+                    f"there is no {chosen!r}", where=flag, remedy=f"use one of {', '.join(known)}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest: paths as the user gave them."""

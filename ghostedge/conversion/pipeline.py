@@ -59,7 +59,7 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
     with staged_folder(options.output) as folder:
         with clock.stage("export and simplify"):
             graph = deploy_graph(loaded, options)
-        files = _write(
+        files, notes = _write(
             graph=graph,
             calibration=calibration,
             options=options,
@@ -81,7 +81,7 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
             source_sha256=loaded.source.sha256,
             metadata=json.loads(graph.metadata.to_json()),
             inferred=loaded.inferred,
-            notes=(*loaded.notes, *graph.notes),
+            notes=(*loaded.notes, *graph.notes, *notes),
             artefacts=artefacts,
             stages=tuple(Stage(name, round(seconds, 3)) for name, seconds in clock.stages),
             arguments=options.to_dict(),
@@ -101,8 +101,12 @@ def _write(
     folder: Path,
     clock: StageClock,
     reporter: Reporter,
-) -> list[ModelFile]:
-    """Write the float pair and, when images to calibrate on are given, the int8 pair."""
+) -> tuple[list[ModelFile], tuple[str, ...]]:
+    """Write the float pair and, when images to calibrate on are given, the int8 pair.
+
+    Returns:
+        The files, and what quantizing had to say.
+    """
     name = artefact_name(options.model)
     onnx_file, tflite_file = folder / f"{name}.onnx", folder / f"{name}.tflite"
     with clock.stage("lower to TFLite"):
@@ -111,17 +115,19 @@ def _write(
             write_tflite(graph, tflite_file, onnx_file.name),
         ]
     if calibration is None:
-        return files
+        return files, ()
     batches = Batches(calibration, graph.metadata.preprocessing, options.batch)
     with clock.stage("calibrate and quantize"):
         quantized = quantized_graph(graph, calibration, batches, options, reporter)
+    for note in quantized.notes:
+        reporter.note(f"  {note}")
     onnx_int8, tflite_int8 = folder / f"{name}_int8.onnx", folder / f"{name}_int8.tflite"
     with clock.stage("lower int8 to TFLite"):
-        return [
-            *files,
+        files += [
             write_onnx(quantized, onnx_int8, onnx_file.name),
             write_tflite(quantized, tflite_int8, onnx_int8.name),
         ]
+    return files, quantized.notes
 
 
 def _judge(

@@ -94,6 +94,18 @@ class QuantizationInfo:
 
     ``output_scale`` and ``output_zero_point`` turn an int8 output into logits where the format
     itself does not carry them: ONNX keeps them inside the graph, out of a runtime's reach.
+
+    The defaults describe files from before a field existed.
+
+    Attributes:
+        ranges: How the ends of activation ranges were chosen.
+        calibration_images: How many images they were measured on.
+        output_type: What the graph puts out.
+        per_channel: Whether weights have a scale for every output channel, or one per tensor.
+        equalized: Whether channels were rescaled first, without changing the float function.
+        bias_correction: How biases were corrected: ``none``, ``fast`` or ``full``.
+        rounding: How weights were rounded: ``nearest`` or ``adaptive``.
+        float_layers: Names of the layers that were left float.
     """
 
     ranges: str
@@ -101,6 +113,11 @@ class QuantizationInfo:
     output_type: Literal["float32", "int8"]
     output_scale: float | None = None
     output_zero_point: int | None = None
+    per_channel: bool = True
+    equalized: bool = False
+    bias_correction: str = "none"
+    rounding: str = "nearest"
+    float_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

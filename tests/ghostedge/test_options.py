@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ghostedge.conversion.options import ConvertOptions, artefact_name, default_output
+from ghostedge_quantize import Int8Settings
 from ghostedge_runtime.errors import InputError
 
 
@@ -34,12 +36,19 @@ def test_calibration_images_without_int8_are_refused() -> None:
         ({"threads": -1}, "--threads"),
         ({"calib_images": 0}, "--calib-images"),
         ({"ranges": "guess"}, "--ranges"),
+        ({"bias_correction": "half"}, "--bias-correction"),
+        ({"rounding": "up"}, "--rounding"),
         ({"output_type": "uint4"}, "--output-type"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_flag(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
         options(**changed)
+
+
+def test_the_front_door_and_the_quantizer_have_the_same_defaults() -> None:
+    for field in fields(Int8Settings):
+        assert getattr(ConvertOptions, field.name) == field.default, field.name
 
 
 @pytest.mark.parametrize(

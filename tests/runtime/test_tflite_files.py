@@ -34,19 +34,23 @@ def test_metadata_comes_back_as_it_went_in(make_tflite: MakeTFLite, metadata_for
         "uint8",
         architecture=ArchitectureInfo("ghostnet_100", "ghostnet", 1.0, 3),
         precision="int8",
-        quantization=QuantizationInfo("minmax", 500, "int8", 0.1, -3),
+        quantization=QuantizationInfo(
+            "minmax", 500, "int8", 0.1, -3, False, True, "full", "adaptive", ("/stem/conv",)
+        ),
         source=Source("model.pt", "0" * 64),
         producer="ghostedge 0.1.0",
     )
     assert read_tflite_metadata(make_tflite(metadata=metadata)) == metadata
 
 
-def test_metadata_of_a_file_that_does_not_carry_the_output_scale_still_reads(
+def test_metadata_of_a_file_from_before_a_field_existed_still_reads(
     metadata_for: Describe,
 ) -> None:
     metadata = metadata_for("uint8", quantization=QuantizationInfo("mse", 9, "float32"))
     document = json.loads(metadata.to_json())
-    del document["quantization"]["output_scale"], document["quantization"]["output_zero_point"]
+    first_had = {"ranges", "calibration_images", "output_type"}
+    for name in document["quantization"].keys() - first_had:
+        del document["quantization"][name]
     assert ModelMetadata.from_json(json.dumps(document)) == metadata
 
 

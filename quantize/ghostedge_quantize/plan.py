@@ -53,11 +53,14 @@ def make_plan(
     Args:
         graph: The float graph; it is not changed.
         output_type: ``int8`` quantizes the graph's outputs even where a float op makes them.
-        keep_float: Names of nodes that stay float although int8 is possible.
+        keep_float: Names of nodes that stay float although int8 is possible. What lies between
+            them stays float too: nodes without weights whose inputs all come from such nodes.
     """
     planner = _Planner(graph)
     for node in graph:
-        if node.name not in keep_float:
+        if node.name in keep_float or planner.follows_float(node):
+            planner.leave_float(node)
+        else:
             planner.visit(node)
     for output in graph.outputs if output_type == "int8" else ():
         planner.enter(output)
@@ -91,11 +94,27 @@ class _Planner:
         self._measured: dict[str, None] = {}
         self._fixed: dict[str, Range] = {}
         self._constants: dict[str, Range] = {}
+        self._left_float: set[str] = set()
         self._inputs = {
             name_of(value) for value in graph.inputs if value.dtype is ir.DataType.FLOAT
         }
 
+    def leave_float(self, node: ir.Node) -> None:
+        """Keep the node out of the plan and remember whose outputs are float on request."""
+        self._left_float.update(name_of(value) for value in node.outputs)
+
+    def follows_float(self, node: ir.Node) -> bool:
+        """Whether the node has no weights and only reads what nodes left float made.
+
+        An int8 addition between two float layers would quantize twice for nothing.
+        """
+        if rule_of(node).role is Role.WEIGHTED:
+            return False
+        read = [name_of(v) for v in node.inputs if v is not None and constant(v) is None]
+        return bool(read) and self._left_float.issuperset(read)
+
     def visit(self, node: ir.Node) -> None:
+        """Plan a node for int8, where its rule has that."""
         rule = rule_of(node)
         if rule.role in (Role.FLOAT, Role.ACTIVATION):
             return

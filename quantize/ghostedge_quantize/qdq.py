@@ -15,7 +15,7 @@ from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 from ghostedge_quantize.canonical import canonical_ir
 from ghostedge_quantize.plan import OutputType, make_plan
 from ghostedge_quantize.ranges import Ranges
-from ghostedge_quantize.raw_input import take_raw_image
+from ghostedge_quantize.raw_input import float_shift, take_raw_image
 from ghostedge_quantize.scales import assign
 from ghostedge_quantize.writer import Writer
 from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
@@ -52,7 +52,9 @@ def quantize(
     """
     quantized = canonical_ir(model)
     known = {} if preprocessing is None else take_raw_image(quantized.graph, preprocessing)
-    plan = make_plan(quantized.graph, output_type, keep_float)
+    plan = make_plan(
+        quantized.graph, output_type, {*keep_float, *float_shift(quantized.graph, keep_float)}
+    )
     everything = Ranges(ranges.method, ranges.images, {**ranges.tensors, **known})
     params = assign(quantized.graph, plan, everything)
     Writer(quantized.graph, plan, params, per_channel=per_channel).write(output_type)

@@ -14,6 +14,8 @@ values long, which XNNPACK's broadcasting add wants (3 at a time would be slow).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
@@ -68,6 +70,19 @@ def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, R
         f"{IMAGE}_minus_mean": _shift_range(mean),
         f"{IMAGE}_shifted": Range(min(low, 0.0), max(high, 0.0)),
     }
+
+
+def float_shift(graph: ir.Graph, keep_float: Collection[str]) -> list[str]:
+    """The node that subtracts the mean, where every layer that reads it is to stay float.
+
+    Float then starts at the pixels, which their float code holds exactly.
+    """
+    return [
+        str(node.name)
+        for node in graph
+        if node.name == f"{IMAGE}_shift"
+        and all(use.node.name in keep_float for use in node.outputs[0].uses())
+    ]
 
 
 def _shift_range(mean: np.ndarray) -> Range:

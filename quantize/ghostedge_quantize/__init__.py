@@ -6,26 +6,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ghostedge_quantize.analysis import analyse
     from ghostedge_quantize.calibration import calibrate
+    from ghostedge_quantize.findings import Analysis
     from ghostedge_quantize.preparation import Int8Settings, Prepared, prepare
     from ghostedge_quantize.qdq import quantize
     from ghostedge_quantize.ranges import Method, Range, Ranges
     from ghostedge_quantize.unsigned import unsigned_activations
+    from ghostedge_quantize.weights_only import float16_weights, int8_weights
 
 __version__ = "0.1.0"
 __all__ = [
+    "Analysis",
     "Int8Settings",
     "Method",
     "Prepared",
     "Range",
     "Ranges",
+    "analyse",
     "calibrate",
+    "float16_weights",
+    "int8_weights",
     "prepare",
     "quantize",
     "unsigned_activations",
 ]
 
 _HOMES = {
+    "Analysis": "findings",
+    "analyse": "analysis",
     "Int8Settings": "preparation",
     "Prepared": "preparation",
     "prepare": "preparation",
@@ -34,6 +43,8 @@ _HOMES = {
     "Ranges": "ranges",
     "calibrate": "calibration",
     "quantize": "qdq",
+    "float16_weights": "weights_only",
+    "int8_weights": "weights_only",
     "unsigned_activations": "unsigned",
 }
 

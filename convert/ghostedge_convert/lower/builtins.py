@@ -74,5 +74,5 @@ BUILTINS: dict[str, Builtin] = {
         "ResizeNearestNeighborOptions", traits={"half_pixel": 3, "align_corners": 3}
     ),
     "QUANTIZE": Builtin("QuantizeOptions", int8=1),
-    "DEQUANTIZE": Builtin("DequantizeOptions"),
+    "DEQUANTIZE": Builtin("DequantizeOptions", traits={"half": 3, "per_channel": 5}),
 }

@@ -108,7 +108,10 @@ class Emitter:
         value = self.value(name)
         if value.data is None:
             raise ValueError(f"{name!r} is not a constant")
-        return value.data if value.quant is None else value.quant.dequantize(value.data)
+        if value.quant is not None:
+            return value.quant.dequantize(value.data)
+        half = value.data.dtype == np.float16
+        return value.data.astype(np.float32) if half else value.data
 
     def constant(self, data: Array, name: str, quant: Quant | None = None) -> int:
         """A constant tensor; equal ones are stored once."""

@@ -27,6 +27,7 @@ MIN_RUNTIME_VERSION = "2.14.0"
 
 _TENSOR_TYPES: dict[str, int] = {
     "float32": schema.TensorType.FLOAT32,
+    "float16": schema.TensorType.FLOAT16,
     "int8": schema.TensorType.INT8,
     "uint8": schema.TensorType.UINT8,
     "int32": schema.TensorType.INT32,

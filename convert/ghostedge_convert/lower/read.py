@@ -13,6 +13,7 @@ from onnx import numpy_helper, shape_inference
 from onnx.inliner import inline_local_functions
 from onnx.reference import ReferenceEvaluator
 
+from ghostedge_convert.lower.decoded import stored_weights
 from ghostedge_convert.lower.graph import DEQUANTIZE, Graph, Node, Value
 from ghostedge_convert.lower.words import Array, Shape
 from ghostedge_runtime.errors import ModelFileError, UnsupportedOpError
@@ -50,7 +51,8 @@ def read_graph(model: onnx.ModelProto) -> Graph:
                 where=f"output {name!r}",
                 remedy="remove this output from the model",
             )
-    values = {name: _value(name, types, constants) for name in sorted(used)}
+    small = stored_weights(model.graph.node, constants)
+    values = {n: small.get(n) or _value(n, types, constants) for n in sorted(used)}
     return Graph(
         name=model.graph.name or "main",
         nodes=nodes,

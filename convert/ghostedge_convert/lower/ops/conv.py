@@ -24,7 +24,8 @@ def conv(e: Emitter, node: Node) -> None:
         node.refuse(
             f"a {image.rank - 2}-D convolution", "only 2-D ones can be lowered: add an axis"
         )
-    kernel, quant = weights(e, node, 1, channel_axis=0)
+    stored = weights(e, node, 1, channel_axis=0)
+    kernel, quant = stored.data, stored.quant
     group = int(node.attributes.get("group", 1))
     spans = windows(node, image.shape, out.shape, kernel.shape[2:])
     fold = fold_columns(node, kernel, spans[1], out.shape[3]) if quant is not None else None
@@ -39,15 +40,14 @@ def conv(e: Emitter, node: Node) -> None:
     dilations = node.attributes.get("dilations", [1, 1])
     options = _options(word, spans[0].stride, spans[1].stride, dilations)
     if group == image.shape[1] and group > 1:
-        taps = kernel.transpose(1, 2, 3, 0)  # O,1,kh,kw → 1,kh,kw,O
-        stored = e.constant(taps, node.inputs[1], quant and quant.along(3))
+        taps = stored.transposed((1, 2, 3, 0)).stored(e)  # O,1,kh,kw → 1,kh,kw,O
         options["depthMultiplier"] = kernel.shape[0] // group
         traits = ["dilated"] if max(dilations) > 1 else []
-        e.result(node, "DEPTHWISE_CONV_2D", [x, stored, biases], traits=traits, **options)
+        e.result(node, "DEPTHWISE_CONV_2D", [x, taps, biases], traits=traits, **options)
     else:
-        stored = e.constant(kernel.transpose(0, 2, 3, 1), node.inputs[1], quant)
+        taps = stored.transposed((0, 2, 3, 1)).stored(e)
         traits = ["grouped"] if group > 1 else []
-        e.result(node, "CONV_2D", [x, stored, biases], traits=traits, **options)
+        e.result(node, "CONV_2D", [x, taps, biases], traits=traits, **options)
 
 
 def _options(

@@ -8,8 +8,8 @@ import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Graph, Node
-from ghostedge_convert.lower.ops.weights import bias, weights
-from ghostedge_convert.lower.words import Array, Quant, identity
+from ghostedge_convert.lower.ops.weights import Weights, bias, weights
+from ghostedge_convert.lower.words import Array, identity
 
 _MATRIX = 2
 
@@ -25,17 +25,16 @@ def gemm(e: Emitter, node: Node) -> None:
         b = e.operand(node, 1, (0, 1))
         _finish(e, node, "BATCH_MATMUL", [a, b], beta, adjY=not flipped)
         return
-    matrix, quant = _matrix(e, node, flipped=flipped)
-    matrix = matrix if quant is not None else (matrix * np.float32(alpha)).astype(np.float32)
-    stored = e.constant(matrix, node.inputs[1], quant)
-    row = _row(e, node, matrix.shape[0], beta)
+    matrix = _matrix(e, node, flipped=flipped).times(alpha)
+    count, quant, stored = matrix.data.shape[0], matrix.quant, matrix.stored(e)
+    row = _row(e, node, count, beta)
     if row is None:
-        zeros = e.constant(np.zeros(matrix.shape[0], np.float32), "zeros")
+        zeros = e.constant(np.zeros(count, np.float32), "zeros")
         _finish(e, node, "FULLY_CONNECTED", [a, stored, zeros], beta)
     elif quant is None:
         e.result(node, "FULLY_CONNECTED", [a, stored, e.constant(row, f"{node.name}/bias")])
     else:
-        biases = bias(e, node, a, matrix.shape[0], quant)
+        biases = bias(e, node, a, count, quant)
         e.result(node, "FULLY_CONNECTED", [a, stored, biases])
 
 
@@ -83,9 +82,9 @@ def matmul(e: Emitter, node: Node) -> None:
         node.refuse("a vector operand", "give it an axis of size 1 with Unsqueeze")
     if b.data is not None and b.rank == _MATRIX:
         x = e.operand(node, 0, identity(a.rank))
-        matrix, quant = _matrix(e, node, flipped=True)
-        stored = e.constant(matrix, b.name, quant)
-        biases = bias(e, node, x, matrix.shape[0], quant)
+        matrix = _matrix(e, node, flipped=True)
+        stored = matrix.stored(e)
+        biases = bias(e, node, x, matrix.data.shape[0], matrix.quant)
         many = a.rank > _MATRIX
         traits = ["keeps_dims"] if many else []
         order = identity(a.rank)
@@ -103,11 +102,10 @@ def matmul_on_integers(graph: Graph, node: Node) -> bool:
     return b.data is None or b.rank == _MATRIX or (b.quant is not None and b.quant.per_tensor)
 
 
-def _matrix(e: Emitter, node: Node, *, flipped: bool) -> tuple[Array, Quant | None]:
+def _matrix(e: Emitter, node: Node, *, flipped: bool) -> Weights:
     """Weights as FULLY_CONNECTED has them: (output, input), inputs in the order they arrive in."""
-    matrix, quant = weights(e, node, 1, channel_axis=1 if flipped else 0)
+    matrix = weights(e, node, 1, channel_axis=1 if flipped else 0)
     if flipped:
-        matrix = matrix.T
-        quant = quant and quant.along(0)
+        matrix = matrix.transposed((1, 0))
     features = e.layouts.features.get(node.inputs[0])
-    return (matrix if features is None else matrix[:, features]), quant
+    return matrix if features is None else matrix.columns(features)

@@ -1,20 +1,78 @@
-"""Constant weights and biases of linear ops, float32 or int8."""
+"""Constant weights and biases of linear ops: float32, stored small, or int8."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
-from ghostedge_convert.lower.words import Array, Quant
+from ghostedge_convert.lower.words import Array, Order, Quant
 
 _BIAS = 2  # Its input position in Conv and Gemm; MatMul has none.
+_SMALL = (np.int8, np.float16)
+"""What TFLite decodes to float32 weights, int8 with zero points of 0."""
 
 
-def weights(
-    e: Emitter, node: Node, position: int, *, channel_axis: int
-) -> tuple[Array, Quant | None]:
-    """The weights of a node in ONNX's order, with their quantization where it is integer.
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a linear op as they are stored.
+
+    Attributes:
+        name: Of the ONNX tensor.
+        data: float32, float16 or int8.
+        coded: How int8 stands for reals.
+        integer: Whether the op computes on them as they are. Otherwise it computes in float32:
+            what is stored as something else is decoded when the file is loaded.
+    """
+
+    name: str
+    data: Array
+    coded: Quant | None
+    integer: bool
+
+    @property
+    def quant(self) -> Quant | None:
+        """What an integer op computes with, None in float."""
+        return self.coded if self.integer else None
+
+    def transposed(self, order: Order) -> Weights:
+        """The same with the axes in another order, the channel axis following."""
+        coded = self.coded and self.coded.along(order.index(self.coded.axis))
+        return replace(self, data=self.data.transpose(order), coded=coded)
+
+    def columns(self, places: Array) -> Weights:
+        """A matrix with the input features in another order."""
+        return replace(self, data=self.data[:, places])
+
+    def times(self, factor: float) -> Weights:
+        """Float weights multiplied: as float32, unless the factor is 1."""
+        if factor == 1.0 or self.integer:
+            return self
+        real = self.data if self.coded is None else self.coded.dequantize(self.data)
+        return Weights(self.name, (real * np.float32(factor)).astype(np.float32), None, False)
+
+    def stored(self, e: Emitter) -> int:
+        """Write them; the tensor that the op reads.
+
+        TFLite could also compute float activations times int8 weights ("hybrid" kernels). They
+        are not used: LiteRT 2.3's depthwise one is outside XNNPACK and takes twice the time, its
+        convolution is no faster than the float one and less exact, and tflite-runtime 2.14 gets
+        per-channel FULLY_CONNECTED wrong without an error.
+        """
+        index = e.constant(self.data, self.name, self.coded)
+        if self.integer or self.data.dtype == np.float32:
+            return index
+        real = np.dtype(np.float32)
+        target = e.temporary(f"{self.name}/real", self.data.shape, index, dtype=real, quant=None)
+        per_channel = self.coded is not None and not self.coded.per_tensor
+        traits = {"half": self.coded is None, "per_channel": per_channel}
+        return e.op("DEQUANTIZE", [index], [target], [t for t, has in traits.items() if has])
+
+
+def weights(e: Emitter, node: Node, position: int, *, channel_axis: int) -> Weights:
+    """The weights of a node in ONNX's order.
 
     Raises:
         UnsupportedOpError: They are computed, or quantized in a way TFLite has no kernel for.
@@ -23,9 +81,11 @@ def weights(
     value = e.value(name)
     if value.data is None:
         node.refuse("its weights are computed by the graph", "make the weights constants")
-    if not node.integer or value.quant is None:
-        return e.real(name), None
     quant = value.quant
+    if not node.integer or quant is None:
+        if value.data.dtype in _SMALL and (quant is None or not any(quant.zero_points)):
+            return Weights(name, value.data, quant, integer=False)
+        return Weights(name, e.real(name), None, integer=False)
     if any(quant.zero_points):
         node.refuse(
             f"weights with a zero point of {next(z for z in quant.zero_points if z)}",
@@ -36,7 +96,7 @@ def weights(
             f"weights quantized along axis {quant.axis}",
             f"quantize them along the output channels (axis {channel_axis})",
         )
-    return value.data, quant
+    return Weights(name, value.data, quant, integer=True)
 
 
 def bias(

@@ -1,0 +1,143 @@
+"""What an analysis of a QDQ graph says, as frozen facts; how they are measured is in ``analysis``.
+
+Decibels are ``10 · log10(signal power / error power)``: 6 dB more is half the error. ``None``
+stands for no error at all, since JSON knows no infinity.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+WeightSource = Literal["file", "float model", "rounding step"]
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """``10 · log10(signal / noise)``; None without noise, 0 without a signal to disturb."""
+    if noise <= 0:
+        return None
+    return 10 * math.log10(signal / noise) if signal > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A layer's output and what its codes make of it.
+
+    Attributes:
+        tensor: Its name before QuantizeLinear.
+        sqnr_db: Its own quantization alone: ``Σx² / Σ(x - x̂)²``, x from the float reference.
+        accumulated_db: The same with everything before it quantized too:
+            ``Σx² / Σ(x - ŷ)²``, ŷ the tensor of the fully quantized graph.
+        clipped: Share of values beyond the range, 0 to 1.
+        clipping_noise: Share of the error's power that those values make, 0 to 1.
+        levels: How many codes the type has.
+        used: Codes from the smallest to the largest that occurs.
+        bulk: Codes that the middle 99 % of the values span.
+    """
+
+    tensor: str
+    sqnr_db: float | None
+    accumulated_db: float | None
+    clipped: float
+    clipping_noise: float
+    levels: int
+    used: int
+    bulk: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A layer's weights and what rounding made of them.
+
+    Attributes:
+        sqnr_db: ``-10 · log10`` of the mean over output channels of ``Σ(w - ŵ)² / Σw²``: every
+            channel counts alike, however its neighbours are scaled.
+        source: What ``w`` is: float values that the file itself holds (``file``), those of the
+            float model with its channels rescaled to fit (``float model``), or unknown and the
+            error taken as uniform within one rounding step (``rounding step``).
+        clipped: Share of codes at an end of the range, beyond one per scale, 0 to 1.
+        used: Different magnitudes that the codes take.
+        spread: Largest over smallest channel maximum, where one scale serves them all; else 1.
+    """
+
+    sqnr_db: float | None
+    source: WeightSource
+    clipped: float
+    used: int
+    spread: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What some part's quantization does to the output, all else being float.
+
+    Attributes:
+        mse: Mean squared change of the output; of several outputs per image (logits) after their
+            mean is taken off, since a change common to all classes decides nothing.
+        sqnr_db: The output's power, centred likewise, over ``mse``.
+        changed: Share of images whose top-1 changes, 0 to 1.
+    """
+
+    mse: float
+    sqnr_db: float | None
+    changed: float
+
+
+@dataclass(frozen=True)
+class LayerAnalysis:
+    """One layer: a node with int8 weights, or any node whose output is quantized.
+
+    Attributes:
+        name: The node's name.
+        op: Its type.
+        activation: None where the output stays float.
+        weights: None where it has none in int8.
+        effect: Of its weights and its output's codes together.
+        share: Its part of the sum of all layers' ``effect.mse``, 0 to 1.
+    """
+
+    name: str
+    op: str
+    activation: Activation | None
+    weights: Weights | None
+    effect: Effect
+    share: float
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """One of the worst layers.
+
+    Attributes:
+        name: The layer's.
+        weights: Effect of its weights alone, None without.
+        activation: Effect of its output's codes alone, None without.
+        cause: What is wrong with it, a sentence.
+        remedy: What can be done, a sentence.
+    """
+
+    name: str
+    weights: Effect | None
+    activation: Effect | None
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Where a QDQ graph loses accuracy.
+
+    Attributes:
+        images: How many were measured.
+        bias_corrected: Whether biases were taken to make up for their weights' mean error.
+        total: Effect of quantizing everything.
+        layers: In graph order.
+        worst: The three with the largest effect, worst first; fewer where fewer have any.
+    """
+
+    images: int
+    bias_corrected: bool
+    total: Effect
+    layers: tuple[LayerAnalysis, ...]
+    worst: tuple[Culprit, ...]

@@ -1,0 +1,216 @@
+"""An ``.onnx`` file that somebody else made: read, recognised, its shapes fixed.
+
+What it is not (no ONNX, cut, without its weights, not quantized, quantized in another format) is
+said here, before anything is done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import checker, version_converter
+
+from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
+from ghostedge_convert.lower.read import OLDEST_OPSET
+from ghostedge_runtime.errors import InputError, ModelFileError
+
+_ONNX_DOMAINS = ("", "ai.onnx")
+_DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+_IMAGE_RANK = 4
+_COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A model of static shapes.
+
+    Attributes:
+        model: With the batch and image size filled in.
+        size: Height and width of its input.
+        channels_first: Whether the input is NCHW, else NHWC.
+        notes: What was changed, a line each.
+    """
+
+    model: onnx.ModelProto
+    size: tuple[int, int]
+    channels_first: bool
+    notes: tuple[str, ...]
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file with all its weights.
+
+    Raises:
+        ModelFileError: There is none, it is cut or no ONNX, or its external data is missing.
+    """
+    try:
+        model = onnx.load(path)
+    except DecodeError as error:
+        raise ModelFileError(
+            f"it is no ONNX file, or a cut one ({error})",
+            where=path,
+            remedy="copy or export it again",
+        ) from error
+    except (OSError, checker.ValidationError) as error:
+        missing = not path.is_file()
+        raise ModelFileError(
+            "no such file" if missing else f"its external data cannot be read ({error})",
+            where=path,
+            remedy="check the path" if missing else "keep the .data file beside the .onnx",
+        ) from error
+    if not model.graph.node:
+        raise ModelFileError(
+            "it is no ONNX file, or holds no graph",
+            where=path,
+            remedy="pass the .onnx that the quantizer wrote",
+        )
+    try:
+        checker.check_model(model)
+    except checker.ValidationError as error:
+        raise ModelFileError(
+            f"it is not valid ONNX ({str(error).strip().splitlines()[0]})",
+            where=path,
+            remedy="export or quantize it again",
+        ) from error
+    return model
+
+
+def refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
+    """Refuse a model that is not of pairs with constant parameters.
+
+    Raises:
+        ModelFileError: It is a float model, or quantized in another format.
+    """
+    nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
+    ops = {node.op_type for node in nodes}
+    named = {node.op_type: node.name or node.output[0] for node in nodes}
+    fused = sorted(op for op in ops if op.startswith("QLinear") or op in ("QGemm", "QAttention"))
+    dynamic = sorted(ops.intersection(_DYNAMIC))
+    if fused:
+        raise ModelFileError(
+            f"it is quantized in the QOperator format (node {named[fused[0]]!r} is {fused[0]})",
+            where=where,
+            remedy="quantize it with quant_format=QuantFormat.QDQ",
+        )
+    if dynamic:
+        raise ModelFileError(
+            f"it is quantized dynamically (node {named[dynamic[0]]!r} is {dynamic[0]})",
+            where=where,
+            remedy="quantize it statically, in the QDQ format",
+        )
+    if not ops.intersection((QUANTIZE, DEQUANTIZE)):
+        raise ModelFileError(
+            "it is a float model: it has no QuantizeLinear or DequantizeLinear",
+            where=where,
+            remedy="pass the checkpoint it came from, or a model quantized in the QDQ format",
+        )
+
+
+def pinned(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) -> Pinned:
+    """Fill in a dynamic batch and image size, and bring an old operator set up to date.
+
+    Args:
+        model: A model with one image input of rank 4; untouched.
+        batch: For a dynamic batch, or one more than 1 that must be the model's own.
+        size: Height and width for dynamic ones, or what must be the model's own.
+
+    Raises:
+        ModelFileError: The input is no image, or the operator set cannot be brought up to date.
+        InputError: The size is dynamic and ``size`` None, or either contradicts the model.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    notes = []
+    version = _opset(copy)
+    if version < OLDEST_OPSET:
+        copy = _updated(copy, version)
+        notes.append(f"operator set {version} brought up to {OLDEST_OPSET}")
+    image = _image_input(copy)
+    dims = image.type.tensor_type.shape.dim
+    known = [d.dim_value if d.dim_value > 0 else None for d in dims]
+    channels_first = known[1] == _COLOURS
+    if not channels_first and known[3] != _COLOURS:
+        raise ModelFileError(
+            f"it takes {[k or '?' for k in known]}, which is no batch of colour images",
+            where=f"input {image.name!r}",
+            remedy="only classifiers of images (N, 3, H, W or N, H, W, 3) can be converted",
+        )
+    spatial = (2, 3) if channels_first else (1, 2)
+    wanted = dict(zip((0, *spatial), (batch, *(size or (None, None))), strict=True))
+    if any(known[axis] is None and wanted[axis] is None for axis in spatial):
+        raise InputError(
+            "its image size is dynamic, and TFLite's is not",
+            where=f"input {image.name!r}",
+            remedy="say which with --input-size",
+        )
+    _check_contradictions(known, wanted, image.name)
+    filled = {axis: value for axis, value in wanted.items() if known[axis] is None}
+    if filled:
+        _fill(copy, image, {a: int(v) for a, v in filled.items() if v is not None})
+        notes.append(f"dynamic input fixed to {[d.dim_value for d in dims]}")
+    height, width = (dims[axis].dim_value for axis in spatial)
+    return Pinned(copy, (height, width), channels_first, tuple(notes))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((int(o.version) for o in model.opset_import if o.domain in _ONNX_DOMAINS), 0)
+
+
+def _updated(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    try:
+        return version_converter.convert_version(model, OLDEST_OPSET)
+    except Exception as error:  # the converter's C++ errors have no common base
+        raise ModelFileError(
+            f"its operator set {version} is older than {OLDEST_OPSET} and cannot be brought up "
+            f"to date ({str(error).strip().splitlines()[0]})",
+            where="opset_import",
+            remedy=f"export it with opset {OLDEST_OPSET} or later and quantize it again",
+        ) from error
+
+
+def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    constants = {t.name for t in model.graph.initializer}
+    inputs: list[onnx.ValueInfoProto] = [i for i in model.graph.input if i.name not in constants]
+    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != _IMAGE_RANK:
+        raise ModelFileError(
+            f"it takes {_words(inputs)}, not one batch of images",
+            where=f"graph {model.graph.name!r}",
+            remedy="only image classifiers can be converted",
+        )
+    return inputs[0]
+
+
+def _words(inputs: Iterable[onnx.ValueInfoProto]) -> str:
+    ranks = [f"{i.name!r} of rank {len(i.type.tensor_type.shape.dim)}" for i in inputs]
+    return ", ".join(ranks) or "no input"
+
+
+def _check_contradictions(
+    known: list[int | None], wanted: dict[int, int | None], name: str
+) -> None:
+    for axis, value in wanted.items():
+        own = known[axis]
+        flag = "--input-size" if axis else "--batch"
+        default = value is None or (axis == 0 and value == 1)
+        if own is not None and not default and own != value:
+            raise InputError(
+                f"axis {axis} of the model's input {name!r} is {own}, not {value}",
+                where=flag,
+                remedy=f"leave {flag} out, or export the model with {value} there",
+            )
+
+
+def _fill(model: onnx.ModelProto, image: onnx.ValueInfoProto, sizes: dict[int, int]) -> None:
+    """Set sizes of the input; what was inferred from the open ones is forgotten."""
+    for axis, size in sizes.items():
+        image.type.tensor_type.shape.dim[axis].dim_value = size
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
+    for output, found in zip(model.graph.output, inferred, strict=True):
+        output.CopyFrom(found)

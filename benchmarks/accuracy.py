@@ -19,29 +19,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from support import report
 from support.peers import ghostedge
+from support.studies import (
+    CALIBRATION_IMAGES,
+    CIFAR_MODEL,
+    CIFAR_TEST,
+    CIFAR_TRAIN,
+    extract,
+    need,
+)
 
-MODEL = Path("models", "ghostnet_100_cifar10_64", "model.pt")
-TRAIN = Path("data", "cifar10", "train.zip")
-TEST = Path("data", "cifar10", "test.zip")
-CALIBRATION_IMAGES = 500
 BUDGET_POINTS = 1.0
 WORK = report.CACHE / "accuracy"
 
 
 def main() -> None:
     args = _arguments()
-    model, train, test = (_need(args.shared, name) for name in (MODEL, TRAIN, TEST))
-    calibration = _extract(train, WORK / "calibration", CALIBRATION_IMAGES)
-    evaluation = _extract(test, WORK / "test", args.test_images)
+    model, train, test = (
+        need(args.shared, name) for name in (CIFAR_MODEL, CIFAR_TRAIN, CIFAR_TEST)
+    )
+    calibration = extract(train, WORK / "calibration", CALIBRATION_IMAGES)
+    evaluation = extract(test, WORK / "test", args.test_images)
     output = WORK / "out"
     command = [ghostedge(), "convert", str(model), "--int8", "--json", "-o", str(output)]
     command += ["--calib", str(calibration), "--eval", str(evaluation), *args.extra]
@@ -77,27 +80,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test-images", type=int, help="score fewer, for a quick look")
     parser.add_argument("extra", nargs="*", help="after --: more options for ghostedge convert")
     return parser.parse_args()
-
-
-def _need(shared: Path, name: Path) -> Path:
-    path = shared / name
-    if not path.exists():
-        print(f"accuracy needs {name}, which is not under {shared}", file=sys.stderr)
-        print("  → pass --shared FOLDER, or set GHOSTEDGE_SHARED", file=sys.stderr)
-        raise SystemExit(2)
-    return path
-
-
-def _extract(archive: Path, folder: Path, count: int | None) -> Path:
-    """Unpack every n-th image of the sorted archive, ``count`` in all, kept between runs."""
-    with zipfile.ZipFile(archive) as z:
-        names = sorted(name for name in z.namelist() if not name.endswith("/"))
-        chosen = names[:: max(1, len(names) // count)][:count] if count else names
-        if sum(1 for path in folder.rglob("*") if path.is_file()) != len(chosen):
-            shutil.rmtree(folder, ignore_errors=True)
-            z.extractall(folder, chosen)
-    (inner,) = folder.iterdir()  # the archive holds one folder, with a folder per class
-    return inner
 
 
 def _row(artefact: dict[str, Any]) -> dict[str, Any]:

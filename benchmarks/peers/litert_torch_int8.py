@@ -37,11 +37,11 @@ def main() -> None:
     images = np.load(args.calibration)
     with tempfile.TemporaryDirectory() as folder:
         float_model = Path(folder) / "float.tflite"
-        _convert(_load(args.checkpoint), images.shape[1:3], float_model)
+        convert(load(args.checkpoint), images.shape[1:3], float_model)
         _quantize(float_model, images, args.output)
 
 
-def _load(checkpoint: Path) -> GhostNet:
+def load(checkpoint: Path) -> GhostNet:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
     width = weights["conv_stem.weight"].shape[0] / 16
     module = GhostNet(width=width, num_classes=weights["classifier.bias"].shape[0])
@@ -49,7 +49,7 @@ def _load(checkpoint: Path) -> GhostNet:
     return module.eval()
 
 
-def _convert(module: GhostNet, size: tuple[int, int], output: Path) -> None:
+def convert(module: GhostNet, size: tuple[int, int], output: Path) -> None:
     channels_last = litert_torch.to_channel_last_io(module, args=[0]).eval()
     litert_torch.convert(channels_last, (torch.zeros(1, *size, 3),)).export(str(output))
 

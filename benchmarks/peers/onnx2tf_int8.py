@@ -31,6 +31,10 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--backend", default="flatbuffer_direct")
+    parser.add_argument(
+        "--quant-type", default="per-channel", choices=["per-channel", "per-tensor"]
+    )
+    parser.add_argument("--io", default="int8", choices=["int8", "uint8", "float32"])
     args = parser.parse_args()
     model, calibration, output = (
         str(path.resolve()) for path in (args.onnx, args.calibration, args.output)
@@ -46,6 +50,8 @@ def main() -> None:
             input_onnx_file_path=model,
             output_folder_path=str(work / "out"),
             output_integer_quantized_tflite=True,
+            input_quant_dtype=args.io,
+            output_quant_dtype=args.io,
             custom_input_op_name_np_data_path=[[INPUT, str(scaled), MEAN, STD]],
             verbosity="warn",
             **_backend(args.backend),

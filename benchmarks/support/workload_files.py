@@ -85,10 +85,16 @@ def _write_models(workload: Workload, checkpoint: Path | None) -> None:
     np.save(workload.calibration, images)
     module = _trained(checkpoint) if checkpoint else _seeded(images)
     torch.save(module.state_dict(), workload.checkpoint)
+    exported = export_onnx(as_published(module), input_size=PREPROCESSING.input_size)
+    onnx.save(exported, workload.onnx)
+
+
+def as_published(module: torch.nn.Module) -> torch.nn.Module:
+    """The module itself, its gates now spelt as published."""
     for layer in module.modules():
         if isinstance(layer, SqueezeExcite):
             layer.__class__ = _PublishedGate
-    onnx.save(export_onnx(module, input_size=PREPROCESSING.input_size), workload.onnx)
+    return module
 
 
 def _trained(checkpoint: Path) -> torch.nn.Module:

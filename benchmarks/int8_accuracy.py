@@ -1,0 +1,190 @@
+"""Does int8 keep the float network's answers, ours and other quantizers' side by side?
+
+Every quantizer gets the same weights, the same 500 calibration images and the same preprocessing;
+every file it writes is scored on the same 5,000 test images in the same runtimes (ONNX Runtime and
+LiteRT of this environment). Each peer is tried with its defaults and with its documented options;
+the table shows the setting with the highest agreement on the test images themselves, which favours
+the peers. Ours is one ``ghostedge convert MODEL --int8 --calib …`` with its defaults.
+
+Output: progress on stderr, a Markdown table per study, and as the last line one JSON object::
+
+    studies.NAME.float.top1_pct
+    studies.NAME.ours.onnx, tflite    top1_pct, agreement_pct (same top-1 as float), drop_points
+                                      (float's top-1 minus this one's), sqnr_db (power of the float
+                                      logits over that of the difference)
+    studies.NAME.ours.conversion_s    wall seconds of the whole command, checks included
+    studies.NAME.peers.PEER.best      index into settings; null where none worked
+    studies.NAME.peers.PEER.settings[]   setting, its scores and conversion_s, or failed
+    studies.NAME.missed               what ours misses of ``budget``, or where a peer is as good
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support import report
+from support.child import use_two_cores
+from support.int8_peers import QUANTIZERS, Attempt, Attempts, Quantizer, attempt_all
+from support.ours import INT8_FORMATS, Ours, convert
+from support.scoring import Logits, Score, file_logits, score
+from support.studies import (
+    CALIBRATION_IMAGES,
+    NAMES,
+    EvaluationImages,
+    Study,
+    evaluation_images,
+    study,
+)
+
+BUDGET_DROP_POINTS = 0.2
+BUDGET_AGREEMENT_PCT = 99.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """Scores files of one study against its float network."""
+
+    images: EvaluationImages
+    reference: Logits
+
+    def __call__(self, file: Path) -> Score:
+        return score(file_logits(file, self.images), self.reference, self.images.labels)
+
+
+def main() -> None:
+    args = _arguments()
+    use_two_cores()
+    studies = {name: _measure(study(name, args.shared), args) for name in args.studies}
+    report.finish(
+        {
+            "benchmark": "int8_accuracy",
+            "calibration_images": CALIBRATION_IMAGES,
+            "extra_arguments": args.extra,
+            "budget": {"drop_points": BUDGET_DROP_POINTS, "agreement_pct": BUDGET_AGREEMENT_PCT},
+            "studies": studies,
+            "machine": report.machine(),
+        }
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, default=report.SHARED, help="data and weights")
+    parser.add_argument("--studies", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--peers", nargs="*", help="slugs of those to measure; all by default")
+    parser.add_argument("--settings", type=int, help="try only a peer's first so many")
+    parser.add_argument("--test-images", type=int, help="score fewer, for a quick look")
+    parser.add_argument("extra", nargs="*", help="after --: more options for ghostedge convert")
+    return parser.parse_args()
+
+
+def _measure(made: Study, args: argparse.Namespace) -> dict[str, Any]:
+    images = evaluation_images(made, args.test_images)
+    scorer = _Scorer(images, file_logits(made.deploy_onnx, images))
+    float_score = score(scorer.reference, scorer.reference, images.labels)
+    ours = convert(made, made.folder / "ours", arguments=args.extra)
+    ours_scores = {kind: scorer(ours.int8_file(kind)) for kind in INT8_FORMATS}
+    peers = {}
+    for quantizer in QUANTIZERS:
+        if args.peers is None or quantizer.slug in args.peers:
+            peers[quantizer.name] = _peer(quantizer, made, scorer, args.settings)
+    print(f"\n{made.name}: float top-1 {float_score.top1_pct:.2f} %\n")
+    print(_table(ours_scores, ours, peers), flush=True)
+    return {
+        "test_images": len(images.labels),
+        "float": float_score.as_json(),
+        "ours": _ours(ours, ours_scores),
+        "peers": peers,
+        "missed": _missed(ours_scores, peers),
+    }
+
+
+def _peer(quantizer: Quantizer, made: Study, scorer: _Scorer, limit: int | None) -> dict[str, Any]:
+    tried = attempt_all(quantizer, made, quantizer.settings[:limit])
+    records = [_record(tried, attempt, scorer) for attempt in tried.attempts]
+    worked = [index for index, record in enumerate(records) if "failed" not in record]
+    best = max(worked, key=lambda index: _sharpness(records[index]), default=None)
+    return {
+        "versions": tried.versions,
+        **({"skipped": tried.skipped} if tried.skipped else {}),
+        "best": best,
+        "settings": records,
+    }
+
+
+def _record(tried: Attempts, attempt: Attempt, scorer: _Scorer) -> dict[str, Any]:
+    record: dict[str, Any] = {"setting": str(attempt.setting)}
+    if attempt.file is None or attempt.usage is None:
+        record["failed"] = attempt.failed
+    else:
+        record |= {**scorer(attempt.file).as_json(), "conversion_s": attempt.usage.seconds}
+    print(f"{tried.quantizer.name}: {record}", file=sys.stderr, flush=True)
+    return record
+
+
+def _sharpness(record: dict[str, Any]) -> tuple[float, float]:
+    """Agreement decides, then the distance of the logits."""
+    return record["agreement_pct"], record["sqnr_db"]
+
+
+def _ours(ours: Ours, scores: dict[str, Score]) -> dict[str, Any]:
+    return {
+        **{kind: found.as_json() for kind, found in scores.items()},
+        "conversion_s": ours.usage.seconds,
+        "stages_s": ours.stages_s,
+        "versions": ours.manifest["versions"],
+        "notes": ours.manifest["notes"],
+    }
+
+
+def _missed(scores: dict[str, Score], peers: dict[str, dict[str, Any]]) -> list[str]:
+    missed = []
+    for kind, ours in scores.items():
+        if ours.drop_points > BUDGET_DROP_POINTS:
+            missed.append(f"{kind}: drop of {ours.drop_points} points")
+        if ours.agreement_pct < BUDGET_AGREEMENT_PCT:
+            missed.append(f"{kind}: agreement of {ours.agreement_pct} %")
+        for name, peer in peers.items():
+            if peer["best"] is None:
+                continue
+            best = peer["settings"][peer["best"]]
+            missed += [
+                f"{kind}: {name} has {figure} {best[figure]}"
+                for figure in ("agreement_pct", "sqnr_db")
+                if best[figure] >= getattr(ours, figure)
+            ]
+    return missed
+
+
+def _table(scores: dict[str, Score], ours: Ours, peers: dict[str, dict[str, Any]]) -> str:
+    head = ["quantizer", "file", "top-1 %", "drop", "agreement %", "SQNR dB", "seconds", "setting"]
+    setting = " ".join(ours.arguments) or "defaults"
+    rows = [
+        ["GhostEdge", kind, *_cells(found.as_json()), f"{ours.usage.seconds:.0f}", setting]
+        for kind, found in scores.items()
+    ]
+    for name, peer in peers.items():
+        if peer["best"] is None:
+            why = peer.get("skipped") or "no setting worked"
+            rows.append([name, "–", "–", "–", "–", "–", "–", why])
+            continue
+        best = peer["settings"][peer["best"]]
+        suffix = next(q.suffix for q in QUANTIZERS if q.name == name)
+        seconds = f"{best['conversion_s']:.0f}"
+        rows.append([name, suffix[1:], *_cells(best), seconds, best["setting"]])
+    return report.table(head, rows)
+
+
+def _cells(record: dict[str, Any]) -> list[str]:
+    figures = ("top1_pct", "drop_points", "agreement_pct", "sqnr_db")
+    return [f"{record[figure]:.2f}" for figure in figures]
+
+
+if __name__ == "__main__":
+    main()

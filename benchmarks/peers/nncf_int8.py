@@ -1,0 +1,74 @@
+"""Quantize a float ONNX model to int8 QDQ with NNCF's post-training quantization.
+
+``nncf.quantize`` over all calibration images one by one (``subset_size`` is their number). Without
+options, its own defaults: performance preset, fast bias correction. Runs inside the environment
+that ``nncf.txt`` describes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import nncf  # type: ignore[import-not-found]  # only in the peer's environment
+import numpy as np
+import onnx
+from nncf.quantization.advanced_parameters import (  # type: ignore[import-not-found]  # likewise
+    AdvancedQuantizationParameters,
+    AdvancedSmoothQuantParameters,
+)
+from nncf.quantization.range_estimator import (  # type: ignore[import-not-found]  # likewise
+    RangeEstimatorParametersSet,
+)
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+INPUT = "input"
+
+
+def main() -> None:
+    args = _arguments()
+    images = np.load(args.calibration)
+    quantized = nncf.quantize(
+        onnx.load(str(args.onnx)),
+        nncf.Dataset(images, _sample),
+        preset=nncf.QuantizationPreset[args.preset] if args.preset else None,
+        target_device=nncf.TargetDevice[args.target],
+        subset_size=len(images),
+        fast_bias_correction=not args.full_bias_correction,
+        advanced_parameters=_advanced(args),
+    )
+    onnx.save(quantized, str(args.output))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--onnx", type=Path, required=True, help="float ONNX, NCHW")
+    parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--preset", choices=["PERFORMANCE", "MIXED"])
+    parser.add_argument("--target", default="ANY", choices=["ANY", "CPU", "CPU_SPR"])
+    parser.add_argument("--full-bias-correction", action="store_true")
+    parser.add_argument("--ranges", help="name of a RangeEstimatorParametersSet, activations")
+    parser.add_argument("--smooth-convolutions", type=float, metavar="ALPHA")
+    return parser.parse_args()
+
+
+def _advanced(args: argparse.Namespace) -> object:
+    parameters = AdvancedQuantizationParameters()
+    if args.ranges:
+        chosen = getattr(RangeEstimatorParametersSet, args.ranges)
+        parameters.activations_range_estimator_params = chosen
+    if args.smooth_convolutions is not None:
+        alphas = AdvancedSmoothQuantParameters(convolution=args.smooth_convolutions)
+        parameters.smooth_quant_alphas = alphas
+    return parameters
+
+
+def _sample(image: np.ndarray) -> dict[str, np.ndarray]:
+    values = (image[None] / np.float32(255) - MEAN) / STD
+    return {INPUT: np.ascontiguousarray(values.transpose(0, 3, 1, 2))}
+
+
+if __name__ == "__main__":
+    main()

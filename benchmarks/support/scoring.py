@@ -1,0 +1,138 @@
+"""Logits of any converted file over the same images, and how far they are from the float ones.
+
+A file states itself what it takes: raw pixels (uint8, NHWC), normalised floats (NCHW or NHWC) or
+normalised and quantized ones; the images are brought into that form here. Every file runs in the
+same two runtimes, those of this environment, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+
+from support.studies import EvaluationImages
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one file does on the study's test images.
+
+    Attributes:
+        top1_pct: Right label, in percent.
+        agreement_pct: Same top-1 as the float network, in percent.
+        sqnr_db: Power of the float network's logits over that of the difference, in decibels;
+            None where there is no difference.
+        drop_points: Top-1 of the float network minus this file's, in percentage points.
+    """
+
+    top1_pct: float
+    agreement_pct: float
+    sqnr_db: float | None
+    drop_points: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def score(logits: Logits, reference: Logits, labels: npt.NDArray[np.int64]) -> Score:
+    """Compare a file's logits with the float network's.
+
+    Args:
+        logits: float32 [N, classes] of the file.
+        reference: The same of the float network.
+        labels: int64 [N].
+    """
+    answers, expected = logits.argmax(1), reference.argmax(1)
+    top1, float_top1 = (100 * np.mean(a == labels) for a in (answers, expected))
+    noise = float(np.square(logits.astype(np.float64) - reference).sum())
+    signal = float(np.square(reference.astype(np.float64)).sum())
+    return Score(
+        top1_pct=round(float(top1), 3),
+        agreement_pct=round(float(100 * np.mean(answers == expected)), 3),
+        sqnr_db=round(10 * math.log10(signal / noise), 2) if noise else None,
+        drop_points=round(float(float_top1 - top1), 3),
+    )
+
+
+def file_logits(path: Path, images: EvaluationImages) -> Logits:
+    """Logits of a .onnx or .tflite over all images, float32 [N, classes], one image at a time.
+
+    One interpreter per core, each with its share of the images.
+    """
+    cores = len(os.sched_getaffinity(0))
+    opened = _onnx if path.suffix == ".onnx" else _tflite
+    shares = np.array_split(np.arange(len(images.labels)), cores)
+    with ThreadPoolExecutor(cores) as pool:
+        parts = pool.map(lambda share: _over(opened(path), images, share), shares)
+        return np.concatenate(list(parts))
+
+
+def _over(
+    run: Callable[[EvaluationImages, int], Logits],
+    images: EvaluationImages,
+    share: npt.NDArray[np.int64],
+) -> Logits:
+    return np.stack([run(images, int(index)) for index in share])
+
+
+def _onnx(path: Path) -> Callable[[EvaluationImages, int], Logits]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # silent about what it optimizes
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (taken,) = session.get_inputs()
+
+    def run(images: EvaluationImages, index: int) -> Logits:
+        value = images.pixels[index : index + 1]
+        if taken.type == "tensor(float)":
+            value = np.ascontiguousarray(images.normalised[index : index + 1].transpose(0, 3, 1, 2))
+        (logits,) = session.run(None, {taken.name: value})
+        return np.asarray(logits, np.float32).reshape(-1)
+
+    return run
+
+
+def _tflite(path: Path) -> Callable[[EvaluationImages, int], Logits]:
+    interpreter = Interpreter(model_content=path.read_bytes(), num_threads=1)
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(images: EvaluationImages, index: int) -> Logits:
+        value = images.pixels[index : index + 1]
+        if taken["dtype"] != np.uint8:
+            value = _quantized(images.normalised[index : index + 1], taken)
+        interpreter.set_tensor(taken["index"], value)
+        interpreter.invoke()
+        return _real(interpreter.get_tensor(given["index"]), given).reshape(-1)
+
+    return run
+
+
+def _quantized(values: npt.NDArray[np.float32], tensor: dict[str, Any]) -> npt.NDArray[Any]:
+    if tensor["dtype"] == np.float32:
+        return values
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    steps = np.round(values / scale) + zero_point
+    return np.asarray(np.clip(steps, limits.min, limits.max), tensor["dtype"])
+
+
+def _real(values: npt.NDArray[Any], tensor: dict[str, Any]) -> Logits:
+    if tensor["dtype"] == np.float32:
+        return np.asarray(values, np.float32)
+    scale, zero_point = tensor["quantization"]
+    real = (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    return np.asarray(real, np.float32)

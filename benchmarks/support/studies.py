@@ -1,0 +1,196 @@
+"""The networks that int8's accuracy is measured on, with their images: made once and kept.
+
+A study is a trained network, 500 calibration images and 5,000 test images with labels, all of
+which ours and every peer get. ``ghostnet_100_cifar10`` is the network of ``accuracy.py``, whose
+weights and images are not in the repository; ``ghostnet_050_glyphs`` is the bundled one, whose
+images are drawn. Files that need torch are written by ``study_files`` in a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostedge_runtime.folders import list_images, list_labelled
+from ghostedge_runtime.images import normalize, prepare
+from ghostedge_runtime.metadata import Preprocessing
+from support.peers import ghostedge
+from support.report import CACHE, REPO
+
+CALIBRATION_IMAGES = 500
+TEST_IMAGES = 5000
+CIFAR_MODEL = Path("models", "ghostnet_100_cifar10_64", "model.pt")
+CIFAR_TRAIN = Path("data", "cifar10", "train.zip")
+CIFAR_TEST = Path("data", "cifar10", "test.zip")
+GLYPHS = REPO / "examples" / "glyphs"
+GLYPHS_SEEDS = {"calibration": 2, "test": 3}  # the network was trained on 1001
+# What both networks were trained with; a converted file that says otherwise is refused.
+PREPROCESSING = Preprocessing(input_size=(64, 64), crop_pct=1.0)
+WORK = CACHE / "int8"
+NAMES = ("ghostnet_100_cifar10", "ghostnet_050_glyphs")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One network and its images.
+
+    Attributes:
+        name: Of the study, also its folder's.
+        model: The checkpoint, with its ``config.json`` beside it.
+        calibration: Folder of the calibration images.
+        test: Folder of the test images, a folder per class.
+    """
+
+    name: str
+    model: Path
+    calibration: Path
+    test: Path
+
+    @property
+    def folder(self) -> Path:
+        """Holds everything made for this study."""
+        return WORK / self.name
+
+    @property
+    def deploy_onnx(self) -> Path:
+        """Float ONNX with batch norm folded, as ``ghostedge convert`` writes it, NCHW, batch 1."""
+        return self.folder / "float" / f"{self.model.stem}.onnx"
+
+    @property
+    def float_tflite(self) -> Path:
+        """The same in TFLite, NHWC."""
+        return self.folder / "float" / f"{self.model.stem}.tflite"
+
+    @property
+    def exported_onnx(self) -> Path:
+        """Float ONNX as torch's exporter writes it, NCHW, batch 1."""
+        return self.folder / "exported.onnx"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The weights as a plain torch state_dict in float32."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def calibration_pixels(self) -> Path:
+        """The calibration images decoded: .npy, uint8 [500, 64, 64, 3], RGB."""
+        return self.folder / "calibration.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationImages:
+    """The images to score on.
+
+    Attributes:
+        pixels: uint8 [N, H, W, 3], RGB.
+        normalised: float32 of the same shape, as the network was trained.
+        labels: int64 [N], class indices.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    normalised: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+
+def study(name: str, shared: Path) -> Study:
+    """The study of this name, its images unpacked or drawn and its float files written.
+
+    Args:
+        name: One of ``NAMES``.
+        shared: Holds the weights and images of ``ghostnet_100_cifar10``.
+    """
+    made = _cifar(shared) if name == "ghostnet_100_cifar10" else _glyphs()
+    key = _key(made)
+    stamp = made.folder / "inputs.sha256"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != key:
+        print(f"{name}: preparing images and float files …", file=sys.stderr)
+        np.save(made.calibration_pixels, _decoded(list_images(made.calibration)))
+        _write_float_files(made)
+        stamp.write_text(key, encoding="utf-8")
+    return made
+
+
+def evaluation_images(made: Study, count: int | None = None) -> EvaluationImages:
+    """The study's test images decoded, every n-th of them where ``count`` is given."""
+    kept = made.folder / "test.npz"
+    if not kept.exists():
+        labelled = list_labelled(made.test, None, None)
+        np.savez(kept, pixels=_decoded(labelled.paths), labels=np.array(labelled.targets))
+    with np.load(kept) as arrays:
+        step = max(1, len(arrays["labels"]) // count) if count else 1
+        pixels = arrays["pixels"][::step][:count]
+        labels = arrays["labels"][::step][:count]
+    return EvaluationImages(pixels, normalize(pixels, PREPROCESSING), labels)
+
+
+def need(shared: Path, name: Path) -> Path:
+    """The file or folder ``name`` under ``shared``, or the end of the program with a remedy."""
+    path = shared / name
+    if not path.exists():
+        print(f"this benchmark needs {name}, which is not under {shared}", file=sys.stderr)
+        print("  → pass --shared FOLDER, or set GHOSTEDGE_SHARED", file=sys.stderr)
+        raise SystemExit(2)
+    return path
+
+
+def extract(archive: Path, folder: Path, count: int | None) -> Path:
+    """Unpack every n-th image of the sorted archive, ``count`` in all, kept between runs."""
+    with zipfile.ZipFile(archive) as z:
+        names = sorted(name for name in z.namelist() if not name.endswith("/"))
+        chosen = names[:: max(1, len(names) // count)][:count] if count else names
+        if sum(1 for path in folder.rglob("*") if path.is_file()) != len(chosen):
+            shutil.rmtree(folder, ignore_errors=True)
+            z.extractall(folder, chosen)
+    (inner,) = folder.iterdir()  # the archive holds one folder, with a folder per class
+    return inner
+
+
+def _cifar(shared: Path) -> Study:
+    model, train, test = (need(shared, name) for name in (CIFAR_MODEL, CIFAR_TRAIN, CIFAR_TEST))
+    folder = WORK / "ghostnet_100_cifar10"
+    calibration = extract(train, folder / "calibration", CALIBRATION_IMAGES)
+    return Study(folder.name, model, calibration, extract(test, folder / "test", TEST_IMAGES))
+
+
+def _glyphs() -> Study:
+    folder = WORK / "ghostnet_050_glyphs"
+    counts = {"calibration": CALIBRATION_IMAGES, "test": TEST_IMAGES}
+    for part, seed in GLYPHS_SEEDS.items():
+        if not (folder / part).exists():
+            command = [sys.executable, str(GLYPHS / "generate.py"), str(folder / part)]
+            command += ["--images", str(counts[part]), "--seed", str(seed)]
+            subprocess.run(command, check=True, stdout=sys.stderr)
+    model = GLYPHS / "ghostnet_050_glyphs.safetensors"
+    return Study(folder.name, model, folder / "calibration", folder / "test")
+
+
+def _key(made: Study) -> str:
+    """Changes with the weights and the images' names."""
+    names = [str(path.relative_to(made.calibration)) for path in list_images(made.calibration)]
+    digest = hashlib.sha256(made.model.read_bytes())
+    digest.update(json.dumps(names).encode())
+    return digest.hexdigest()
+
+
+def _decoded(paths: Sequence[Path]) -> npt.NDArray[np.uint8]:
+    return np.stack([prepare(path, PREPROCESSING) for path in paths])
+
+
+def _write_float_files(made: Study) -> None:
+    output = made.folder / "float"
+    shutil.rmtree(output, ignore_errors=True)
+    command = [ghostedge(), "convert", str(made.model), "-o", str(output)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    command = [sys.executable, "-m", "support.study_files", "--model", str(made.model)]
+    command += ["--folder", str(made.folder)]
+    subprocess.run(command, check=True, stdout=sys.stderr, cwd=REPO / "benchmarks")

@@ -65,6 +65,9 @@ def _weights(model: ir.Model) -> Iterator[tuple[ir.Node, tuple[ir.Node, int]]]:
 def _reason(stored: Array, scheme: Scheme, axis: int) -> str | None:
     if scheme.block_size:
         return f"weights quantized in blocks of {scheme.block_size}"
+    steps = stored.astype(np.int64) - scheme.spread(stored.shape)[1]
+    if steps.min(initial=0) == -LARGEST - 1 and steps.max(initial=0) <= LARGEST:
+        return f"a weight of -{LARGEST + 1} steps; TFLite's go from -{LARGEST} to {LARGEST}"
     if scheme.zeros.any():
         zero = scheme.zeros[np.flatnonzero(scheme.zeros)[0]]
         return f"{scheme.dtype.name.lower()} weights with a zero point of {zero}"
@@ -72,8 +75,6 @@ def _reason(stored: Array, scheme: Scheme, axis: int) -> str | None:
         return f"weights of type {scheme.dtype.name.lower()}"
     if not scheme.per_tensor and scheme.axis != axis:
         return f"weights quantized along axis {scheme.axis}, not the output channels' {axis}"
-    if int(stored.min(initial=0)) < -LARGEST:
-        return f"weights of {int(stored.min())}, outside TFLite's [-{LARGEST}, {LARGEST}]"
     return None
 
 

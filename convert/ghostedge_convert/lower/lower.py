@@ -15,6 +15,7 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.flatbuffer import to_bytes
 from ghostedge_convert.lower.fuse import drop_implied_clamps, fuse_activations
 from ghostedge_convert.lower.graph import Graph, Node, without_dead_nodes
+from ghostedge_convert.lower.integer_clamps import fuse_integer_clamps
 from ghostedge_convert.lower.layout import Layouts, decide_layouts
 from ghostedge_convert.lower.qdq import fold_quantization
 from ghostedge_convert.lower.read import read_graph
@@ -79,6 +80,7 @@ def prepare(model: onnx.ModelProto) -> Graph:
     graph = drop_implied_clamps(graph)
     graph = fuse_activations(graph, lambda node: row_of(node).fuses)
     graph = fold_quantization(graph, _can_be_integer)
+    graph = fuse_integer_clamps(graph, lambda node: row_of(node).fuses)
     for node in graph.nodes:
         _check_types(graph, node)
     return graph

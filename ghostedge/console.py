@@ -88,7 +88,7 @@ class ConsoleReporter:
         """Draw a bar that the calls move."""
         with _bar(self._console) as bar:
             task = bar.add_task(title, total=total)
-            yield lambda done, _total: bar.update(task, completed=done)
+            yield lambda done, of: bar.update(task, completed=done, total=of)
 
     def working(self, stage: str) -> AbstractContextManager[object]:
         """Turn a spinner, where there is a terminal to turn it on."""

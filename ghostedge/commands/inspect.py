@@ -1,4 +1,4 @@
-"""``ghostedge inspect``: what is in this file?"""
+"""``ghostedge inspect``: what is in this file, and where does its quantization hurt?"""
 
 from __future__ import annotations
 
@@ -7,24 +7,121 @@ from pathlib import Path
 
 import click
 
-from ghostedge.commands._common import PATH, json_option, print_json, stdout
+from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout
+from ghostedge.console import ConsoleReporter
 from ghostedge.inspection.files import inspect_file
 from ghostedge.tables import inspection_tables
+from ghostedge_runtime.errors import InputError, MissingDependencyError
+
+_EXTRAS = {"matplotlib": "report"}
 
 
 @click.command("inspect")
 @click.argument("model", type=PATH)
 @click.option("--ema", is_flag=True, help="Of a checkpoint that holds both, the averaged weights.")
+@click.option(
+    "--quantization",
+    is_flag=True,
+    help="Measure a QDQ .onnx layer by layer: signal to noise, effect on the output, the worst "
+    "three.",
+)
+@click.option("--calib", type=PATH, help="Folder of images to measure --quantization on.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Measure on at most this many.",
+)
+@click.option(
+    "--float",
+    "float_path",
+    type=PATH,
+    help="Float .onnx of the same network, to measure its weights against. [default: NAME.onnx "
+    "beside NAME_int8.onnx]",
+)
+@click.option("-o", "--plot", type=PATH, help="Also draw --quantization as a PNG.")
 @json_option
-def command(model: Path, ema: bool, as_json: bool) -> None:
+def command(
+    *,
+    model: Path,
+    ema: bool,
+    quantization: bool,
+    calib: Path | None,
+    images: int,
+    float_path: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
     """Show what is in MODEL: a checkpoint, an .onnx or a .tflite.
 
     Architecture, shapes, operators, multiply-accumulates, bytes, quantization and metadata.
     Reading a checkpoint or an .onnx needs the convert extra, a .tflite does not.
-    """
+
+    \b
+    ghostedge inspect model_int8.tflite
+    ghostedge inspect --quantization model_int8.onnx --calib photos/ --plot layers.png
+    """  # noqa: D301 - click takes the control character for "do not rewrap"
+    if quantization:
+        _quantization(model, calib, images, float_path, plot, as_json=as_json)
+        return
+    for value, flag in ((calib, "--calib"), (float_path, "--float"), (plot, "--plot")):
+        if value is not None:
+            raise click.UsageError(f"{flag} is for --quantization, which is not given")
     found = inspect_file(model, ema=ema)
     if as_json:
         print_json(asdict(found))
         return
     for table in inspection_tables(found):
         stdout().print(table)
+
+
+def _quantization(
+    model: Path,
+    calib: Path | None,
+    images: int,
+    float_path: Path | None,
+    plot: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure, print, draw; what is missing is said before anything is measured."""
+    if plot is not None:
+        _check_plot(plot)
+    try:
+        from ghostedge.inspection.quantization import inspect_quantization
+        from ghostedge.inspection.quantization_text import layer_table, legend, summary_lines
+
+        if plot is not None:
+            from ghostedge.inspection.quantization_plot import draw_quantization
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        raise MissingDependencyError(
+            f"this needs {name}, which is not installed",
+            where="--plot" if name in _EXTRAS else "--quantization",
+            remedy=f"pip install 'ghostedge[{_EXTRAS.get(name, 'convert')}]'",
+        ) from error
+    report = inspect_quantization(
+        model, calib, images=images, float_path=float_path, reporter=ConsoleReporter(stderr())
+    )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        for line in summary_lines(report):
+            stdout().print(line, markup=False, highlight=False, soft_wrap=True)
+        stdout().print(layer_table(report))
+        stdout().print(legend(), markup=False, highlight=False)
+    if plot is not None:
+        draw_quantization(report, plot)
+        stderr().print(f"drawn to {plot}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_plot(plot: Path) -> None:
+    if plot.suffix.lower() != ".png":
+        raise InputError(
+            "the plot is a PNG picture", where=plot, remedy="give a name that ends in .png"
+        )
+    if not plot.parent.is_dir():
+        raise InputError(
+            "there is no such folder", where=plot.parent, remedy="make it, or choose another"
+        )

@@ -28,21 +28,7 @@ def inspect_onnx(path: Path) -> Inspection:
         ModelFileError: It is not an ONNX file, or damaged.
     """
     data = path.read_bytes()
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except (
-        DecodeError,
-        onnx.checker.ValidationError,
-        onnx.shape_inference.InferenceError,
-    ) as error:
-        raise ModelFileError(
-            f"it is not a valid ONNX file ({str(error).splitlines()[0]})",
-            where=path,
-            remedy="the file is damaged or cut short: copy or export it again",
-        ) from error
-    graph = inferred.graph
+    model, graph = parse_onnx(data, path)
     shapes = _shapes(graph)
     props = {prop.key: prop.value for prop in model.metadata_props}
     ops = _count_ops(graph, shapes)
@@ -62,6 +48,28 @@ def inspect_onnx(path: Path) -> Inspection:
         ops=ops,
         metadata=json.loads(props[METADATA_KEY]) if METADATA_KEY in props else None,
     )
+
+
+def parse_onnx(data: bytes, where: Path) -> tuple[onnx.ModelProto, onnx.GraphProto]:
+    """The model, and its graph with every shape that can be inferred.
+
+    Raises:
+        ModelFileError: It is not an ONNX file, or damaged.
+    """
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+        return model, onnx.shape_inference.infer_shapes(model).graph
+    except (
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise ModelFileError(
+            f"it is not a valid ONNX file ({str(error).splitlines()[0]})",
+            where=where,
+            remedy="the file is damaged or cut short: copy or export it again",
+        ) from error
 
 
 def _dims(value: onnx.ValueInfoProto) -> Shape:

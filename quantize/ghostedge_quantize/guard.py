@@ -89,10 +89,10 @@ class Outcome:
     """How a search ended.
 
     Attributes:
-        keep_float: The layers to leave float, the best choice found, in graph order.
+        keep_float: The layers to leave float, the best choice found, in graph order; never all.
         score: What that choice loses.
         costs: Every layer with its measured cost, most worth leaving float first; empty where
-            full int8 holds.
+            full int8 holds or time ran out before the ranking.
         checks: Every choice that was looked at, in the search's order.
         resumed: How many measurements were taken over from an earlier search.
         stopped: Why the search ended.
@@ -186,15 +186,16 @@ class _Search:
             self._costs = self._rank()
             self._listener.ranked(self._costs)
             shortest = self._shortest_prefix([cost.layer for cost in self._costs])
-            if shortest is None:
+            if shortest is None or len(self._drop_idle(shortest)) == len(self._layers):
                 return "no choice holds"
-            self._drop_idle(shortest)
         except TimeUpError:
             return "time is up"
         return "search done"
 
     def outcome(self, stopped: Stopped) -> Outcome:
-        best = min(self._checks, key=self._badness)
+        # With every layer float it would be the float network by another name.
+        mixed = [check for check in self._checks if len(check.keep_float) < len(self._layers)]
+        best = min(mixed, key=self._badness)
         return Outcome(
             keep_float=tuple(name for name in self._layers if name in best.keep_float),
             score=best.score,
@@ -225,13 +226,16 @@ class _Search:
         return tuple(sorted(costs, key=lambda cost: -cost.worth))
 
     def _shortest_prefix(self, ranked: Sequence[str]) -> tuple[str, ...] | None:
-        """Double until a prefix holds, then halve the gap; None when only all float is left."""
-        fails, size, most = 0, 1, len(ranked) - 1
-        while not self._holds("ranking", ranked[: min(size, most)]):
-            if size >= most:
-                return None
-            fails, size = size, 2 * size
-        holds = min(size, most)
+        """Double until a prefix holds, then halve the gap; None when not even all layers do."""
+        every = len(ranked)
+        doubled = [2**power for power in range(every.bit_length()) if 2**power < every - 1]
+        fails = 0
+        for holds in (*doubled, every - 1, every):
+            if self._holds("ranking", ranked[:holds]):
+                break
+            fails = holds
+        else:
+            return None
         while holds - fails > 1:
             middle = (fails + holds) // 2
             if self._holds("bisection", ranked[:middle]):
@@ -240,7 +244,7 @@ class _Search:
                 fails = middle
         return tuple(ranked[:holds])
 
-    def _drop_idle(self, kept: tuple[str, ...]) -> None:
+    def _drop_idle(self, kept: tuple[str, ...]) -> tuple[str, ...]:
         """Drop runs of layers, then single ones, the least worth first, while the budget holds."""
         size = len(kept) // 2
         while size:
@@ -249,6 +253,7 @@ class _Search:
                 if self._holds("dropping", trial):
                     kept = trial
             size //= 2
+        return kept
 
     def _holds(
         self, step: Step, keep_float: Sequence[str], deadline: Deadline | None = None

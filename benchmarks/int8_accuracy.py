@@ -4,7 +4,8 @@ Every quantizer gets the same weights, the same 500 calibration images and the s
 every file it writes is scored on the same 5,000 test images in the same runtimes (ONNX Runtime and
 LiteRT of this environment). Each peer is tried with its defaults and with its documented options;
 the table shows the setting with the highest agreement on the test images themselves, which favours
-the peers. Ours is one ``ghostedge convert MODEL --int8 --calib …`` with its defaults.
+the peers. Ours is one ``ghostedge convert MODEL --int8 --calib … --eval …`` with its defaults, on
+two cores.
 
 Output: progress on stderr, a Markdown table per study, and as the last line one JSON object::
 
@@ -12,7 +13,8 @@ Output: progress on stderr, a Markdown table per study, and as the last line one
     studies.NAME.ours.onnx, tflite    top1_pct, agreement_pct (same top-1 as float), drop_points
                                       (float's top-1 minus this one's), sqnr_db (power of the float
                                       logits over that of the difference)
-    studies.NAME.ours.conversion_s    wall seconds of the whole command, checks included
+    studies.NAME.ours.conversion_s    wall seconds of the whole command, export, checks and timing
+                                      included; stages_s says how they divide
     studies.NAME.peers.PEER.best      index into settings; null where none worked
     studies.NAME.peers.PEER.settings[]   setting, its scores and conversion_s, or failed
     studies.NAME.missed               what ours misses of ``budget``, or where a peer is as good
@@ -22,19 +24,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from support import report
 from support.child import use_two_cores
 from support.int8_peers import QUANTIZERS, Attempt, Attempts, Quantizer, attempt_all
-from support.ours import INT8_FORMATS, Ours, convert
-from support.scoring import Logits, Score, file_logits, score
+from support.ours import Ours, convert
+from support.scoring import COLUMNS, Score, Scorer, score
 from support.studies import (
     CALIBRATION_IMAGES,
     NAMES,
-    EvaluationImages,
     Study,
     evaluation_images,
     study,
@@ -42,17 +43,7 @@ from support.studies import (
 
 BUDGET_DROP_POINTS = 0.2
 BUDGET_AGREEMENT_PCT = 99.0
-
-
-@dataclass(frozen=True, eq=False)
-class _Scorer:
-    """Scores files of one study against its float network."""
-
-    images: EvaluationImages
-    reference: Logits
-
-    def __call__(self, file: Path) -> Score:
-        return score(file_logits(file, self.images), self.reference, self.images.labels)
+BUDGET_SECONDS = 180
 
 
 def main() -> None:
@@ -64,7 +55,11 @@ def main() -> None:
             "benchmark": "int8_accuracy",
             "calibration_images": CALIBRATION_IMAGES,
             "extra_arguments": args.extra,
-            "budget": {"drop_points": BUDGET_DROP_POINTS, "agreement_pct": BUDGET_AGREEMENT_PCT},
+            "budget": {
+                "drop_points": BUDGET_DROP_POINTS,
+                "agreement_pct": BUDGET_AGREEMENT_PCT,
+                "conversion_s": BUDGET_SECONDS,
+            },
             "studies": studies,
             "machine": report.machine(),
         }
@@ -86,10 +81,10 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(made: Study, args: argparse.Namespace) -> dict[str, Any]:
     images = evaluation_images(made, args.test_images)
-    scorer = _Scorer(images, file_logits(made.deploy_onnx, images))
+    scorer = Scorer.of(made.deploy_onnx, images)
     float_score = score(scorer.reference, scorer.reference, images.labels)
-    ours = convert(made, made.folder / "ours", arguments=args.extra)
-    ours_scores = {kind: scorer(ours.int8_file(kind)) for kind in INT8_FORMATS}
+    ours = convert(made, made.folder / "ours", ["--eval", str(made.test), *args.extra])
+    ours_scores = ours.scores(scorer)
     peers = {}
     for quantizer in QUANTIZERS:
         if args.peers is None or quantizer.slug in args.peers:
@@ -101,11 +96,11 @@ def _measure(made: Study, args: argparse.Namespace) -> dict[str, Any]:
         "float": float_score.as_json(),
         "ours": _ours(ours, ours_scores),
         "peers": peers,
-        "missed": _missed(ours_scores, peers),
+        "missed": [*_missed(ours_scores), *_not_better(ours_scores, peers), *_too_slow(ours)],
     }
 
 
-def _peer(quantizer: Quantizer, made: Study, scorer: _Scorer, limit: int | None) -> dict[str, Any]:
+def _peer(quantizer: Quantizer, made: Study, scorer: Scorer, limit: int | None) -> dict[str, Any]:
     tried = attempt_all(quantizer, made, quantizer.settings[:limit])
     records = [_record(tried, attempt, scorer) for attempt in tried.attempts]
     worked = [index for index, record in enumerate(records) if "failed" not in record]
@@ -118,7 +113,7 @@ def _peer(quantizer: Quantizer, made: Study, scorer: _Scorer, limit: int | None)
     }
 
 
-def _record(tried: Attempts, attempt: Attempt, scorer: _Scorer) -> dict[str, Any]:
+def _record(tried: Attempts, attempt: Attempt, scorer: Scorer) -> dict[str, Any]:
     record: dict[str, Any] = {"setting": str(attempt.setting)}
     if attempt.file is None or attempt.usage is None:
         record["failed"] = attempt.failed
@@ -133,6 +128,10 @@ def _sharpness(record: dict[str, Any]) -> tuple[float, float]:
     return record["agreement_pct"], record["sqnr_db"]
 
 
+def _score(record: dict[str, Any]) -> Score:
+    return Score(**{field.name: record[field.name] for field in fields(Score)})
+
+
 def _ours(ours: Ours, scores: dict[str, Score]) -> dict[str, Any]:
     return {
         **{kind: found.as_json() for kind, found in scores.items()},
@@ -143,32 +142,42 @@ def _ours(ours: Ours, scores: dict[str, Score]) -> dict[str, Any]:
     }
 
 
-def _missed(scores: dict[str, Score], peers: dict[str, dict[str, Any]]) -> list[str]:
+def _missed(scores: dict[str, Score]) -> list[str]:
     missed = []
     for kind, ours in scores.items():
         if ours.drop_points > BUDGET_DROP_POINTS:
             missed.append(f"{kind}: drop of {ours.drop_points} points")
         if ours.agreement_pct < BUDGET_AGREEMENT_PCT:
             missed.append(f"{kind}: agreement of {ours.agreement_pct} %")
-        for name, peer in peers.items():
-            if peer["best"] is None:
-                continue
-            best = peer["settings"][peer["best"]]
-            missed += [
-                f"{kind}: {name} has {figure} {best[figure]}"
-                for figure in ("agreement_pct", "sqnr_db")
-                if best[figure] >= getattr(ours, figure)
-            ]
     return missed
 
 
-def _table(scores: dict[str, Score], ours: Ours, peers: dict[str, dict[str, Any]]) -> str:
-    head = ["quantizer", "file", "top-1 %", "drop", "agreement %", "SQNR dB", "seconds", "setting"]
-    setting = " ".join(ours.arguments) or "defaults"
-    rows = [
-        ["GhostEdge", kind, *_cells(found.as_json()), f"{ours.usage.seconds:.0f}", setting]
-        for kind, found in scores.items()
+def _not_better(scores: dict[str, Score], peers: dict[str, dict[str, Any]]) -> list[str]:
+    """Where a peer's best file is as close to float as ours, or closer."""
+    best = {
+        name: peer["settings"][peer["best"]]
+        for name, peer in peers.items()
+        if peer["best"] is not None
+    }
+    return [
+        f"{kind}: {name} has {figure} {record[figure]}"
+        for kind, ours in scores.items()
+        for name, record in best.items()
+        for figure in ("agreement_pct", "sqnr_db")
+        if record[figure] >= getattr(ours, figure)
     ]
+
+
+def _too_slow(ours: Ours) -> list[str]:
+    seconds = ours.usage.seconds
+    return [f"{seconds} s"] if seconds > BUDGET_SECONDS else []
+
+
+def _table(scores: dict[str, Score], ours: Ours, peers: dict[str, dict[str, Any]]) -> str:
+    head = ["quantizer", "file", *COLUMNS, "seconds", "setting"]
+    seconds = f"{ours.usage.seconds:.0f}"
+    setting = " ".join(ours.arguments[2:]) or "defaults"
+    rows = [["GhostEdge", kind, *found.cells(), seconds, setting] for kind, found in scores.items()]
     for name, peer in peers.items():
         if peer["best"] is None:
             why = peer.get("skipped") or "no setting worked"
@@ -177,13 +186,8 @@ def _table(scores: dict[str, Score], ours: Ours, peers: dict[str, dict[str, Any]
         best = peer["settings"][peer["best"]]
         suffix = next(q.suffix for q in QUANTIZERS if q.name == name)
         seconds = f"{best['conversion_s']:.0f}"
-        rows.append([name, suffix[1:], *_cells(best), seconds, best["setting"]])
+        rows.append([name, suffix[1:], *_score(best).cells(), seconds, best["setting"]])
     return report.table(head, rows)
-
-
-def _cells(record: dict[str, Any]) -> list[str]:
-    figures = ("top1_pct", "drop_points", "agreement_pct", "sqnr_db")
-    return [f"{record[figure]:.2f}" for figure in figures]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 from support.child import Usage, measure
 from support.peers import ghostedge
+from support.scoring import Score, Scorer
 from support.studies import Study
 
 INT8_FORMATS = ("onnx", "tflite")
@@ -37,32 +38,29 @@ class Ours:
         """The int8 artefact of this format."""
         return self.folder / f"{self.manifest['name']}_int8.{kind}"
 
+    def scores(self, scorer: Scorer) -> dict[str, Score]:
+        """The score of each int8 file, by format."""
+        return {kind: scorer(self.int8_file(kind)) for kind in INT8_FORMATS}
+
     @property
     def stages_s(self) -> dict[str, float]:
         """Seconds by stage."""
         return {stage["name"]: stage["seconds"] for stage in self.manifest["stages"]}
 
 
-def convert(
-    study: Study,
-    output: Path,
-    *,
-    model: Path | None = None,
-    arguments: Sequence[str] = (),
-) -> Ours:
+def convert(study: Study, output: Path, arguments: Sequence[str] = ()) -> Ours:
     """Run ``ghostedge convert MODEL --int8 --calib … -o OUTPUT`` with more arguments.
 
     Args:
-        study: Whose calibration images, and whose network where no other is given.
+        study: The network and its calibration images.
         output: Folder, replaced.
-        model: Another checkpoint of the same network.
         arguments: Appended.
 
     Raises:
         ChildFailedError: It failed; a missed budget (exit 3) does not count as that.
     """
     shutil.rmtree(output, ignore_errors=True)
-    command = [ghostedge(), "convert", str(model or study.model), "--int8"]
+    command = [ghostedge(), "convert", str(study.model), "--int8"]
     command += ["--calib", str(study.calibration), "-o", str(output), *arguments]
     log = output.with_name(f"{output.name}.log")
     print(f"{study.name}: ghostedge convert {' '.join(arguments)} …", file=sys.stderr)

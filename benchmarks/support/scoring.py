@@ -23,6 +23,7 @@ from ai_edge_litert.interpreter import Interpreter
 from support.studies import EvaluationImages
 
 Logits = npt.NDArray[np.float32]
+COLUMNS = ("top-1 %", "drop", "agreement %", "SQNR dB")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,28 @@ class Score:
     def as_json(self) -> dict[str, float | None]:
         """The fields by name."""
         return asdict(self)
+
+    def cells(self) -> list[str]:
+        """For a table with the columns ``COLUMNS``."""
+        figures = (self.top1_pct, self.drop_points, self.agreement_pct, self.sqnr_db)
+        return ["–" if figure is None else f"{figure:.2f}" for figure in figures]
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores files against one float network on one study's test images."""
+
+    images: EvaluationImages
+    reference: Logits
+
+    @classmethod
+    def of(cls, float_file: Path, images: EvaluationImages) -> Scorer:
+        """A scorer whose reference are the logits of ``float_file``."""
+        return cls(images, file_logits(float_file, images))
+
+    def __call__(self, file: Path) -> Score:
+        """The score of a .onnx or .tflite."""
+        return score(file_logits(file, self.images), self.reference, self.images.labels)
 
 
 def score(logits: Logits, reference: Logits, labels: npt.NDArray[np.int64]) -> Score:

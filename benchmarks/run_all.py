@@ -16,6 +16,9 @@ HERE = Path(__file__).resolve().parent
 SHORT: dict[str, tuple[str, ...]] = {
     "runtime_overhead.py": (),
     "accuracy.py": ("--test-images", "1000"),
+    "int8_accuracy.py": ("--settings", "1", "--test-images", "1000"),
+    "int8_hostile.py": ("--seeds", "1", "--spreads", "64", "--test-images", "1000"),
+    "int8_per_tensor.py": ("--test-images", "1000"),
     "conversion.py": (),
     "int8_latency.py": ("--rounds", "30"),
     "raw_input.py": ("--rounds", "30"),

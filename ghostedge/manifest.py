@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ghostedge_runtime.metadata import Precision
+
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
 
@@ -97,7 +99,7 @@ class Artefact:
 
     file: str
     format: Literal["onnx", "tflite"]
-    precision: Literal["float32", "int8"]
+    precision: Precision
     bytes: int
     sha256: str
     inputs: tuple[TensorSignature, ...]

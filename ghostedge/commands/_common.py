@@ -50,6 +50,11 @@ def floats(text: str) -> tuple[float, ...]:
     return tuple(_numbers(text, float, "0.485,0.456,0.406"))
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Parse ``float16,int8``; what the words may be is for the command to say."""
+    return tuple(word.strip() for word in text.split(","))
+
+
 def size(text: str) -> tuple[int, int]:
     """Parse ``224``, a square, or ``224x160``, height × width, likewise."""
     sides = text.lower().replace("×", "x").split("x")

@@ -16,6 +16,7 @@ from ghostedge.commands._common import (
     size,
     stderr,
     stdout,
+    words,
 )
 from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.options import (
@@ -36,6 +37,16 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", type=PATH, help="Folder to write. [default: ./NAME_ghostedge]")
 @click.option("--int8", is_flag=True, help="Also write int8 ONNX and TFLite; needs --calib.")
+@click.option(
+    "--precision",
+    type=words,
+    default=",".join(ConvertOptions.precision),
+    show_default=True,
+    metavar="LIST",
+    help="Any of float32,float16,dynamic,int8. float16 and dynamic (int8) store the weights so and "
+    "compute in float32; int8 needs --calib. float32 is always made: all others are compared "
+    "with it.",
+)
 @click.option("--calib", type=PATH, help="Folder of typical images that set the int8 ranges.")
 @click.option(
     "--calib-images",
@@ -122,6 +133,7 @@ def command(
     \b
     ghostedge convert model.pt
     ghostedge convert model.pt --int8 --calib photos/ --eval labelled/
+    ghostedge convert model.pt --precision float16,dynamic
     """  # noqa: D301 - click takes the control character for "do not rewrap"
     _require_extra()
     from ghostedge.conversion.api import convert

@@ -18,6 +18,7 @@ from ghostedge.conversion.options import (
 )
 from ghostedge.conversion.pipeline import run
 from ghostedge.manifest import Manifest
+from ghostedge_runtime.metadata import Precision
 
 StrPath = str | PathLike[str]
 
@@ -27,6 +28,7 @@ def convert(
     *,
     output: StrPath | None = None,
     int8: bool = False,
+    precision: Sequence[Precision] = ConvertOptions.precision,
     calib: StrPath | None = None,
     calib_images: int = ConvertOptions.calib_images,
     ranges: RangeMethod = ConvertOptions.ranges,
@@ -56,7 +58,10 @@ def convert(
         model: Checkpoint file: ``.pt``, ``.pth``, ``.pth.tar`` or ``.safetensors``.
         output: Folder for the artefacts; ``./NAME_ghostedge`` when None. It appears when all is
             done, and replaces an earlier conversion's.
-        int8: Also write int8 files; needs ``calib``.
+        int8: Also write int8 files; needs ``calib``. The same as ``"int8"`` in ``precision``.
+        precision: Some of ``"float32"`` (always made: everything else is compared with it),
+            ``"float16"`` and ``"dynamic"`` (weights stored as float16, as int8; computed in
+            float32) and ``"int8"``.
         calib: Folder of images, at any depth, that set the quantization ranges.
         calib_images: How many of them to use at most, spread evenly.
         ranges: How activation ranges are chosen: ``"minmax"``, ``"percentile"``, ``"mse"``,
@@ -95,6 +100,7 @@ def convert(
         model=Path(model),
         output=default_output(Path(model)) if output is None else Path(output),
         int8=int8,
+        precision=tuple(precision),
         calib=None if calib is None else Path(calib),
         calib_images=calib_images,
         ranges=ranges,

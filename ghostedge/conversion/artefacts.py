@@ -1,8 +1,8 @@
-"""The four model files of a conversion: made, written, loaded again."""
+"""The model files of a conversion, two for each precision: made, written, loaded again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,15 @@ from ghostedge_convert import (
     lower_to_tflite,
     to_deploy_graph,
 )
-from ghostedge_quantize import Int8Settings, prepare
+from ghostedge_quantize import Int8Settings, float16_weights, int8_weights, prepare
 from ghostedge_runtime import Model
-from ghostedge_runtime.metadata import InputSpec, ModelMetadata, QuantizationInfo
+from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, QuantizationInfo
+
+SMALL_WEIGHTS: Mapping[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
+    "float16": float16_weights,
+    "dynamic": int8_weights,
+}
+"""Precisions that only store the weights otherwise: no images needed, computed in float32."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class ModelFile:
 
     path: Path
     format: Literal["onnx", "tflite"]
-    precision: Literal["float32", "int8"]
+    precision: Precision
     reference: str | None
 
 
@@ -65,6 +71,17 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
         metadata=metadata,
         notes=tuple(f"{note.name}: {note.note}" for note in result.applied),
     )
+
+
+def small_graph(graph: FloatGraph, precision: Precision) -> FloatGraph:
+    """The deploy graph with its weights stored as ``SMALL_WEIGHTS`` has them.
+
+    Raises:
+        InputError: A weight does not fit the type.
+    """
+    metadata = replace(graph.metadata, precision=precision)
+    model = SMALL_WEIGHTS[precision](graph.model)
+    return FloatGraph(model=embed_onnx_metadata(model, metadata), metadata=metadata, notes=())
 
 
 def quantized_graph(

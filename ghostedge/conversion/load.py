@@ -64,7 +64,7 @@ def load(options: ConvertOptions) -> Loaded:
     )
     architecture = detection.architecture
     resolved = resolve_preprocessing(checkpoint)
-    preprocessing = _overridden(resolved.preprocessing, options)
+    preprocessing = overridden(resolved.preprocessing, options)
     labels, label_origin = _labels(checkpoint, options, architecture.num_classes)
     evaluation = None
     if options.eval is not None:
@@ -74,7 +74,7 @@ def load(options: ConvertOptions) -> Loaded:
     inferred = (
         *_architecture_facts(architecture, options),
         *_preprocessing_facts(preprocessing, resolved, options),
-        Inferred("labels", _label_words(labels), label_origin),
+        Inferred("labels", label_words(labels), label_origin),
     )
     return Loaded(
         module=build(checkpoint, architecture),
@@ -88,7 +88,12 @@ def load(options: ConvertOptions) -> Loaded:
     )
 
 
-def _overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preprocessing:
+def overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preprocessing:
+    """The preprocessing with what the flags state.
+
+    Raises:
+        InputError: The flags contradict each other.
+    """
     try:
         return replace(preprocessing, **options.preprocessing.stated())
     except ValueError as error:
@@ -100,7 +105,7 @@ def _labels(
 ) -> tuple[tuple[str, ...] | None, str]:
     """The labels and where they are from, or None and why."""
     if options.labels is not None:
-        return _read_labels(options.labels, num_classes), "from --labels"
+        return read_labels(options.labels, num_classes), "from --labels"
     config = checkpoint.config
     if config is None or config.labels is None:
         return None, "neither --labels nor config.json names them; classes go by number"
@@ -109,7 +114,12 @@ def _labels(
     return config.labels, _FROM_CONFIG
 
 
-def _read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
+def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
+    """The labels in a text file, one a line.
+
+    Raises:
+        InputError: It cannot be read, or holds another number of them.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -128,7 +138,8 @@ def _read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
     return labels
 
 
-def _label_words(labels: Sequence[str] | None) -> str:
+def label_words(labels: Sequence[str] | None) -> str:
+    """How many labels there are, and the first of them, for a report."""
     if labels is None:
         return "none"
     shown = ", ".join(labels[:3])

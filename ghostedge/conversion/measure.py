@@ -99,7 +99,7 @@ def compare(
 def float_agreement_pct(
     file: ModelFile, files: Sequence[ModelFile], logits: Mapping[str, Logits]
 ) -> float | None:
-    """How often an int8 file puts the same class first as the float ONNX, in percent."""
+    """How often a file of less than float32 puts the same class first as the float ONNX, in %."""
     if file.precision == "float32":
         return None
     original = logits[files[0].path.name].argmax(1)
@@ -129,7 +129,7 @@ def latencies(files: Sequence[ModelFile], timed: Mapping[str, Benchmark]) -> dic
     float_p50 = {f.format: timed[f.path.name].p50_ms for f in files if f.precision == "float32"}
     return {
         f.path.name: _latency(
-            timed[f.path.name], float_p50[f.format] if f.precision == "int8" else None
+            timed[f.path.name], None if f.precision == "float32" else float_p50[f.format]
         )
         for f in files
     }

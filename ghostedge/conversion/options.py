@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Precision
 
 RangeMethod = Literal["auto", "minmax", "percentile", "mse", "entropy"]
 BiasCorrection = Literal["none", "fast", "full"]
@@ -43,6 +44,7 @@ class ConvertOptions:
     model: Path
     output: Path
     int8: bool = False
+    precision: tuple[Precision, ...] = ("float32",)
     calib: Path | None = None
     calib_images: int = 500
     ranges: RangeMethod = "mse"
@@ -62,13 +64,15 @@ class ConvertOptions:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.int8 and self.calib is None:
+        self._check_precision()
+        wants_int8 = "int8" in self.precisions
+        if wants_int8 and self.calib is None:
             raise InputError(
                 "int8 needs images to set the ranges from, and none were given",
-                where="--int8",
+                where="--int8" if self.int8 else "--precision",
                 remedy="pass --calib FOLDER with 100 to 500 typical images (no labels needed)",
             )
-        if self.calib is not None and not self.int8:
+        if self.calib is not None and not wants_int8:
             raise InputError(
                 "calibration images are of use only to int8",
                 where="--calib",
@@ -91,6 +95,26 @@ class ConvertOptions:
                 raise InputError(
                     f"there is no {chosen!r}", where=flag, remedy=f"use one of {', '.join(known)}"
                 )
+
+    def _check_precision(self) -> None:
+        known = get_args(Precision)
+        for chosen in self.precision:
+            if chosen not in known:
+                raise InputError(
+                    f"there is no {chosen!r}",
+                    where="--precision",
+                    remedy=f"use some of {', '.join(known)}, with commas between",
+                )
+            if self.precision.count(chosen) > 1:
+                raise InputError(
+                    f"{chosen} is listed twice", where="--precision", remedy="list it once"
+                )
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """What is made, in order: float32 always, for everything else is compared with it."""
+        wanted = {"float32", *self.precision} | ({"int8"} if self.int8 else set())
+        return tuple(each for each in get_args(Precision) if each in wanted)
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest: paths as the user gave them."""

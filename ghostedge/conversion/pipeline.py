@@ -1,4 +1,4 @@
-"""The main job: checkpoint → ONNX → TFLite, float and int8, each checked, scored and timed.
+"""The main job: checkpoint → ONNX → TFLite, float and smaller, each checked, scored and timed.
 
 Every stage is a function of the one before it; this file is their order. The output folder
 appears, whole, when the last stage is through.
@@ -16,11 +16,13 @@ from pathlib import Path
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
 from ghostedge.conversion.artefacts import (
+    SMALL_WEIGHTS,
     FloatGraph,
     ModelFile,
     deploy_graph,
     opened,
     quantized_graph,
+    small_graph,
     write_onnx,
     write_tflite,
 )
@@ -102,32 +104,42 @@ def _write(
     clock: StageClock,
     reporter: Reporter,
 ) -> tuple[list[ModelFile], tuple[str, ...]]:
-    """Write the float pair and, when images to calibrate on are given, the int8 pair.
+    """Write the float pair and a pair for every other precision that is wanted.
 
     Returns:
-        The files, and what quantizing had to say.
+        The files, and what making them had to say.
     """
     name = artefact_name(options.model)
-    onnx_file, tflite_file = folder / f"{name}.onnx", folder / f"{name}.tflite"
-    with clock.stage("lower to TFLite"):
-        files = [
-            write_onnx(graph, onnx_file, None),
+    files = _write_pair(graph, name, folder, clock)
+    notes: list[str] = []
+    for precision in options.precisions:
+        if precision in SMALL_WEIGHTS:
+            with clock.stage(f"store {precision} weights"):
+                made = small_graph(graph, precision)
+        elif calibration is not None and precision == "int8":
+            batches = Batches(calibration, graph.metadata.preprocessing, options.batch)
+            with clock.stage("calibrate and quantize"):
+                made = quantized_graph(graph, calibration, batches, options, reporter)
+        else:
+            continue
+        for note in made.notes:
+            reporter.note(f"  {note}")
+        notes += made.notes
+        files += _write_pair(made, name, folder, clock)
+    return files, tuple(notes)
+
+
+def _write_pair(graph: FloatGraph, name: str, folder: Path, clock: StageClock) -> list[ModelFile]:
+    """Write a graph as ONNX and, lowered from it, as TFLite."""
+    precision = graph.metadata.precision
+    is_float = precision == "float32"
+    stem = name if is_float else f"{name}_{precision}"
+    onnx_file, tflite_file = folder / f"{stem}.onnx", folder / f"{stem}.tflite"
+    with clock.stage("lower to TFLite" if is_float else f"lower {precision} to TFLite"):
+        return [
+            write_onnx(graph, onnx_file, None if is_float else f"{name}.onnx"),
             write_tflite(graph, tflite_file, onnx_file.name),
         ]
-    if calibration is None:
-        return files, ()
-    batches = Batches(calibration, graph.metadata.preprocessing, options.batch)
-    with clock.stage("calibrate and quantize"):
-        quantized = quantized_graph(graph, calibration, batches, options, reporter)
-    for note in quantized.notes:
-        reporter.note(f"  {note}")
-    onnx_int8, tflite_int8 = folder / f"{name}_int8.onnx", folder / f"{name}_int8.tflite"
-    with clock.stage("lower int8 to TFLite"):
-        files += [
-            write_onnx(quantized, onnx_int8, onnx_file.name),
-            write_tflite(quantized, tflite_int8, onnx_int8.name),
-        ]
-    return files, quantized.notes
 
 
 def _judge(

@@ -19,7 +19,8 @@ SCHEMA_VERSION = 1
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Layout = Literal["NHWC", "NCHW"]
-Precision = Literal["float32", "int8"]
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+"""float16 and dynamic (int8) store the weights so and compute in float32; int8 computes on it."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -17,10 +17,10 @@ def converted(
     cifar_test: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Manifest:
-    """GhostNet 1.0x for CIFAR-10, int8 from 500 training images, scored on 5,000 test images."""
+    """GhostNet 1.0x for CIFAR-10 in every precision: int8 from 500 training images, 5,000 scored."""
     return ghostedge.convert(
         cifar_checkpoint,
-        int8=True,
+        precision=("float16", "dynamic", "int8"),
         calib=cifar_calib,
         eval=cifar_test,
         output=tmp_path_factory.mktemp("converted") / "out",

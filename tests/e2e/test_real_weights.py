@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 import ghostedge
 from ghostedge.manifest import Manifest
 from ghostedge_runtime import Model, evaluate
 from ghostedge_runtime.images import list_images, list_labelled
 
-FILES = ["model.onnx", "model.tflite", "model_int8.onnx", "model_int8.tflite"]
+FILES = [
+    f"model{suffix}.{format_}"
+    for suffix in ("", "_float16", "_dynamic", "_int8")
+    for format_ in ("onnx", "tflite")
+]
 
 
 def accuracy(manifest: Manifest, file: str) -> float:
@@ -23,7 +28,7 @@ def accuracy(manifest: Manifest, file: str) -> float:
     return found.top1_pct
 
 
-def test_the_four_artefacts_and_the_manifest_are_written_and_nothing_else(
+def test_two_artefacts_of_each_precision_and_the_manifest_are_written_and_nothing_else(
     converted: Manifest,
 ) -> None:
     assert [a.file for a in converted.artefacts] == FILES
@@ -50,6 +55,10 @@ def test_each_artefact_is_checked_against_the_one_before_it(converted: Manifest)
     assert [a.parity.reference for a in converted.artefacts] == [
         "checkpoint",
         "model.onnx",
+        "model.onnx",
+        "model_float16.onnx",
+        "model.onnx",
+        "model_dynamic.onnx",
         "model.onnx",
         "model_int8.onnx",
     ]
@@ -86,8 +95,50 @@ def test_int8_files_are_less_than_a_third_of_the_float_ones(converted: Manifest)
         assert int8 < full / 3
 
 
+@pytest.mark.parametrize(("precision", "share"), [("float16", 0.51), ("dynamic", 0.28)])
+@pytest.mark.parametrize("format_", ["onnx", "tflite"])
+def test_small_weights_make_a_file_of_half_and_of_a_quarter_the_size(
+    converted: Manifest, precision: str, share: float, format_: str
+) -> None:
+    small, full = (converted.artefact(f"model{s}.{format_}") for s in (f"_{precision}", ""))
+    assert small.precision == precision
+    assert small.bytes < full.bytes * share
+    assert small.inputs == full.inputs
+
+
+@pytest.mark.parametrize(("precision", "agree"), [("float16", 99.9), ("dynamic", 99.0)])
+def test_small_weights_keep_the_class_and_the_accuracy(
+    converted: Manifest, precision: str, agree: float
+) -> None:
+    small = converted.artefact(f"model_{precision}.onnx")
+    assert small.float_agreement_pct is not None
+    assert small.float_agreement_pct >= agree
+    assert abs(accuracy(converted, "model.onnx") - accuracy(converted, small.file)) <= 0.2
+
+
+@pytest.mark.parametrize("precision", ["float16", "dynamic"])
+def test_small_weights_are_one_function_in_both_formats(
+    converted: Manifest, precision: str
+) -> None:
+    parity = converted.artefact(f"model_{precision}.tflite").parity
+    assert parity.images == 5000
+    assert parity.max_abs_diff <= 1e-3
+    assert parity.agreement_pct == 100.0
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.endswith("tflite")])
+def test_xnnpack_runs_the_whole_graph(converted: Manifest, file: str) -> None:
+    interpreter = Interpreter(model_path=str(converted.folder / file), num_threads=1)
+    interpreter.allocate_tensors()
+    made_by = {int(t): op for op in interpreter._get_ops_details() for t in op["outputs"]}
+    (output,) = interpreter.get_output_details()
+    last = made_by[output["index"]]  # A delegate is listed after the operators it replaces.
+    assert last["op_name"] == "DELEGATE"
+    assert not [made_by[int(t)]["op_name"] for t in last["inputs"] if int(t) in made_by]
+
+
 def test_int8_files_take_raw_pixels(converted: Manifest) -> None:
-    for file in FILES[2:]:
+    for file in FILES[-2:]:
         (image,) = converted.artefact(file).inputs
         assert (image.dtype, image.shape) == ("uint8", (1, 64, 64, 3))
 
@@ -119,6 +170,10 @@ def test_a_second_conversion_writes_the_same_bytes(
     converted: Manifest, cifar_checkpoint: Path, cifar_calib: Path, tmp_path: Path
 ) -> None:
     again = ghostedge.convert(
-        cifar_checkpoint, int8=True, calib=cifar_calib, output=tmp_path / "again"
+        cifar_checkpoint,
+        precision=("float16", "dynamic"),
+        int8=True,
+        calib=cifar_calib,
+        output=tmp_path / "again",
     )
     assert [a.sha256 for a in again.artefacts] == [a.sha256 for a in converted.artefacts]

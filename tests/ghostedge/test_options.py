@@ -11,6 +11,7 @@ import pytest
 from ghostedge.conversion.options import ConvertOptions, artefact_name, default_output
 from ghostedge_quantize import Int8Settings
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Precision
 
 
 def options(**changed: Any) -> ConvertOptions:
@@ -44,6 +45,51 @@ def test_calibration_images_without_int8_are_refused() -> None:
 def test_a_value_out_of_range_is_refused_by_its_flag(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
         options(**changed)
+
+
+def test_int8_in_the_list_needs_calibration_images_too() -> None:
+    with pytest.raises(InputError, match="--precision: int8 needs images"):
+        options(precision=("int8",))
+
+
+@pytest.mark.parametrize("precision", [("float32",), ("float16", "dynamic")])
+def test_calibration_images_without_int8_in_the_list_are_refused(
+    precision: tuple[Precision, ...],
+) -> None:
+    with pytest.raises(InputError, match=r"--calib: .* only to int8"):
+        options(precision=precision, calib=Path("photos"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "said"),
+    [
+        (("int4",), "there is no 'int4'.*float32, float16, dynamic, int8"),
+        (("float16", ""), "there is no ''"),
+        (("float16", "dynamic", "float16"), "float16 is listed twice"),
+    ],
+)
+def test_a_list_of_precisions_that_makes_no_sense_is_refused(
+    precision: tuple[Any, ...], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"(?s)--precision: .*{said}"):
+        options(precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({}, ("float32",)),
+        ({"precision": ("dynamic", "float16")}, ("float32", "float16", "dynamic")),
+        ({"int8": True, "calib": Path("c")}, ("float32", "int8")),
+        ({"int8": True, "precision": ("int8",), "calib": Path("c")}, ("float32", "int8")),
+        (
+            {"int8": True, "precision": ("dynamic", "float32"), "calib": Path("c")},
+            ("float32", "dynamic", "int8"),
+        ),
+    ],
+)
+def test_float32_is_always_made_and_first(given: dict[str, Any], made: tuple[str, ...]) -> None:
+    assert options(**given).precisions == made
 
 
 def test_the_front_door_and_the_quantizer_have_the_same_defaults() -> None:

@@ -1,0 +1,129 @@
+"""The files made from somebody's ONNX model, held against it, scored and timed."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ghostedge.console import Reporter, StageClock
+from ghostedge.conversion import measure
+from ghostedge.conversion.artefacts import ModelFile, opened
+from ghostedge.conversion.checks import BUDGETS, Budget, Logits, parity
+from ghostedge.conversion.imagesets import PARITY_IMAGES, ImageSet, spread
+from ghostedge.conversion.onnx_source import OnnxSource
+from ghostedge.manifest import Accuracy, Artefact, Latency, Parity, TensorSignature
+from ghostedge_convert import embed_onnx_metadata
+from ghostedge_runtime import Benchmark, Model
+from ghostedge_runtime.backend import TensorInfo
+from ghostedge_runtime.evaluation import score_logits
+from ghostedge_runtime.images import open_image
+
+_SAME_GRAPH = Budget(max_abs_diff=1e-4)
+_REQUANTIZED = BUDGETS["onnx", "int8"]
+"""What int8 may differ from its origin by, where the origin is not made of the same integers."""
+
+
+def judge(
+    source: OnnxSource,
+    files: Sequence[ModelFile],
+    images: ImageSet,
+    *,
+    threads: int,
+    exact: bool,
+    clock: StageClock,
+    reporter: Reporter,
+) -> tuple[Artefact, ...]:
+    """Check, score and time the files that were written.
+
+    Args:
+        source: The model they were made from.
+        files: The ONNX file, then the TFLite.
+        images: What they are compared and scored on.
+        threads: Of one inference, when timing.
+        exact: Whether both are made of the same integers, so that the tighter budget holds.
+        clock: Counts the stages.
+        reporter: Is told of the progress.
+    """
+    with opened(files) as models:
+        with clock.stage("check and score"):
+            logits = measure.collect_logits(models, images, reporter)
+            found = _parities(source, files, logits, images, exact=exact)
+        with clock.stage("time"):
+            timed = measure.time_all(files, threads, reporter)
+        return tuple(
+            Artefact(
+                file=file.path.name,
+                format=file.format,
+                precision=file.precision,
+                bytes=file.path.stat().st_size,
+                sha256=hashlib.sha256(file.path.read_bytes()).hexdigest(),
+                inputs=_signature((models[file.path.name].io.input,)),
+                outputs=_signature(models[file.path.name].io.outputs),
+                parity=found[file.path.name],
+                accuracy=_accuracy(logits[file.path.name], source),
+                latency=_latency(timed[file.path.name]),
+            )
+            for file in files
+        )
+
+
+def _parities(
+    source: OnnxSource,
+    files: Sequence[ModelFile],
+    logits: Mapping[str, Logits],
+    images: ImageSet,
+    *,
+    exact: bool,
+) -> dict[str, Parity]:
+    """The ONNX file against the source on some of the images, the TFLite against it on all."""
+    first, second = (file.path.name for file in files)
+    origin = "MODEL" if source.metadata.source is None else source.metadata.source.file
+    some = images.head(PARITY_IMAGES)
+    return {
+        first: parity(
+            logits[first][spread(len(images), PARITY_IMAGES)],
+            _source_logits(source, some),
+            reference=origin,
+            image_source=images.description,
+            budget=_SAME_GRAPH,
+        ),
+        second: parity(
+            logits[second],
+            logits[first],
+            reference=first,
+            image_source=images.description,
+            budget=BUDGETS["tflite", "int8"] if exact else _REQUANTIZED,
+        ),
+    }
+
+
+def _source_logits(source: OnnxSource, images: ImageSet) -> Logits:
+    """Logits of the source as it was read, its external data in one file with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "source.onnx"
+        path.write_bytes(embed_onnx_metadata(source.original, source.metadata).SerializeToString())
+        with Model(path) as model:
+            rows = [model.logits(model.preprocess(open_image(image))) for image in images.sources]
+    return np.concatenate(rows)
+
+
+def _accuracy(logits: Logits, source: OnnxSource) -> Accuracy | None:
+    if source.evaluation is None:
+        return None
+    found = score_logits(logits, source.evaluation)
+    return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
+
+
+def _latency(timed: Benchmark) -> Latency:
+    fields = [name for name in Latency.__dataclass_fields__ if name != "speed_up"]
+    return Latency(**{name: getattr(timed, name) for name in fields})
+
+
+def _signature(tensors: Sequence[TensorInfo]) -> tuple[TensorSignature, ...]:
+    return tuple(
+        TensorSignature(t.name, t.dtype, tuple(t.shape), t.scale, t.zero_point) for t in tensors
+    )

@@ -1,0 +1,207 @@
+"""An ``.onnx`` as MODEL: what it takes, how images are prepared for it, what its classes are.
+
+What the file says of itself (a GhostEdge document inside) comes before the family's default, and
+flags before both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+
+import onnx
+from onnx import TensorProto, numpy_helper
+
+import ghostedge
+from ghostedge.conversion.load import label_words, overridden, read_labels
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.manifest import Inferred
+from ghostedge_convert import Pinned, pinned, read_onnx, read_onnx_metadata
+from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.images import LabelledImages, list_labelled
+from ghostedge_runtime.metadata import (
+    InputSpec,
+    ModelMetadata,
+    Preprocessing,
+    QuantizationInfo,
+    Source,
+)
+
+_FROM_FILE = "from the metadata inside the file"
+_FROM_GRAPH = "from the graph's input"
+_FROM_DEFAULT = "the family's ImageNet default; the file does not say"
+_USED = frozenset(
+    {
+        "model",
+        "output",
+        "calib",
+        "calib_images",
+        "eval",
+        "labels",
+        "preprocessing",
+        "batch",
+        "threads",
+        "requantize",
+    }
+)
+"""The options that a quantized model has a use for."""
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """A quantized ONNX model, ready to be lowered.
+
+    Attributes:
+        original: As it was read.
+        pinned: With its sizes fixed.
+        metadata: For the ONNX artefact: the same graph, explaining itself.
+        evaluation: The labelled images of ``--eval``.
+        inferred: What was not stated, and where it is from.
+    """
+
+    original: onnx.ModelProto
+    pinned: Pinned
+    metadata: ModelMetadata
+    evaluation: LabelledImages | None
+    inferred: tuple[Inferred, ...]
+
+
+def read_source(options: ConvertOptions) -> OnnxSource:
+    """Read the model and find out how it is used.
+
+    Raises:
+        ModelFileError: It cannot be read, is not quantized in the QDQ format, or no classifier.
+        InputError: A flag contradicts it, or is of no use to it.
+        ImageError: ``--eval`` does not fit its classes.
+    """
+    _refuse_other_flags(options)
+    original = read_onnx(options.model)
+    fixed = pinned(
+        original, batch=options.batch, size=options.preprocessing.stated().get("input_size")
+    )
+    classes = _classes(fixed.model)
+    inside = read_onnx_metadata(original, where=str(options.model))
+    base = Preprocessing() if inside is None else inside.preprocessing
+    preprocessing = replace(overridden(base, options), input_size=fixed.size)
+    labels, label_origin = _labels(options, inside, classes)
+    evaluation = None
+    if options.eval is not None:
+        evaluation = list_labelled(options.eval, labels, classes)
+        if labels is None and len(evaluation.class_names) == classes:
+            labels = tuple(evaluation.class_names)
+            label_origin = "from the evaluation set's folder names"
+    data = options.model.read_bytes()
+    metadata = ModelMetadata(
+        preprocessing=preprocessing,
+        input=_input_spec(fixed, inside),
+        architecture=None if inside is None else inside.architecture,
+        labels=labels,
+        precision="int8",
+        quantization=_quantization(fixed.model, inside),
+        source=Source(options.model.name, hashlib.sha256(data).hexdigest()),
+        producer=f"ghostedge {ghostedge.__version__}",
+    )
+    inferred = (
+        *_facts(preprocessing, options, inside is not None),
+        Inferred("labels", label_words(labels), label_origin),
+    )
+    return OnnxSource(original, fixed, metadata, evaluation, inferred)
+
+
+def _refuse_other_flags(options: ConvertOptions) -> None:
+    """Flags that choose how a checkpoint is read or quantized are not quietly ignored."""
+    for field in fields(options):
+        if field.name in _USED or field.default is MISSING:
+            continue
+        if getattr(options, field.name) != field.default:
+            raise InputError(
+                "MODEL is an .onnx file that is quantized already, so this has no effect on it",
+                where=f"--{field.name.replace('_', '-')}",
+                remedy="leave it out, or pass the checkpoint",
+            )
+
+
+def _classes(model: onnx.ModelProto) -> int:
+    outputs = [o.type.tensor_type.shape.dim for o in model.graph.output]
+    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1].dim_value < 1:
+        shapes = [[d.dim_value or "?" for d in dims] for dims in outputs]
+        raise ModelFileError(
+            f"its outputs are of shape {', '.join(map(str, shapes))}, which is no classifier's",
+            where=f"graph {model.graph.name!r}",
+            remedy="only models with one output (N, classes) can be converted",
+        )
+    return int(outputs[0][1].dim_value)
+
+
+def _input_spec(fixed: Pinned, inside: ModelMetadata | None) -> InputSpec:
+    """What the graph's input takes: normalised float32, or what the metadata says of pixels."""
+    constants = {t.name for t in fixed.model.graph.initializer}
+    image = next(i for i in fixed.model.graph.input if i.name not in constants)
+    kind = image.type.tensor_type.elem_type
+    layout = "NCHW" if fixed.channels_first else "NHWC"
+    if inside is not None:
+        return replace(inside.input, layout=layout)
+    if kind != TensorProto.FLOAT:
+        raise ModelFileError(
+            f"its input is {TensorProto.DataType.Name(kind).lower()}, and nothing in the file says "
+            "how pixels become it",
+            where=f"input {image.name!r}",
+            remedy="quantize a model whose input stays float32",
+        )
+    return InputSpec(
+        layout="NCHW" if fixed.channels_first else "NHWC", dtype="float32", normalized=True
+    )
+
+
+def _quantization(model: onnx.ModelProto, inside: ModelMetadata | None) -> QuantizationInfo | None:
+    """How it was quantized, where the file says; the scale of an integer output in any case."""
+    if inside is not None and inside.quantization is not None:
+        return inside.quantization
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    name = model.graph.output[0].name
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and name in node.output and len(node.input) > 2:
+            if any(n not in constants for n in node.input[1:]):
+                continue
+            scale, zero_point = (numpy_helper.to_array(constants[n]) for n in node.input[1:])
+            return QuantizationInfo(
+                ranges="the source's",
+                calibration_images=0,
+                output_type="int8",
+                output_scale=float(scale.reshape(-1)[0]),
+                output_zero_point=int(zero_point.reshape(-1)[0]),
+            )
+    return None
+
+
+def _labels(
+    options: ConvertOptions, inside: ModelMetadata | None, classes: int
+) -> tuple[tuple[str, ...] | None, str]:
+    if options.labels is not None:
+        return read_labels(options.labels, classes), "from --labels"
+    if inside is not None and inside.labels is not None:
+        return inside.labels, _FROM_FILE
+    return None, "neither --labels nor the file names them; classes go by number"
+
+
+def _facts(
+    preprocessing: Preprocessing, options: ConvertOptions, says_itself: bool
+) -> Sequence[Inferred]:
+    stated = options.preprocessing.stated()
+    height, width = preprocessing.input_size
+    values = {
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": f"{preprocessing.crop_pct:g}",
+        "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
+        "std": ", ".join(f"{s:g}" for s in preprocessing.std),
+    }
+    otherwise = _FROM_FILE if says_itself else _FROM_DEFAULT
+    size_origin = "from --input-size" if "input_size" in stated else _FROM_GRAPH
+    return (
+        Inferred("input_size", f"{height}×{width}", size_origin),
+        *(
+            Inferred(n, v, f"from --{n.replace('_', '-')}" if n in stated else otherwise)
+            for n, v in values.items()
+        ),
+    )

@@ -17,7 +17,7 @@ def converted(
     cifar_test: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Manifest:
-    """GhostNet 1.0x for CIFAR-10 in every precision: int8 from 500 training images, 5,000 scored."""
+    """GhostNet 1.0x, CIFAR-10, every precision: int8 from 500 training images, scored on 5,000."""
     return ghostedge.convert(
         cifar_checkpoint,
         precision=("float16", "dynamic", "int8"),

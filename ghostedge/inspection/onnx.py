@@ -19,6 +19,8 @@ from ghostedge_runtime.metadata import METADATA_KEY
 Shape = tuple[int, ...]
 # Place of the weights among an op's inputs.
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
+# What stands between stored weights and their readers: int8 of a QDQ graph, float16, int8 · scale.
+_DECODERS = ("DequantizeLinear", "Cast", "Mul")
 
 
 def inspect_onnx(path: Path) -> Inspection:
@@ -111,15 +113,17 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
 
 
 def _parameters(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> int:
-    """Elements of weights and biases, seen through the DequantizeLinear of a QDQ graph."""
-    origin = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    """Elements of weights and biases, seen through what decodes stored ones."""
+    origin = {n.output[0]: n.input[0] for n in graph.node if n.op_type in _DECODERS}
     constants = {t.name for t in graph.initializer}
-    held = {
-        origin.get(name, name)
-        for node in graph.node
-        if node.op_type in _WEIGHTED or node.op_type == "BatchNormalization"
-        for name in node.input[1:]
-    }
+    held = set()
+    for node in graph.node:
+        if node.op_type in _WEIGHTED or node.op_type == "BatchNormalization":
+            for read in node.input[1:]:
+                name = read
+                while name in origin:
+                    name = origin[name]
+                held.add(name)
     return sum(prod(shapes[name]) for name in held & constants)
 
 

@@ -2,8 +2,8 @@
 
 Each stored weight is decoded by ordinary nodes, Cast for float16, Cast and Mul for int8, because
 ONNX Runtime evaluates those once, when it loads the file, and then runs as fast as on float32
-weights. It evaluates DequantizeLinear in every inference (1.31; GhostNet 1.0x at 224: 35 ms instead
-of 20), and its ConvInteger, which would compute on int8, is slower than its float convolutions.
+weights. DequantizeLinear it evaluates in every inference, which takes 1.7 times as long, and with
+its ConvInteger, which would compute on int8, it takes twice as long (1.31, GhostNet 1.0x at 224).
 
 Not here: int8 activations (``preparation``).
 """

@@ -11,6 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 import ghostedge
+from ghostedge.inspection.files import inspect_file
 from ghostedge.manifest import Manifest
 from ghostedge_runtime import Model, evaluate
 from ghostedge_runtime.images import list_images, list_labelled
@@ -135,6 +136,12 @@ def test_xnnpack_runs_the_whole_graph(converted: Manifest, file: str) -> None:
     last = made_by[output["index"]]  # A delegate is listed after the operators it replaces.
     assert last["op_name"] == "DELEGATE"
     assert not [made_by[int(t)]["op_name"] for t in last["inputs"] if int(t) in made_by]
+
+
+def test_the_parameters_are_counted_however_they_are_stored(converted: Manifest) -> None:
+    found = {inspect_file(converted.folder / file).parameters for file in FILES[:-2]}
+    assert len(found) == 1
+    assert found.pop() > 3_500_000
 
 
 def test_int8_files_take_raw_pixels(converted: Manifest) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ghostedge_convert.deploy import DeployResult, to_deploy_graph
     from ghostedge_convert.detect import Detection, detect_architecture, identify
     from ghostedge_convert.export import export_onnx
+    from ghostedge_convert.foreign.changes import Loss, Requantized
+    from ghostedge_convert.foreign.left_float import left_float
+    from ghostedge_convert.foreign.normalize import Normalized, normalize_qdq
+    from ghostedge_convert.foreign.read import Pinned, pinned, read_onnx
     from ghostedge_convert.lower import TFLiteModel, lower_to_tflite
     from ghostedge_convert.module import build
     from ghostedge_convert.onnx_metadata import embed_onnx_metadata, read_onnx_metadata
@@ -28,7 +32,11 @@ _HOME = {
     "CheckpointConfig": "config",
     "DeployResult": "deploy",
     "Detection": "detect",
+    "Loss": "foreign.changes",
+    "Normalized": "foreign.normalize",
     "PassNote": "passes",
+    "Pinned": "foreign.read",
+    "Requantized": "foreign.changes",
     "ResolvedPreprocessing": "preprocessing",
     "TFLiteModel": "lower",
     "build": "module",
@@ -36,8 +44,12 @@ _HOME = {
     "embed_onnx_metadata": "onnx_metadata",
     "export_onnx": "export",
     "identify": "detect",
+    "left_float": "foreign.left_float",
     "load_checkpoint": "checkpoint",
     "lower_to_tflite": "lower",
+    "normalize_qdq": "foreign.normalize",
+    "pinned": "foreign.read",
+    "read_onnx": "foreign.read",
     "read_onnx_metadata": "onnx_metadata",
     "resolve_preprocessing": "preprocessing",
     "to_deploy_graph": "deploy",
@@ -48,7 +60,11 @@ __all__ = [
     "CheckpointConfig",
     "DeployResult",
     "Detection",
+    "Loss",
+    "Normalized",
     "PassNote",
+    "Pinned",
+    "Requantized",
     "ResolvedPreprocessing",
     "TFLiteModel",
     "build",
@@ -56,8 +72,12 @@ __all__ = [
     "embed_onnx_metadata",
     "export_onnx",
     "identify",
+    "left_float",
     "load_checkpoint",
     "lower_to_tflite",
+    "normalize_qdq",
+    "pinned",
+    "read_onnx",
     "read_onnx_metadata",
     "resolve_preprocessing",
     "to_deploy_graph",

@@ -115,6 +115,12 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option(
     "--threads", type=int, default=1, show_default=True, help="Of one inference, when timing."
 )
+@click.option(
+    "--requantize",
+    is_flag=True,
+    help="Of an .onnx: round what TFLite's int8 cannot hold, and say what that cost, instead of "
+    "refusing it.",
+)
 @json_option
 def command(
     *,
@@ -130,10 +136,15 @@ def command(
     MODEL is a trained GhostNet's weights: .pt, .pth, .pth.tar or .safetensors. A config.json
     beside it (Hugging Face / timm convention) supplies preprocessing and labels.
 
+    MODEL may also be an .onnx that another tool quantized in the QDQ format (ONNX Runtime, NNCF,
+    PyTorch's PT2E): it is lowered to int8 TFLite with the integers it has, and compared with itself
+    on the images of --eval or --calib.
+
     \b
     ghostedge convert model.pt
     ghostedge convert model.pt --int8 --calib photos/ --eval labelled/
     ghostedge convert model.pt --precision float16,dynamic
+    ghostedge convert model_qdq.onnx --eval labelled/
     """  # noqa: D301 - click takes the control character for "do not rewrap"
     _require_extra()
     from ghostedge.conversion.api import convert

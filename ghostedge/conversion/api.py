@@ -50,12 +50,15 @@ def convert(
     std: Sequence[float] | None = None,
     batch: int = 1,
     threads: int = 1,
+    requantize: bool = ConvertOptions.requantize,
     reporter: Reporter | None = None,
 ) -> Manifest:
     """Convert a trained GhostNet to ONNX and TFLite, float and, with ``int8``, quantized.
 
     Args:
-        model: Checkpoint file: ``.pt``, ``.pth``, ``.pth.tar`` or ``.safetensors``.
+        model: Checkpoint file: ``.pt``, ``.pth``, ``.pth.tar`` or ``.safetensors``; or
+            an ``.onnx`` that another tool quantized in the QDQ format, which is lowered to int8
+            TFLite as it is.
         output: Folder for the artefacts; ``./NAME_ghostedge`` when None. It appears when all is
             done, and replaces an earlier conversion's.
         int8: Also write int8 files; needs ``calib``. The same as ``"int8"`` in ``precision``.
@@ -87,6 +90,8 @@ def convert(
         std: Per channel, on the [0, 1] scale.
         batch: Static batch size of the files.
         threads: Threads of one inference when the files are timed.
+        requantize: Of an ``.onnx``: round what TFLite's int8 cannot hold, and say what that cost,
+            instead of refusing it.
         reporter: Who is told of the progress; nobody when None.
 
     Returns:
@@ -124,5 +129,6 @@ def convert(
         ),
         batch=batch,
         threads=threads,
+        requantize=requantize,
     )
     return run(options, reporter or SilentReporter())

@@ -118,10 +118,10 @@ def _write(work: _Work, normalized: Normalized, folder: Path) -> tuple[ModelFile
 def _notes(work: _Work, normalized: Normalized, onnx_file: ModelFile) -> tuple[str, ...]:
     """What was done to the graph, what stays float, what requantizing cost."""
     floats = left_float(normalized.model)
-    stays = ()
+    stays: tuple[str, ...] = ()
     if floats:
         shown = ", ".join(floats[:3]) + (", …" if len(floats) > 3 else "")
-        stays = (f"{len(floats)} nodes stay float, the source has no pair for them: {shown}",)
+        stays = (f"{len(floats)} nodes without a pair around them stay float: {shown}",)
     found: tuple[str, ...] = ()
     if normalized.requantized:
         with work.clock.stage("measure what requantizing cost"), Model(onnx_file.path) as model:

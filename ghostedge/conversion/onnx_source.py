@@ -22,6 +22,7 @@ from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.images import LabelledImages, list_labelled
 from ghostedge_runtime.metadata import (
     InputSpec,
+    Layout,
     ModelMetadata,
     Preprocessing,
     QuantizationInfo,
@@ -139,7 +140,7 @@ def _input_spec(fixed: Pinned, inside: ModelMetadata | None) -> InputSpec:
     constants = {t.name for t in fixed.model.graph.initializer}
     image = next(i for i in fixed.model.graph.input if i.name not in constants)
     kind = image.type.tensor_type.elem_type
-    layout = "NCHW" if fixed.channels_first else "NHWC"
+    layout: Layout = "NCHW" if fixed.channels_first else "NHWC"
     if inside is not None:
         return replace(inside.input, layout=layout)
     if kind != TensorProto.FLOAT:
@@ -149,9 +150,7 @@ def _input_spec(fixed: Pinned, inside: ModelMetadata | None) -> InputSpec:
             where=f"input {image.name!r}",
             remedy="quantize a model whose input stays float32",
         )
-    return InputSpec(
-        layout="NCHW" if fixed.channels_first else "NHWC", dtype="float32", normalized=True
-    )
+    return InputSpec(layout=layout, dtype="float32", normalized=True)
 
 
 def _quantization(model: onnx.ModelProto, inside: ModelMetadata | None) -> QuantizationInfo | None:

@@ -62,6 +62,7 @@ class ConvertOptions:
     preprocessing: PreprocessingOverrides = PreprocessingOverrides()
     batch: int = 1
     threads: int = 1
+    requantize: bool = False
 
     def __post_init__(self) -> None:
         self._check_precision()
@@ -72,11 +73,17 @@ class ConvertOptions:
                 where="--int8" if self.int8 else "--precision",
                 remedy="pass --calib FOLDER with 100 to 500 typical images (no labels needed)",
             )
-        if self.calib is not None and not wants_int8:
+        if self.calib is not None and not (wants_int8 or self.is_onnx):
             raise InputError(
                 "calibration images are of use only to int8",
                 where="--calib",
                 remedy="add --int8, or leave --calib out",
+            )
+        if self.requantize and not self.is_onnx:
+            raise InputError(
+                "only an .onnx that is quantized already can be requantized",
+                where="--requantize",
+                remedy="leave it out",
             )
         for flag, value in (
             ("--calib-images", self.calib_images),
@@ -111,6 +118,11 @@ class ConvertOptions:
                 )
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether MODEL is an ONNX file, which somebody quantized, and no checkpoint."""
+        return self.model.suffix.lower() == ".onnx"
+
+    @property
     def precisions(self) -> tuple[Precision, ...]:
         """What is made, in order: float32 always, for everything else is compared with it."""
         wanted = {"float32", *self.precision} | ({"int8"} if self.int8 else set())
@@ -129,7 +141,7 @@ def default_output(model: Path) -> Path:
 def artefact_name(model: Path) -> str:
     """The artefacts' common name: the checkpoint's, without its (double) suffix."""
     name = model.name
-    for suffix in (".pth.tar", ".pt", ".pth", ".safetensors", ".bin", ".tar", ".ckpt"):
+    for suffix in (".pth.tar", ".pt", ".pth", ".safetensors", ".bin", ".tar", ".ckpt", ".onnx"):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name

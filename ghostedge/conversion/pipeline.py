@@ -32,6 +32,7 @@ from ghostedge.conversion.imagesets import (
     calibration_set,
 )
 from ghostedge.conversion.load import Loaded, load
+from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions, artefact_name
 from ghostedge.manifest import Artefact, Manifest, Stage, TensorSignature
 from ghostedge.output import check_target, staged_folder
@@ -47,6 +48,8 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
     Raises:
         InputError: The checkpoint, the images or the arguments cannot be used; nothing is written.
     """
+    if options.is_onnx:
+        return run_onnx(options, reporter)
     check_target(options.output)
     clock = StageClock(reporter)
     calibration = None

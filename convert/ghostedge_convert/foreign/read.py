@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import checker, version_converter
+from onnx.inliner import inline_local_functions
 
 from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.lower.read import OLDEST_OPSET
@@ -42,10 +43,11 @@ class Pinned:
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file with all its weights.
+    """Read a QDQ model with all its weights.
 
     Raises:
-        ModelFileError: There is none, it is cut or no ONNX, or its external data is missing.
+        ModelFileError: There is none, it is cut or no ONNX, its external data is missing, or it is
+            a float model or one quantized in another format.
     """
     try:
         model = onnx.load(path)
@@ -76,15 +78,12 @@ def read_onnx(path: Path) -> onnx.ModelProto:
             where=path,
             remedy="export or quantize it again",
         ) from error
+    _refuse_other_formats(model, path)
     return model
 
 
-def refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
-    """Refuse a model that is not of pairs with constant parameters.
-
-    Raises:
-        ModelFileError: It is a float model, or quantized in another format.
-    """
+def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
+    """Refuse a model that is not of pairs: float, or quantized in another format."""
     nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
     ops = {node.op_type for node in nodes}
     named = {node.op_type: node.name or node.output[0] for node in nodes}
@@ -124,6 +123,8 @@ def pinned(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) 
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    if copy.functions:
+        copy = inline_local_functions(copy)
     notes = []
     version = _opset(copy)
     if version < OLDEST_OPSET:

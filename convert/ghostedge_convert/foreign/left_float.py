@@ -1,0 +1,30 @@
+"""Which ops of a lowered QDQ model compute on floats, because the source gave them no pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
+from ghostedge_convert.lower.lower import prepare
+
+_FREE = frozenset({QUANTIZE, DEQUANTIZE, "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+def left_float(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The names of the nodes that compute on floats, in order; those that compute are counted.
+
+    Args:
+        model: What :func:`.normalize.normalize_qdq` returned.
+
+    Raises:
+        UnsupportedOpError: As ``lower_to_tflite``.
+    """
+    graph = prepare(model)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if node.op not in _FREE
+        and not node.integer
+        and graph.values[node.outputs[0]].dtype == np.float32
+    )

@@ -90,14 +90,19 @@ def inspect_quantization(
             "within a rounding step",
         )
     known = quantized.metadata.quantization if quantized.metadata else None
-    with reporter.counted("measure", len(chosen)) as progress:
-        analysis = analyse(
-            quantized.model,
-            (np.asarray(encode(source)[0]) for source in chosen.sources),
-            float_model=None if original is None else original.model,
-            bias_corrected=known is not None and known.bias_correction != "none",
-            progress=progress,
-        )
+    try:
+        with reporter.counted("measure", len(chosen)) as progress:
+            analysis = analyse(
+                quantized.model,
+                (np.asarray(encode(source)[0]) for source in chosen.sources),
+                float_model=None if original is None else original.model,
+                bias_corrected=known is not None and known.bias_correction != "none",
+                progress=progress,
+            )
+    except ModelFileError as error:
+        # The analysis is given a graph and knows no file.
+        error.where = f"{path}: {error.where}" if error.where else str(path)
+        raise
     name = None if original is None else str(original.path)
     return QuantizationReport(str(path), str(calib), name, notes, analysis)
 

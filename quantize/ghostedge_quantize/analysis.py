@@ -27,7 +27,7 @@ from ghostedge_quantize.findings import (
     LayerAnalysis,
 )
 from ghostedge_quantize.qdq_graph import WEIGHTED, QdqGraph
-from ghostedge_quantize.qdq_parts import Layer, Pair
+from ghostedge_quantize.qdq_parts import Layer
 from ghostedge_quantize.switched_runs import Feed, effect, in_parallel, outputs, runs
 from ghostedge_quantize.weight_noise import WeightNoise, weight_noise
 from ghostedge_runtime.errors import ModelFileError
@@ -133,17 +133,14 @@ def _noises(
     """The weights' error by layer name."""
     originals = {} if float_model is None else _weights_by_node(float_model)
     random = np.random.default_rng(0)
-    noises = {
-        layer.name: weight_noise(
-            graph.codes[str(layer.weight)],
-            graph.node_of(layer),
-            originals.get(layer.name),
-            random,
-        )
-        for layer in weighted
-    }
+    noises = {}
+    for layer in weighted:
+        node = graph.node_of(layer)
+        original = originals.get(layer.name, originals.get(node.output[0]))
+        codes = graph.codes[str(layer.weight)]
+        noises[layer.name] = weight_noise(codes, node, original, random)
     assumed = all(noise.facts.source == "rounding step" for noise in noises.values())
-    if float_model is not None and assumed:
+    if float_model is not None and weighted and assumed:
         raise ModelFileError(
             "the float model is not the one that was quantized: no layer has both its name and "
             "its weights",
@@ -153,12 +150,15 @@ def _noises(
 
 
 def _weights_by_node(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Constant weights of a float model's nodes, in the spelling that quantizing gives them."""
+    """Constant weights of a float model by the names of their nodes and of what those make.
+
+    They are in the spelling that quantizing gives them.
+    """
     found = {}
     for node in canonical_ir(model).graph:
         array = constant(node.inputs[1]) if node.op_type in WEIGHTED else None
         if array is not None:
-            found[str(node.name)] = array
+            found[str(node.name)] = found[str(node.outputs[0].name)] = array
     return found
 
 
@@ -199,22 +199,26 @@ def _error_node(node: onnx.NodeProto) -> onnx.NodeProto:
 
 def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
     """The loss of each layer's output, and the effect of quantizing everything."""
-    graph = bench.graph
-    losses = {layer.name: ActivationLoss(layer.pairs[0]) for layer in graph.layers if layer.pairs}
-    tensors = [layer.pairs[0].tensor for layer in graph.layers if layer.pairs]
-    everything: Sequence[Pair] = list(graph.pairs.values())
-    fetched = [*dict.fromkeys(t for t in tensors if t != bench.feed.name), graph.output]
-    reference = graph.variant(values=bench.clean, outputs=fetched)
-    quantized = graph.variant(on=everything, values=bench.everything(), outputs=fetched)
+    graph, feed = bench.graph, bench.feed
+    paired = {layer.name: layer.pairs[0] for layer in graph.layers if layer.pairs}
+    losses = {name: ActivationLoss(pair) for name, pair in paired.items()}
+    before = [pair.tensor for pair in paired.values()]
+    after = [graph.decoded(pair) for pair in paired.values()]
+    wanted = [*dict.fromkeys(name for name in before if name != feed.name), graph.output]
+    quantized = graph.variant(
+        on=list(graph.pairs.values()), values=bench.everything(), outputs=wanted
+    )
     logits = []
-    for (images, count), one, other in zip(
-        bench.feed, runs(reference, bench.feed), runs(quantized, bench.feed), strict=True
+    for (images, count), clean, noisy in zip(
+        feed,
+        runs(graph.variant(values=bench.clean, outputs=after), feed),
+        runs(quantized, feed),
+        strict=True,
     ):
-        fed = {bench.feed.name: images[:count]}
-        plain, noisy = (fed | dict(zip(fetched, arrays, strict=True)) for arrays in (one, other))
-        for loss, tensor in zip(losses.values(), tensors, strict=True):
-            loss.add(plain[tensor], noisy[tensor])
-        logits.append(noisy[graph.output].reshape(count, -1))
+        tensors = {feed.name: images[:count], **dict(zip(wanted, noisy, strict=True))}
+        for loss, name, reference in zip(losses.values(), before, clean, strict=True):
+            loss.add(reference, tensors[name])
+        logits.append(tensors[graph.output].reshape(count, -1))
     total = effect(bench.logits, np.concatenate(logits).astype(np.float64))
     return {name: loss.report() for name, loss in losses.items()}, total
 

@@ -1,7 +1,9 @@
 """A QDQ graph taken apart, so that any part of it can run quantized and the rest in float.
 
 Constants behind a DequantizeLinear become float initializers, pairs on activations become switches:
-off, a pair is an Identity. ``QdqGraph.variant`` writes the model for one setting of the switches.
+off, a pair hands its tensor on. Quantizers such as ONNX Runtime's drop a ReLU or ReLU6 where the
+codes end at its bounds; a pair with such a range keeps those bounds when it is off.
+``QdqGraph.variant`` writes the model for one setting of the switches.
 Any QDQ graph will do; nothing here knows who made it. Measuring is in ``analysis``.
 """
 
@@ -28,6 +30,7 @@ from ghostedge_quantize.qdq_parts import (
 from ghostedge_runtime.errors import ModelFileError
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_ZERO, _SIX = "ghostedge/zero", "ghostedge/six"
 _FUSED = frozenset({"Relu", "Clip"})
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
@@ -55,7 +58,9 @@ class QdqGraph:
         self.codes: dict[str, Codes] = {}
         self._end_in_float()
         self._fold_constants()
+        self.constants |= {_ZERO: np.float32(0).reshape(()), _SIX: np.float32(6).reshape(())}
         self._makers = {output: node for node in graph.node for output in node.output}
+        self._decoded = _decoders(graph)
         self.pairs = {
             node.output[0]: self._pair(node) for node in graph.node if node.op_type == QUANTIZE
         }
@@ -136,6 +141,10 @@ class QdqGraph:
     def _stored(self) -> dict[str, TensorProto]:
         return {name: numpy_helper.from_array(a, name) for name, a in self.constants.items()}
 
+    def decoded(self, pair: Pair) -> str:
+        """The tensor that a pair hands on: quantized where it is on, else float."""
+        return self._decoded[pair.node]
+
     def node_of(self, layer: Layer) -> NodeProto:
         """The node of a layer that has weights; several may share the weights, not the output."""
         found: NodeProto = next(
@@ -151,7 +160,12 @@ class QdqGraph:
         pair = self.pairs.get(node.input[0]) if node.op_type == DEQUANTIZE else None
         if pair is None or pair.node in on:
             return [node]
-        return [helper.make_node("Identity", [pair.tensor], node.output, name=node.name)]
+        inputs, kind = [pair.tensor], "Identity"
+        if pair.starts_at_zero:
+            inputs, kind = (
+                ([pair.tensor, _ZERO, _SIX], "Clip") if pair.ends_at_six else (inputs, "Relu")
+            )
+        return [helper.make_node(kind, inputs, node.output, name=node.name)]
 
     def _end_in_float(self) -> None:
         """Append a DequantizeLinear to a quantized output."""
@@ -227,3 +241,19 @@ class QdqGraph:
         weight = node.input[1] if codes is not None and codes.values.ndim > 1 else None
         bias = node.input[2] if len(node.input) > 2 and node.input[2] in self.constants else None
         return weight, bias if weight else None
+
+
+def _decoders(graph: onnx.GraphProto) -> dict[str, str]:
+    """What is decoded from each quantized activation, by the activation's name."""
+    quantized = {node.output[0] for node in graph.node if node.op_type == QUANTIZE}
+    found: dict[str, str] = {}
+    for node in graph.node:
+        for name in quantized.intersection(node.input):
+            if node.op_type != DEQUANTIZE:
+                raise ModelFileError(
+                    f"it computes on codes ({node.op_type}), so its quantization cannot be lifted",
+                    where=node.name or node.output[0],
+                    remedy="write the model in QDQ format",
+                )
+            found.setdefault(name, str(node.output[0]))
+    return found

@@ -73,6 +73,17 @@ class Pair:
     low: int
     high: int
 
+    @property
+    def starts_at_zero(self) -> bool:
+        """Whether nothing below zero has a code, as behind a ReLU."""
+        return self.zero_point.ndim == 0 and int(self.zero_point) == self.low
+
+    @property
+    def ends_at_six(self) -> bool:
+        """Whether the largest code stands for 6, as behind a ReLU6, to half a step."""
+        top = (self.high - self.zero_point.astype(np.float64)) * self.scale
+        return self.scale.ndim == 0 and abs(float(top) - 6) < float(self.scale) / 2
+
     def grid(self) -> tuple[bytes, bytes]:
         """Equal for pairs that represent the same real values, int8 or uint8."""
         steps = self.zero_point.astype(np.int64) - self.low

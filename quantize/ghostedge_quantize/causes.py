@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from ghostedge_quantize.findings import Activation, Effect, LayerAnalysis, Weights
 
 F = TypeVar("F", Activation, Weights)
-_LEAVE_FLOAT = "leave this layer float"
+_LEAVE_FLOAT = "leave this layer float (--min-agreement does, where it pays)"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ _OF_ACTIVATIONS: tuple[_Cause[Activation], ...] = (
     _Cause(
         lambda _: True,
         "its output is rounded no worse than usual, but what follows depends on it strongly",
-        f"{_LEAVE_FLOAT} if its share is too large",
+        _LEAVE_FLOAT,
     ),
 )
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from ghostedge.inspection.quantization import QuantizationReport
 from ghostedge_quantize.findings import Analysis, Culprit, LayerAnalysis
 
-_BAR = 20
+_BAR = 16
 _NO_ERROR = "exact"
 _PARTS = {
     "file": "the float weights that the file holds",
@@ -54,11 +54,11 @@ def layer_table(report: QuantizationReport) -> Table:
     found = report.analysis
     table = Table(header_style="bold", pad_edge=False)
     table.add_column("layer", no_wrap=True)
-    table.add_column("op")
-    headings = ("output dB", "with all before", "clipped", "codes", "weights dB", "alone dB")
+    table.add_column("op", no_wrap=True)
+    headings = ("output dB", "in int8", "clipped", "codes", "weights dB", "alone dB")
     for heading in (*headings, "share"):
         table.add_column(heading, justify="right")
-    table.add_column("of the output's noise", min_width=_BAR)
+    table.add_column("", no_wrap=True)
     largest = max((layer.share for layer in found.layers), default=0.0)
     worst = {culprit.name for culprit in found.worst}
     for layer in found.layers:
@@ -71,9 +71,10 @@ def layer_table(report: QuantizationReport) -> Table:
 def legend() -> str:
     """What the columns of ``layer_table`` are."""
     return (
-        "output dB: signal over the error of its own codes; with all before: the same in the fully "
+        "output dB: signal over the error of its own codes; in int8: the same in the fully "
         "quantized graph; codes: those that occur; weights dB: likewise of the weights; alone dB: "
-        "the model's output over the change that this layer alone makes; 6 dB are one bit"
+        "the model's output over the change that this layer alone makes; share: of the sum of "
+        "these changes; 6 dB are one bit"
     )
 
 

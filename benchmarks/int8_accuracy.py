@@ -118,7 +118,7 @@ def _record(tried: Attempts, attempt: Attempt, scorer: Scorer) -> dict[str, Any]
     if attempt.file is None or attempt.usage is None:
         record["failed"] = attempt.failed
     else:
-        record |= {**scorer(attempt.file).as_json(), "conversion_s": attempt.usage.seconds}
+        record |= {**scorer.kept(attempt.file).as_json(), "conversion_s": attempt.usage.seconds}
     print(f"{tried.quantizer.name}: {record}", file=sys.stderr, flush=True)
     return record
 

@@ -134,7 +134,7 @@ def _peers(hostile: Study, scorer: Scorer) -> dict[str, Score]:
     tried = attempt_all(PEER, hostile, PEER_SETTINGS)
     names = (f"{PEER.slug} {attempt.setting}" for attempt in tried.attempts)
     return {
-        name: scorer(attempt.file)
+        name: scorer.kept(attempt.file)
         for name, attempt in zip(names, tried.attempts, strict=True)
         if attempt.file
     }

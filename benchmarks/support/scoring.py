@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ class Scorer:
     def __call__(self, file: Path) -> Score:
         """The score of a .onnx or .tflite."""
         return score(file_logits(file, self.images), self.reference, self.images.labels)
+
+    def kept(self, file: Path) -> Score:
+        """The same for a file that never changes: its logits are kept beside it."""
+        runtime = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}[file.suffix]
+        name = f"{file.stem}.{len(self.images.labels)}.{runtime}-{version(runtime)}.npy"
+        logits = file.with_name(name)
+        if not logits.exists():
+            np.save(logits, file_logits(file, self.images))
+        return score(np.load(logits), self.reference, self.images.labels)
 
 
 def score(logits: Logits, reference: Logits, labels: npt.NDArray[np.int64]) -> Score:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ghostedge.guard_report import GuardReport
 from ghostedge_runtime.metadata import Precision
 
 MANIFEST_NAME = "manifest.json"
@@ -129,6 +130,8 @@ class Manifest:
         inferred: What was not stated, with its origin.
         notes: What the loader and the graph passes had to say.
         missed: The budgets that were missed, in words; empty when all held.
+        guard: How int8 was held to ``--max-drop`` or ``--min-agreement``; None where neither was
+            asked for.
     """
 
     folder: Path
@@ -143,6 +146,7 @@ class Manifest:
     versions: Mapping[str, str]
     host: Mapping[str, Any]
     missed: tuple[str, ...]
+    guard: GuardReport | None = None
 
     def artefact(self, file: str) -> Artefact:
         """The artefact of that file name; ``KeyError`` when there is none."""

@@ -26,6 +26,7 @@ from ghostedge.conversion.options import (
     RangeMethod,
     Rounding,
 )
+from ghostedge.guard_table import guard_tables
 from ghostedge.tables import conversion_table
 from ghostedge_runtime.errors import BudgetMissedError, MissingDependencyError
 from ghostedge_runtime.metadata import Interpolation
@@ -97,6 +98,28 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     show_default=True,
     help="What the int8 files put out.",
 )
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="Top-1 accuracy that int8 may lose on --eval. Where it loses more, the layers that cost "
+    "most stay float, as few and cheap as will do; exit status 3 where none will.",
+)
+@click.option(
+    "--min-agreement",
+    type=float,
+    metavar="PERCENT",
+    help="Without labels: share of the images (--eval's, else --calib's) on which int8 is to keep "
+    "the float network's top-1; otherwise as --max-drop.",
+)
+@click.option(
+    "--guard-minutes",
+    type=float,
+    default=ConvertOptions.guard_minutes,
+    show_default=True,
+    help="How long the search for those layers may take. One that ran out of time, or was "
+    "interrupted, goes on when the same command is given again.",
+)
 @click.option("--ema", is_flag=True, help="Prefer the averaged (EMA) weights.")
 @click.option("--arch", help="Architecture, e.g. ghostnet_100. [default: from the weights]")
 @click.option("--width", type=float, help="Channel multiplier. [default: from the weights]")
@@ -143,6 +166,7 @@ def command(
     \b
     ghostedge convert model.pt
     ghostedge convert model.pt --int8 --calib photos/ --eval labelled/
+    ghostedge convert model.pt --int8 --calib photos/ --eval labelled/ --max-drop 0.5
     ghostedge convert model.pt --precision float16,dynamic
     ghostedge convert model_qdq.onnx --eval labelled/
     """  # noqa: D301 - click takes the control character for "do not rewrap"
@@ -161,6 +185,8 @@ def command(
         print_json(manifest.to_dict())
     else:
         stdout().print(conversion_table(manifest))
+        for table in guard_tables(manifest.guard) if manifest.guard else ():
+            stdout().print(table)
         stdout().print(f"written to {manifest.folder}/", markup=False, highlight=False)
     if manifest.missed:
         raise BudgetMissedError("; ".join(manifest.missed), where=manifest.folder)

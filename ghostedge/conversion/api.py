@@ -37,6 +37,9 @@ def convert(
     rounding: Rounding = ConvertOptions.rounding,
     per_channel: bool = ConvertOptions.per_channel,
     output_type: OutputType = ConvertOptions.output_type,
+    max_drop: float | None = ConvertOptions.max_drop,
+    min_agreement: float | None = ConvertOptions.min_agreement,
+    guard_minutes: float = ConvertOptions.guard_minutes,
     eval: StrPath | None = None,  # noqa: A002 - the command line's word
     ema: bool = False,
     arch: str | None = None,
@@ -77,6 +80,11 @@ def convert(
             the layer's output.
         per_channel: A weight scale for every output channel; False: one per weight tensor.
         output_type: Output of the int8 files: ``"float32"`` logits, or ``"int8"``.
+        max_drop: Points of top-1 accuracy that int8 may lose on ``eval``; layers stay float until
+            it does not lose more.
+        min_agreement: Percent of the images (``eval``'s, else ``calib``'s) on which int8 is to
+            keep the float network's top-1, likewise.
+        guard_minutes: How long the search for those layers may take.
         eval: Folder of labelled images, a folder per class, to score every artefact on.
         ema: Prefer the averaged weights of a checkpoint that holds both.
         arch: Architecture, where the weights' shapes are not to decide.
@@ -114,6 +122,9 @@ def convert(
         rounding=rounding,
         per_channel=per_channel,
         output_type=output_type,
+        max_drop=max_drop,
+        min_agreement=min_agreement,
+        guard_minutes=guard_minutes,
         eval=None if eval is None else Path(eval),
         ema=ema,
         arch=arch,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from ghostedge_convert import (
     lower_to_tflite,
     to_deploy_graph,
 )
-from ghostedge_quantize import Int8Settings, float16_weights, int8_weights, prepare
+from ghostedge_quantize import Int8Settings, Prepared, float16_weights, int8_weights, prepare
 from ghostedge_runtime import Model
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, QuantizationInfo
 
@@ -84,19 +84,11 @@ def small_graph(graph: FloatGraph, precision: Precision) -> FloatGraph:
     return FloatGraph(model=embed_onnx_metadata(model, metadata), metadata=metadata, notes=())
 
 
-def quantized_graph(
-    graph: FloatGraph,
-    calibration: ImageSet,
-    batches: Batches,
-    options: ConvertOptions,
-    reporter: Reporter,
-) -> FloatGraph:
-    """Calibrate the deploy graph and quantize it; the result takes raw uint8 NHWC pixels.
-
-    Activations are written as uint8, which ONNX Runtime has fast kernels for on every processor;
-    lowering shifts them to TFLite's int8, which changes no real value.
-    """
-    prepared = prepare(
+def prepared_graph(
+    graph: FloatGraph, batches: Batches, options: ConvertOptions, reporter: Reporter
+) -> Prepared:
+    """Calibrate the deploy graph: everything that int8 takes time for."""
+    return prepare(
         graph.model,
         TrackedBatches(batches, reporter),
         Int8Settings(
@@ -109,7 +101,21 @@ def quantized_graph(
         ),
         preprocessing=graph.metadata.preprocessing,
     )
-    qdq = prepared.qdq()
+
+
+def quantized_graph(
+    graph: FloatGraph,
+    prepared: Prepared,
+    calibration: ImageSet,
+    options: ConvertOptions,
+    keep_float: Collection[str] = (),
+) -> FloatGraph:
+    """Write the int8 graph, but for the layers ``keep_float``; it takes raw uint8 NHWC pixels.
+
+    Activations are written as uint8, which ONNX Runtime has fast kernels for on every processor;
+    lowering shifts them to TFLite's int8, which changes no real value.
+    """
+    qdq = prepared.qdq(keep_float)
     metadata = replace(
         graph.metadata,
         input=InputSpec(layout="NHWC", dtype="uint8", normalized=False),

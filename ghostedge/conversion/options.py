@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -53,6 +54,9 @@ class ConvertOptions:
     rounding: Rounding = "nearest"
     per_channel: bool = True
     output_type: OutputType = "float32"
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    guard_minutes: float = 10.0
     eval: Path | None = None
     ema: bool = False
     arch: str | None = None
@@ -66,6 +70,7 @@ class ConvertOptions:
 
     def __post_init__(self) -> None:
         self._check_precision()
+        self._check_guard()
         wants_int8 = "int8" in self.precisions
         if wants_int8 and self.calib is None:
             raise InputError(
@@ -116,6 +121,36 @@ class ConvertOptions:
                 raise InputError(
                     f"{chosen} is listed twice", where="--precision", remedy="list it once"
                 )
+
+    def _check_guard(self) -> None:
+        budgets = {"--max-drop": self.max_drop, "--min-agreement": self.min_agreement}
+        asked = [flag for flag, limit in budgets.items() if limit is not None]
+        if not asked:
+            return
+        if len(asked) > 1:
+            raise InputError(
+                "one budget at a time",
+                where=" and ".join(asked),
+                remedy="--max-drop where the evaluation images' labels are to be trusted, else "
+                "--min-agreement",
+            )
+        if "int8" not in self.precisions:
+            raise InputError("only int8 is held to a budget", where=asked[0], remedy="add --int8")
+        if self.max_drop is not None and self.eval is None:
+            raise InputError(
+                "a drop in accuracy needs labelled images",
+                where="--max-drop",
+                remedy="pass --eval FOLDER, or use --min-agreement, which needs no labels",
+            )
+        if not 0 <= (budgets[asked[0]] or 0.0) <= 100:  # false for NaN too
+            raise InputError(
+                f"must be from 0 to 100, got {budgets[asked[0]]:g}",
+                where=asked[0],
+            )
+        if not 0 < self.guard_minutes < math.inf:
+            raise InputError(
+                f"must be above 0, got {self.guard_minutes:g}", where="--guard-minutes"
+            )
 
     @property
     def is_onnx(self) -> bool:

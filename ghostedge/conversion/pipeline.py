@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from ghostedge.conversion.artefacts import (
     ModelFile,
     deploy_graph,
     opened,
+    prepared_graph,
     quantized_graph,
     small_graph,
     write_onnx,
     write_tflite,
 )
+from ghostedge.conversion.guard import budget_of, hold_budget, settle
 from ghostedge.conversion.imagesets import (
     Batches,
     ImageSet,
@@ -34,6 +36,7 @@ from ghostedge.conversion.imagesets import (
 from ghostedge.conversion.load import Loaded, load
 from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions, artefact_name
+from ghostedge.guard_report import GuardReport
 from ghostedge.manifest import Artefact, Manifest, Stage, TensorSignature
 from ghostedge.output import check_target, staged_folder
 from ghostedge_runtime import host_facts
@@ -64,8 +67,9 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
     with staged_folder(options.output) as folder:
         with clock.stage("export and simplify"):
             graph = deploy_graph(loaded, options)
-        files, notes = _write(
+        written = _write(
             graph=graph,
+            loaded=loaded,
             calibration=calibration,
             options=options,
             folder=folder,
@@ -76,7 +80,7 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
             loaded=loaded,
             calibration=calibration,
             options=options,
-            files=files,
+            files=written.files,
             clock=clock,
             reporter=reporter,
         )
@@ -86,50 +90,97 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
             source_sha256=loaded.source.sha256,
             metadata=json.loads(graph.metadata.to_json()),
             inferred=loaded.inferred,
-            notes=(*loaded.notes, *graph.notes, *notes),
+            notes=(*loaded.notes, *graph.notes, *written.notes),
             artefacts=artefacts,
             stages=tuple(Stage(name, round(seconds, 3)) for name, seconds in clock.stages),
             arguments=options.to_dict(),
             versions={name: version(name) for name in _VERSIONED},
             host=asdict(host_facts()),
-            missed=measure.missed_budgets(artefacts),
+            missed=(
+                *measure.missed_budgets(artefacts),
+                *(written.guard.missed() if written.guard else ()),
+            ),
+            guard=written.guard,
         )
         manifest.write(folder)
+    settle(options, written.guard)
     return manifest
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The files, what making them had to say, and how the guard's search went, if there was one."""
+
+    files: Sequence[ModelFile]
+    notes: tuple[str, ...]
+    guard: GuardReport | None
 
 
 def _write(
     *,
     graph: FloatGraph,
+    loaded: Loaded,
     calibration: ImageSet | None,
     options: ConvertOptions,
     folder: Path,
     clock: StageClock,
     reporter: Reporter,
-) -> tuple[list[ModelFile], tuple[str, ...]]:
-    """Write the float pair and a pair for every other precision that is wanted.
-
-    Returns:
-        The files, and what making them had to say.
-    """
+) -> _Written:
+    """Write the float pair and a pair for every other precision that is wanted."""
     name = artefact_name(options.model)
     files = _write_pair(graph, name, folder, clock)
     notes: list[str] = []
+    report: GuardReport | None = None
     for precision in options.precisions:
         if precision in SMALL_WEIGHTS:
             with clock.stage(f"store {precision} weights"):
                 made = small_graph(graph, precision)
         elif calibration is not None and precision == "int8":
-            batches = Batches(calibration, graph.metadata.preprocessing, options.batch)
-            with clock.stage("calibrate and quantize"):
-                made = quantized_graph(graph, calibration, batches, options, reporter)
+            made, report = _int8(
+                graph=graph,
+                loaded=loaded,
+                calibration=calibration,
+                options=options,
+                clock=clock,
+                reporter=reporter,
+            )
         else:
             continue
         for note in made.notes:
             reporter.note(f"  {note}")
         notes += made.notes
         files += _write_pair(made, name, folder, clock)
-    return files, tuple(notes)
+    return _Written(files, tuple(notes), report)
+
+
+def _int8(
+    *,
+    graph: FloatGraph,
+    loaded: Loaded,
+    calibration: ImageSet,
+    options: ConvertOptions,
+    clock: StageClock,
+    reporter: Reporter,
+) -> tuple[FloatGraph, GuardReport | None]:
+    """The int8 graph, held to the budget where there is one."""
+    batches = Batches(calibration, graph.metadata.preprocessing, options.batch)
+    with clock.stage("calibrate and quantize"):
+        prepared = prepared_graph(graph, batches, options, reporter)
+    budget = budget_of(options)
+    if budget is None:
+        return quantized_graph(graph, prepared, calibration, options), None
+    with clock.stage("guard"):
+        found = hold_budget(
+            budget=budget,
+            prepared=prepared,
+            float_model=graph.model,
+            loaded=loaded,
+            calibration=calibration,
+            options=options,
+            reporter=reporter,
+        )
+    made = quantized_graph(graph, prepared, calibration, options, found.keep_float)
+    return made, found.report
 
 
 def _write_pair(graph: FloatGraph, name: str, folder: Path, clock: StageClock) -> list[ModelFile]:

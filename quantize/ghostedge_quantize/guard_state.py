@@ -50,15 +50,17 @@ class State:
             self._path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> None:
+        """Take the lines that fit and leave a file of nothing else to append to."""
         lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
+        good = []
         for line in lines:
             digest, _, text = line.partition(" ")
             if digest == self._digest(text):
                 self._take(json.loads(text))
-            else:
-                self.ignored += 1
-        if lines and self.ignored == len(lines):
-            path.unlink()  # another search's, from end to end
+                good.append(f"{line}\n")
+        self.ignored = len(lines) - len(good)
+        if self.ignored:
+            path.write_text("".join(good), encoding="utf-8")
 
     def _take(self, record: Mapping[str, Any]) -> None:
         if "layer" in record:

@@ -258,6 +258,8 @@ def test_damage_to_the_file_loses_measurements_but_never_changes_one(data: st.Da
         read = State(file, "key")
         assert read.noise.items() <= {"a": 0.5, "b": 0.25}.items()
         assert read.scores in ({}, state.scores)
+        read.add_noise("c", 0.125)
+        assert State(file, "key").noise == {**read.noise, "c": 0.125}
 
 
 def test_a_search_that_is_over_leaves_no_file(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""The guard's tables: what was lost with how many layers left float, and which these are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from ghostedge.guard_report import GuardCheck, GuardReport
+
+
+def guard_tables(report: GuardReport) -> list[Table]:
+    """The curve of the loss over the layers left float, and those layers; nothing for full int8."""
+    if report.stopped == "int8 holds":
+        return []
+    return [_curve(report.checks, report), *([_layers(report)] if report.float_layers else [])]
+
+
+def _curve(checks: Sequence[GuardCheck], report: GuardReport) -> Table:
+    name = "drop, points" if report.kind == "max_drop" else "agreement, %"
+    table = Table(
+        title=f"guard: {report.budget}; {report.image_source}",
+        title_justify="left",
+        header_style="bold",
+        pad_edge=False,
+    )
+    for heading in ("layers float", name, "images", "holds"):
+        table.add_column(heading, justify="right")
+    for check in sorted(checks, key=lambda c: (c.layers_float, c.loss_points)):
+        loss = check.loss_points
+        table.add_row(
+            f"{check.layers_float} of {report.layer_count}",
+            f"{loss if report.kind == 'max_drop' else 100 - loss:.2f}",
+            f"{check.images:,}",
+            "✓" if check.holds else "✗",
+        )
+    return table
+
+
+def _layers(report: GuardReport) -> Table:
+    table = Table(header_style="bold", pad_edge=False)
+    table.add_column("left float", overflow="fold")
+    table.add_column("noise alone in int8", justify="right")
+    table.add_column("share of all-float's cost", justify="right")
+    for layer in report.layers:
+        if layer.left_float:
+            noise = "–" if layer.noise_db is None else f"{layer.noise_db:.1f} dB"
+            table.add_row(layer.layer, noise, f"{layer.price_pct:.1f} %")
+    return table

@@ -32,6 +32,17 @@ def test_convert_prints_what_it_inferred_and_a_table_of_what_it_wrote(
     assert "int8" not in done.stdout
 
 
+def test_small_weights_need_no_images(cifar_checkpoint: Path, tmp_path: Path) -> None:
+    done = ghostedge(
+        "convert", cifar_checkpoint, "--precision", "dynamic, float16", "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["artefacts"]
+    assert [a["precision"] for a in made[::2]] == ["float32", "float16", "dynamic"]
+    assert all(a["parity"]["within_budget"] for a in made)
+    assert all((a["latency"]["speed_up"] is None) == (a["precision"] == "float32") for a in made)
+
+
 def test_a_default_nobody_stated_is_printed_as_one(cifar_checkpoint: Path, tmp_path: Path) -> None:
     alone = shutil.copy(cifar_checkpoint, tmp_path / "alone.pt")
     done = ghostedge("convert", alone, "--input-size", "64", cwd=tmp_path)
@@ -61,6 +72,10 @@ def test_convert_prints_one_json_document_and_nothing_else_on_stdout(
     [
         (["--int8"], "pass --calib FOLDER"),
         (["--int8", "--calib", "nowhere"], "nowhere"),
+        (["--precision", "float16,int8"], "pass --calib FOLDER"),
+        (["--precision", "int4"], "there is no 'int4'"),
+        (["--precision", "float16,float16"], "listed twice"),
+        (["--precision", "dynamic", "--calib", "."], "only to int8"),
         (["--eval", "nowhere"], "nowhere"),
         (["--width", "0.5"], "width"),
         (["--num-classes", "7"], "7"),

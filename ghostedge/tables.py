@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -199,11 +200,24 @@ def _metadata_rows(found: Inspection) -> dict[str, str]:
     if data["source"]:
         rows["made from"] = f"{data['source']['file']} (SHA-256 {data['source']['sha256'][:12]}…)"
     if data["quantization"]:
-        quantization = data["quantization"]
-        rows["quantized"] = (
-            f"{quantization['ranges']} ranges, {quantization['calibration_images']} images"
-        )
+        rows["quantized"] = _quantization_words(data["quantization"])
     return rows
+
+
+def _quantization_words(data: Mapping[str, Any]) -> str:
+    """What was done to make a file int8; older files say less."""
+    layers = len(data.get("float_layers", ()))
+    said = {
+        f"{data['ranges']} ranges": True,
+        f"{data['calibration_images']} images": True,
+        "equalized": data.get("equalized", False),
+        f"{data.get('bias_correction')} bias correction": data.get("bias_correction", "none")
+        != "none",
+        f"{data.get('rounding')} rounding": data.get("rounding", "nearest") != "nearest",
+        "one scale per weight tensor": not data.get("per_channel", True),
+        f"{layers} layer{'s' if layers > 1 else ''} left float": layers > 0,
+    }
+    return ", ".join(words for words, holds in said.items() if holds)
 
 
 def _tensor_table(found: Inspection) -> Table:

@@ -128,6 +128,7 @@ def quantized_graph(
             equalized=options.equalize,
             bias_correction=options.bias_correction,
             rounding=options.rounding,
+            float_layers=tuple(name for name in prepared.layers if name in keep_float),
             **_output_quantization(qdq),
         ),
     )

@@ -109,6 +109,12 @@ class ConvertOptions:
                 )
 
     def _check_precision(self) -> None:
+        if self.is_onnx and (self.int8 or self.precision != ConvertOptions.precision):
+            raise InputError(
+                "an .onnx is lowered in the precision it has, no other is made from it",
+                where="--int8" if self.int8 else "--precision",
+                remedy="leave it out, or convert the checkpoint",
+            )
         known = get_args(Precision)
         for chosen in self.precision:
             if chosen not in known:

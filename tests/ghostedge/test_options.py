@@ -75,6 +75,12 @@ def test_a_list_of_precisions_that_makes_no_sense_is_refused(
         options(precision=precision)
 
 
+@pytest.mark.parametrize("given", [{"int8": True}, {"precision": ("float16",)}])
+def test_no_other_precision_is_made_from_an_onnx_file(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="lowered in the precision it has"):
+        ConvertOptions(model=Path("m_qdq.onnx"), output=Path("out"), calib=Path("c"), **given)
+
+
 @pytest.mark.parametrize(
     ("given", "made"),
     [

@@ -144,7 +144,7 @@ def _noises(
         raise ModelFileError(
             "the float model is not the one that was quantized: no layer has both its name and "
             "its weights",
-            remedy="give the float .onnx that the QDQ model was made from",
+            remedy="give the float .onnx that the QDQ model was made from, or none (no --float)",
         )
     return noises
 

@@ -323,6 +323,30 @@ def test_a_mean_error_that_a_corrected_bias_takes_back_is_no_harm() -> None:
     assert corrected.weights == plain.weights
 
 
+@pytest.mark.parametrize("six", [False, True])
+def test_a_relu_that_only_the_codes_range_stands_for_stays_in_the_reference(six: bool) -> None:
+    written = one_layer()
+    if six:  # the range ends at 6, and so does the activation
+        replace(written, "y_scale", np.float32(6 / 255))
+        replace(written, "w_scale", constant(written, "w_scale") * 8)
+        replace(written, "b_scale", constant(written, "b_scale") * 8)
+        relu = next(n for n in written.graph.node if n.op_type == "Relu")
+        relu.op_type = "Clip"
+        relu.input.extend(["zero", "six"])
+        for name, bound in (("zero", 0), ("six", 6)):
+            tensor = numpy_helper.from_array(np.asarray(bound, np.float32), name)
+            written.graph.initializer.append(tensor)
+    dropped = onnx.ModelProto.FromString(written.SerializeToString())
+    activation = next(n for n in dropped.graph.node if n.output[0] == "y")
+    dropped.graph.node.remove(activation)
+    next(n for n in dropped.graph.node if n.output[0] == "conv").output[0] = "y"
+    one, other = (analyse(model, images(4)) for model in (written, dropped))
+    assert [each.effect for each in one.layers] == [each.effect for each in other.layers]
+    assert one.layers[1].activation == other.layers[1].activation
+    assert one.layers[1].activation is not None
+    assert one.layers[1].activation.used > 100
+
+
 class Reader(CalibrationDataReader):  # type: ignore[misc] - it has no types
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         self._left = iter(arrays)

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from ghostedge_convert.lower import lower_to_tflite
 
@@ -46,12 +47,27 @@ def python_with(package):
     return sys.executable
 
 
-def ghost_network(net):
+def as_float32(network, weights):
+    return weights
+
+
+def as_float16(network, weights):
+    return network.add("Cast", weights.astype(np.float16), to=TensorProto.FLOAT)
+
+
+def as_int8(network, weights):
+    scale = np.abs(weights).max(axis=(*range(1, weights.ndim),), keepdims=True) / 127
+    steps = network.add("Cast", np.rint(weights / scale).astype(np.int8), to=TensorProto.FLOAT)
+    return network.add("Mul", steps, scale)
+
+
+def ghost_network(net, store=as_float32):
     """A float network with every op of a GhostNet block: ghost module, gate, shortcut, head."""
     rng = np.random.default_rng(0)
 
     def weights(*shape):
-        return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        normal = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        return store(network, normal.astype(np.float32))
 
     network = net()
     x = network.input((1, 3, 16, 16))
@@ -65,7 +81,17 @@ def ghost_network(net):
     short = network.add("Conv", x, weights(16, 1, 3, 3), group=16, **conv)
     x = network.add("Add", network.add("Conv", x, weights(16, 16, 1, 1), strides=[2, 2]), short)
     x = network.add("Flatten", network.add("GlobalAveragePool", x))
-    return network, network.add("Gemm", x, weights(10, 16), weights(10), transB=1)
+    return network, network.add("Gemm", x, weights(10, 16), np.ones(10, np.float32), transB=1)
+
+
+def float16_network(net):
+    """The same with its weights stored as float16."""
+    return ghost_network(net, as_float16)
+
+
+def dynamic_network(net):
+    """The same with its weights stored as int8."""
+    return ghost_network(net, as_int8)
 
 
 def int8_network(net):
@@ -91,10 +117,10 @@ def int8_network(net):
 
 
 @pytest.mark.parametrize("package", ["ai_edge_litert", "tensorflow", "tflite_runtime"])
-@pytest.mark.parametrize("build", [ghost_network, int8_network])
+@pytest.mark.parametrize("build", [ghost_network, float16_network, dynamic_network, int8_network])
 def test_an_interpreter_agrees_with_onnx_runtime(net, run_onnx, tmp_path, package, build):
     """Float to rounding; int8 within two output steps of 0.1 after five layers."""
-    tolerance = 1e-5 if build is ghost_network else 0.201
+    tolerance = 0.201 if build is int8_network else 1e-5
     python = python_with(package)
     network, y = build(net)
     model = network.model(y)

@@ -23,7 +23,7 @@ from ghostedge.conversion.imagesets import (
     calibration_set,
     synthetic_set,
 )
-from ghostedge.conversion.onnx_checks import judge
+from ghostedge.conversion.onnx_checks import judge, parity_words
 from ghostedge.conversion.onnx_losses import loss_words, losses
 from ghostedge.conversion.onnx_source import OnnxSource, read_source
 from ghostedge.conversion.options import ConvertOptions, artefact_name
@@ -84,6 +84,8 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
             clock=clock,
             reporter=reporter,
         )
+        for artefact in artefacts:
+            reporter.note(f"  {parity_words(artefact)}")
         manifest = _manifest(work, artefacts, notes)
         manifest.write(folder)
     return manifest
@@ -121,7 +123,7 @@ def _notes(work: _Work, normalized: Normalized, onnx_file: ModelFile) -> tuple[s
     stays: tuple[str, ...] = ()
     if floats:
         shown = ", ".join(floats[:3]) + (", …" if len(floats) > 3 else "")
-        stays = (f"{len(floats)} nodes without a pair around them stay float: {shown}",)
+        stays = (f"nodes without a pair around them, which stay float: {len(floats)} ({shown})",)
     found: tuple[str, ...] = ()
     if normalized.requantized:
         with work.clock.stage("measure what requantizing cost"), Model(onnx_file.path) as model:

@@ -25,8 +25,8 @@ DATA = Path(__file__).parent / "data"
 class Samples(CalibrationDataReader):
     """Calibration inputs for ONNX Runtime's quantizer."""
 
-    def __init__(self, samples: Sequence[np.ndarray]) -> None:
-        self._feeds = iter([{"image": sample} for sample in samples])
+    def __init__(self, name: str, samples: Sequence[np.ndarray]) -> None:
+        self._feeds = iter([{name: sample} for sample in samples])
 
     def get_next(self):
         return next(self._feeds, None)
@@ -57,7 +57,8 @@ def quantized(tmp_path_factory) -> Callable[..., onnx.ModelProto]:
         if calibration is None:
             rng = np.random.default_rng(0)
             calibration = [rng.standard_normal((1, 3, 32, 32)).astype("f") for _ in range(16)]
-        onnx.save(source or onnx.load(DATA / "float.onnx"), folder / "float.onnx")
+        source = source or onnx.load(DATA / "float.onnx")
+        onnx.save(source, folder / "float.onnx")
         chosen = {
             "quant_format": QuantFormat.QDQ,
             "activation_type": QuantType.QUInt8,
@@ -65,7 +66,12 @@ def quantized(tmp_path_factory) -> Callable[..., onnx.ModelProto]:
             "per_channel": True,
             **settings,
         }
-        quantize_static(folder / "float.onnx", folder / "int8.onnx", Samples(calibration), **chosen)
+        quantize_static(
+            folder / "float.onnx",
+            folder / "int8.onnx",
+            Samples(source.graph.input[0].name, calibration),
+            **chosen,
+        )
         return onnx.load(folder / "int8.onnx")
 
     return make

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import onnx
 import pytest
-from onnxruntime.quantization import QuantFormat, QuantType
+from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from ghostedge_convert import (
@@ -15,7 +15,6 @@ from ghostedge_convert import (
     detect_architecture,
     export_onnx,
     load_checkpoint,
-    lower_to_tflite,
     normalize_qdq,
     to_deploy_graph,
 )
@@ -157,5 +156,3 @@ def test_a_real_ghostnet_on_real_images(cifar, quantized, assert_lowers, outside
     found = normalize_qdq(source)
     assert outside_xnnpack(found.model) == set()
     assert_lowers(source, found.model, images, agreement=0.975, share=0.1)
-
-

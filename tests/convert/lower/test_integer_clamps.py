@@ -22,13 +22,13 @@ def clamped(net, op, *bounds, after=0.02, twice=False):
 
 
 @pytest.mark.parametrize(
-    ("op", "bounds"),
-    [("Relu", ()), ("Clip", (np.float32(0), np.float32(6))), ("Clip", (np.float32(0),))],
+    "clamp", [("Relu",), ("Clip", np.float32(0), np.float32(6)), ("Clip", np.float32(0))]
 )
 @pytest.mark.parametrize("after", [0.02, 0.013])
-def test_a_clamp_costs_no_op_of_its_own(net, agree, left_outside_xnnpack, op, bounds, after):
-    network, model = clamped(net, op, *bounds, after=after)
-    found = agree(model, network.feeds(1), tolerance=after * 1.01)
+def test_a_clamp_costs_no_op_of_its_own(net, agree, left_outside_xnnpack, clamp, after):
+    network, model = clamped(net, *clamp, after=after)
+    # one step of the conv can be two of the finer pair behind the clamp
+    found = agree(model, network.feeds(1), tolerance=0.0265)
     assert not {"RELU", "RELU6"} & set(found)
     assert left_outside_xnnpack(lower_to_tflite(model).data) == {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +63,7 @@ def test_the_same_as_one_json_document(int8: Path, cifar_calib: Path) -> None:
     assert alone == pytest.approx(analysis["total"]["mse"], rel=0.5)
 
 
-def test_a_layer_whose_range_was_cut_to_a_quarter_is_the_worst(
+def test_a_range_cut_to_a_quarter_is_the_worst_also_without_the_float_file(
     int8: Path, cifar_calib: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(int8)
@@ -81,19 +80,14 @@ def test_a_layer_whose_range_was_cut_to_a_quarter_is_the_worst(
         "--quantization", tmp_path / "damaged.onnx", "--calib", cifar_calib, "--images", 4, "--json"
     )
     assert done.returncode == 0, done.stderr
-    worst = json.loads(done.stdout)["analysis"]["worst"][0]
+    report = json.loads(done.stdout)
+    assert report["float_model"] is None
+    assert any("--float" in note for note in report["notes"])
+    weights = [layer["weights"] for layer in report["analysis"]["layers"] if layer["weights"]]
+    assert {each["source"] for each in weights} == {"rounding step"}
+    worst = report["analysis"]["worst"][0]
     assert worst["name"] == tensor
     assert "clipped" in worst["cause"]
-
-
-def test_without_the_float_file_the_weights_error_is_assumed_and_said_to_be(
-    int8: Path, cifar_calib: Path, tmp_path: Path
-) -> None:
-    alone = shutil.copy(int8, tmp_path / "model_int8.onnx")
-    done = inspect("--quantization", alone, "--calib", cifar_calib, "--images", 2)
-    assert done.returncode == 0, done.stderr
-    assert "measured against their rounding step" in done.stdout
-    assert "--float" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,28 @@ def test_the_front_door_and_the_quantizer_have_the_same_defaults() -> None:
 def test_artefacts_are_named_after_the_checkpoint(file: str, name: str) -> None:
     assert artefact_name(Path(file)) == name
     assert default_output(Path(file)) == Path(f"{name}_ghostedge")
+
+
+EVERYTHING: dict[str, Any] = {"int8": True, "calib": Path("photos"), "eval": Path("labelled")}
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"max_drop": 0.5, "int8": False, "calib": None}, "--max-drop: only int8"),
+        ({"max_drop": 0.5, "eval": None}, "--max-drop: a drop in accuracy needs labelled"),
+        ({"max_drop": -0.5}, "--max-drop: must be from 0 to 100, got -0.5"),
+        ({"max_drop": float("nan")}, "--max-drop: must be from 0 to 100"),
+        ({"min_agreement": 101}, "--min-agreement: must be from 0 to 100, got 101"),
+        ({"max_drop": 1, "min_agreement": 99}, "--max-drop and --min-agreement: one budget"),
+        ({"max_drop": 1, "guard_minutes": 0}, "--guard-minutes: must be above 0"),
+    ],
+)
+def test_a_budget_that_cannot_be_checked_is_refused(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        options(**{**EVERYTHING, **changed})
+
+
+def test_agreement_needs_no_labels_and_a_drop_of_nothing_may_be_asked_for() -> None:
+    assert options(int8=True, calib=Path("photos"), min_agreement=99).min_agreement == 99
+    assert options(**EVERYTHING, max_drop=0).max_drop == 0

@@ -107,6 +107,13 @@ def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
             where=where,
             remedy="pass the checkpoint it came from, or a model quantized in the QDQ format",
         )
+    if QUANTIZE not in ops:
+        raise ModelFileError(
+            "only its weights are quantized, so it computes in float",
+            where=where,
+            remedy="pass a model whose activations are quantized too, or make such files with "
+            "`ghostedge convert --precision dynamic` of the checkpoint",
+        )
 
 
 def pinned(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) -> Pinned:

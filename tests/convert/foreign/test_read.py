@@ -68,6 +68,14 @@ def test_other_formats_are_told_apart(committed, quantized, tmp_path):
     onnx.save(committed("float"), path)
     with pytest.raises(ModelFileError, match="a float model"):
         read_onnx(path)
+    weights_only = committed("pt2e_per_channel")
+    kept = [node for node in weights_only.graph.node if node.op_type == "DequantizeLinear"][:1]
+    del weights_only.graph.node[:]
+    weights_only.graph.node.extend(kept)
+    weights_only.graph.output[0].name = kept[0].output[0]
+    onnx.save(weights_only, path)
+    with pytest.raises(ModelFileError, match="only its weights"):
+        read_onnx(path)
     onnx.save(quantized(quant_format=QuantFormat.QOperator), path)
     with pytest.raises(ModelFileError, match="QOperator") as caught:
         read_onnx(path)

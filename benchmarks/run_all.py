@@ -22,6 +22,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "conversion.py": (),
     "int8_latency.py": ("--rounds", "30"),
     "raw_input.py": ("--rounds", "30"),
+    "int16_layers.py": ("--rounds", "20"),
 }
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ghostedge.guard_report import GuardCheck, GuardReport
 
 
-def guard_tables(report: GuardReport) -> list[Table]:
+def guard_tables(report: GuardReport) -> list[RenderableType]:
     """The curve of the loss over the layers left float, and those layers; nothing for full int8."""
     if report.stopped == "int8 holds":
         return []
-    return [_curve(report.checks, report), *([_layers(report)] if report.float_layers else [])]
+    # A line of its own: a title would be folded to the table's width.
+    title = Text(f"guard: {report.budget}; {report.image_source}")
+    layers = [_layers(report)] if report.float_layers else []
+    return [title, _curve(report.checks, report), *layers]
 
 
 def _curve(checks: Sequence[GuardCheck], report: GuardReport) -> Table:
     name = "drop, points" if report.kind == "max_drop" else "agreement, %"
-    table = Table(
-        title=f"guard: {report.budget}; {report.image_source}",
-        title_justify="left",
-        header_style="bold",
-        pad_edge=False,
-    )
+    table = Table(header_style="bold", pad_edge=False)
     for heading in ("layers float", name, "images", "holds"):
         table.add_column(heading, justify="right")
     for check in sorted(checks, key=lambda c: (c.layers_float, c.loss_points)):

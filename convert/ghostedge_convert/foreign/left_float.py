@@ -7,12 +7,13 @@ import onnx
 
 from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.lower.lower import prepare
+from ghostedge_convert.lower.qdq import MOVERS
 
-_FREE = frozenset({QUANTIZE, DEQUANTIZE, "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_FREE = MOVERS | {QUANTIZE, DEQUANTIZE}
 
 
 def left_float(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The names of the nodes that compute on floats, in order; those that compute are counted.
+    """The names of the nodes that compute on floats, in order; moving is not computing.
 
     Args:
         model: What :func:`.normalize.normalize_qdq` returned.

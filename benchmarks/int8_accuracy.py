@@ -2,10 +2,10 @@
 
 Every quantizer gets the same weights, the same 500 calibration images and the same preprocessing;
 every file it writes is scored on the same 5,000 test images in the same runtimes (ONNX Runtime and
-LiteRT of this environment). Each peer is tried with its defaults and with its documented options;
-the table shows the setting with the highest agreement on the test images themselves, which favours
-the peers. Ours is one ``ghostedge convert MODEL --int8 --calib … --eval …`` with its defaults, on
-two cores.
+LiteRT of this environment; OpenVINO where a peer writes for that alone). Each peer is tried with
+its defaults and with its documented options; the table shows the setting with the highest
+agreement on the test images themselves, which favours the peers. Ours is one ``ghostedge convert
+MODEL --int8 --calib … --eval …`` with its defaults, on two cores.
 
 Output: progress on stderr, a Markdown table per study, and as the last line one JSON object::
 
@@ -186,7 +186,8 @@ def _table(scores: dict[str, Score], ours: Ours, peers: dict[str, dict[str, Any]
         best = peer["settings"][peer["best"]]
         suffix = next(q.suffix for q in QUANTIZERS if q.name == name)
         seconds = f"{best['conversion_s']:.0f}"
-        rows.append([name, suffix[1:], *_score(best).cells(), seconds, best["setting"]])
+        kind = "OpenVINO" if suffix == ".npy" else suffix[1:]
+        rows.append([name, kind, *_score(best).cells(), seconds, best["setting"]])
     return report.table(head, rows)
 
 

@@ -55,7 +55,8 @@ class Quantizer:
         slug: In file names.
         environment: Of its requirements file.
         script: In ``benchmarks/peers``.
-        suffix: Of the file it writes.
+        suffix: Of the file it writes; ``.npy`` for logits of the test images, where only the peer's
+            own runtime reads what it writes (its seconds then include answering them).
         packages: Whose versions are reported.
         settings: To try, the documented advice first.
         python: Command its environment wants where the machine has it.
@@ -135,6 +136,19 @@ QUANTIZERS = (
                 "--full-bias-correction --preset MIXED --target CPU_SPR",
                 "--full-bias-correction --preset MIXED --ranges MINMAX",
             ),
+        ),
+    ),
+    Quantizer(
+        name="NNCF, full bias correction, OpenVINO",
+        slug="nncf_openvino",
+        environment="nncf_openvino",
+        script="nncf_openvino_int8.py",
+        suffix=".npy",
+        packages=("nncf", "openvino", "onnx"),
+        settings=_each(
+            "deploy",
+            "--full-bias-correction --preset MIXED",
+            "--full-bias-correction",
         ),
     ),
     Quantizer(
@@ -245,6 +259,8 @@ def _run(
     command = [str(python), str(PEERS / quantizer.script), option, str(copy)]
     command += ["--calibration", str(study.calibration_pixels), "--output", str(output)]
     paths = [str(REPO / room) for room in ("convert", "runtime")]
+    if quantizer.suffix == ".npy":
+        command += ["--test", str(study.test_pixels)]
     env = {
         "PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(paths),

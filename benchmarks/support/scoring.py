@@ -71,13 +71,19 @@ class Scorer:
         return score(file_logits(file, self.images), self.reference, self.images.labels)
 
     def kept(self, file: Path) -> Score:
-        """The same for a file that never changes: its logits are kept beside it."""
+        """The same for a peer's file, which never changes: its logits are kept beside it.
+
+        A .npy holds logits of all the study's images already.
+        """
+        if file.suffix == ".npy":
+            logits = np.load(file)[self.images.places]
+            return score(logits, self.reference, self.images.labels)
         runtime = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}[file.suffix]
         name = f"{file.stem}.{len(self.images.labels)}.{runtime}-{version(runtime)}.npy"
-        logits = file.with_name(name)
-        if not logits.exists():
-            np.save(logits, file_logits(file, self.images))
-        return score(np.load(logits), self.reference, self.images.labels)
+        kept = file.with_name(name)
+        if not kept.exists():
+            np.save(kept, file_logits(file, self.images))
+        return score(np.load(kept), self.reference, self.images.labels)
 
 
 def score(logits: Logits, reference: Logits, labels: npt.NDArray[np.int64]) -> Score:

@@ -86,6 +86,11 @@ class Study:
         """The calibration images decoded: .npy, uint8 [500, 64, 64, 3], RGB."""
         return self.folder / "calibration.npy"
 
+    @property
+    def test_pixels(self) -> Path:
+        """The test images decoded: .npz, ``pixels`` uint8 [5000, 64, 64, 3] and ``labels``."""
+        return self.folder / "test.npz"
+
 
 @dataclass(frozen=True, eq=False)
 class EvaluationImages:
@@ -95,11 +100,13 @@ class EvaluationImages:
         pixels: uint8 [N, H, W, 3], RGB.
         normalised: float32 of the same shape, as the network was trained.
         labels: int64 [N], class indices.
+        places: int64 [N], of these images among all of the study's.
     """
 
     pixels: npt.NDArray[np.uint8]
     normalised: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
 
 
 def study(name: str, shared: Path) -> Study:
@@ -122,15 +129,15 @@ def study(name: str, shared: Path) -> Study:
 
 def evaluation_images(made: Study, count: int | None = None) -> EvaluationImages:
     """The study's test images decoded, every n-th of them where ``count`` is given."""
-    kept = made.folder / "test.npz"
+    kept = made.test_pixels
     if not kept.exists():
         labelled = list_labelled(made.test, None, None)
         np.savez(kept, pixels=_decoded(labelled.paths), labels=np.array(labelled.targets))
     with np.load(kept) as arrays:
-        step = max(1, len(arrays["labels"]) // count) if count else 1
-        pixels = arrays["pixels"][::step][:count]
-        labels = arrays["labels"][::step][:count]
-    return EvaluationImages(pixels, normalize(pixels, PREPROCESSING), labels)
+        whole = len(arrays["labels"])
+        places = np.arange(whole)[:: max(1, whole // count) if count else 1][:count]
+        pixels, labels = arrays["pixels"][places], arrays["labels"][places]
+    return EvaluationImages(pixels, normalize(pixels, PREPROCESSING), labels, places)
 
 
 def need(shared: Path, name: Path) -> Path:

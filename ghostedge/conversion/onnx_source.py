@@ -48,6 +48,9 @@ _USED = frozenset(
 )
 """The options that a quantized model has a use for."""
 
+_FLAGS = {"equalize": "--no-equalize", "per_channel": "--per-tensor"}
+"""Flags that are not named like the option they set."""
+
 
 @dataclass(frozen=True)
 class OnnxSource:
@@ -118,7 +121,7 @@ def _refuse_other_flags(options: ConvertOptions) -> None:
         if getattr(options, field.name) != field.default:
             raise InputError(
                 "MODEL is an .onnx file that is quantized already, so this has no effect on it",
-                where=f"--{field.name.replace('_', '-')}",
+                where=_FLAGS.get(field.name, f"--{field.name.replace('_', '-')}"),
                 remedy="leave it out, or pass the checkpoint",
             )
 

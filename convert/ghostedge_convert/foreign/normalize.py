@@ -24,6 +24,7 @@ from ghostedge_convert.foreign.recentre_weights import recentre_weights
 from ghostedge_convert.foreign.repeat_pairs import repeat_pairs
 from ghostedge_convert.foreign.requantize_activations import requantize_activations
 from ghostedge_convert.foreign.requantize_weights import requantize_weights
+from ghostedge_convert.foreign.shapes import with_shapes
 from ghostedge_convert.foreign.share_channel_scales import share_channel_scales
 from ghostedge_convert.foreign.store_weights import store_weights
 from ghostedge_convert.foreign.use_standard_pairs import use_standard_pairs
@@ -66,8 +67,9 @@ def normalize_qdq(model: onnx.ModelProto, *, requantize: bool = False) -> Normal
     Raises:
         UnsupportedOpError: TFLite has no form for a node's quantization, and ``requantize`` is
             False or does not help.
+        ModelFileError: Its shapes contradict each other.
     """
-    graph = ir.from_proto(onnx.shape_inference.infer_shapes(model, data_prop=True))
+    graph = ir.from_proto(with_shapes(model))
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
     NameFixPass()(graph)
     notes: list[PassNote] = []

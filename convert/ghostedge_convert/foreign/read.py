@@ -16,6 +16,7 @@ from onnx import checker, version_converter
 from onnx.inliner import inline_local_functions
 
 from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
+from ghostedge_convert.foreign.shapes import with_shapes
 from ghostedge_convert.lower.read import OLDEST_OPSET
 from ghostedge_runtime.errors import InputError, ModelFileError
 
@@ -125,7 +126,8 @@ def pinned(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) 
         size: Height and width for dynamic ones, or what must be the model's own.
 
     Raises:
-        ModelFileError: The input is no image, or the operator set cannot be brought up to date.
+        ModelFileError: The input is no image, its size contradicts the graph, or the operator set
+            cannot be brought up to date.
         InputError: The size is dynamic and ``size`` None, or either contradicts the model.
     """
     copy = onnx.ModelProto()
@@ -219,6 +221,6 @@ def _fill(model: onnx.ModelProto, image: onnx.ValueInfoProto, sizes: dict[int, i
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output
+    inferred = with_shapes(model).graph.output
     for output, found in zip(model.graph.output, inferred, strict=True):
         output.CopyFrom(found)

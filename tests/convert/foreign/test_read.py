@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantFormat
 
-from ghostedge_convert import normalize_qdq, pinned, read_onnx
+from ghostedge_convert import lower_to_tflite, normalize_qdq, pinned, read_onnx
 from ghostedge_runtime.errors import InputError, ModelFileError
 
 DATA = Path(__file__).parent / "data"
@@ -151,3 +151,24 @@ def test_what_takes_no_image_is_refused():
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     with pytest.raises(ModelFileError, match="'x' of rank 2"):
         pinned(helper.make_model(graph), batch=1, size=None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_a_damaged_model_lowers_or_is_refused_but_never_breaks(tmp_path_factory, data):
+    name = data.draw(st.sampled_from(["nncf_mixed", "pt2e_per_channel", "pt2e_x86"]))
+    model = onnx.load(DATA / f"{name}.onnx")
+    constant = data.draw(st.sampled_from(list(model.graph.initializer)))
+    stored = onnx.numpy_helper.to_array(constant).reshape(-1)
+    kept = stored[: data.draw(st.integers(0, stored.size))].copy()
+    kept *= data.draw(st.sampled_from([0, 1]))
+    constant.CopyFrom(onnx.numpy_helper.from_array(kept, constant.name))
+    node = data.draw(st.sampled_from(list(model.graph.node)))
+    node.op_type = data.draw(st.sampled_from([node.op_type, "Relu", "Sigmoid", "QuantizeLinear"]))
+    path = tmp_path_factory.mktemp("damaged") / "model.onnx"
+    onnx.save(model, path)
+    try:
+        found = pinned(read_onnx(path), batch=1, size=None)
+        lower_to_tflite(normalize_qdq(found.model, requantize=True).model)
+    except InputError as refusal:
+        assert refusal.remedy  # noqa: PT017 - either outcome is right

@@ -16,6 +16,7 @@ import onnx
 from nncf.quantization.advanced_parameters import (  # type: ignore[import-not-found]  # likewise
     AdvancedQuantizationParameters,
     AdvancedSmoothQuantParameters,
+    OverflowFix,
 )
 from nncf.quantization.range_estimator import (  # type: ignore[import-not-found]  # likewise
     RangeEstimatorParametersSet,
@@ -33,7 +34,6 @@ def main() -> None:
         onnx.load(str(args.onnx)),
         nncf.Dataset(images, _sample),
         preset=nncf.QuantizationPreset[args.preset] if args.preset else None,
-        target_device=nncf.TargetDevice[args.target],
         subset_size=len(images),
         fast_bias_correction=not args.full_bias_correction,
         advanced_parameters=_advanced(args),
@@ -47,7 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--preset", choices=["PERFORMANCE", "MIXED"])
-    parser.add_argument("--target", default="ANY", choices=["ANY", "CPU", "CPU_SPR"])
+    parser.add_argument("--full-range", action="store_true", help="no overflow fix")
     parser.add_argument("--full-bias-correction", action="store_true")
     parser.add_argument("--ranges", help="name of a RangeEstimatorParametersSet, activations")
     parser.add_argument("--smooth-convolutions", type=float, metavar="ALPHA")
@@ -62,6 +62,8 @@ def _advanced(args: argparse.Namespace) -> object:
     if args.smooth_convolutions is not None:
         alphas = AdvancedSmoothQuantParameters(convolution=args.smooth_convolutions)
         parameters.smooth_quant_alphas = alphas
+    if args.full_range:
+        parameters.overflow_fix = OverflowFix.DISABLE
     return parameters
 
 

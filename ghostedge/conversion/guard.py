@@ -102,30 +102,12 @@ def hold_budget(
     images = scoring_set(loaded, calibration)
     pixels = Pixels(images, preprocessing)
     sample = Pixels(calibration.head(NOISE_IMAGES), preprocessing)
-    with_float_output = replace(
-        prepared, settings=replace(prepared.settings, output_type="float32")
-    )
     float_network = open_in_onnxruntime(float_model, cores)
     target = _target(budget, float_network, pixels, loaded)
-    state = State(
-        state_file(options.output),
-        key_of(_dependencies(budget, prepared, float_model, images, calibration)),
-    )
-    if state.ignored:
-        reporter.note(
-            f"  guard: {state.ignored} lines of {state_file(options.output).name} are damaged or "
-            "of another conversion, and are measured again"
-        )
+    key = key_of(_dependencies(budget, prepared, float_model, images, calibration))
     outcome = guard(
         prepared.layers,
-        noise=LayerNoise(
-            with_float_output,
-            sample,
-            np.concatenate(
-                [rows for _, rows in outputs(float_network, sample.normalized, range(len(sample)))]
-            ).astype(np.float32),
-            lambda model: open_in_onnxruntime(model, cores),
-        ),
+        noise=_layer_noise(prepared, float_network, sample),
         price=prices(prepared.model),
         score=Judge(
             prepared,
@@ -137,12 +119,38 @@ def hold_budget(
             ],
         ),
         deadline=Deadline(60 * options.guard_minutes),
-        state=state,
+        state=_state(options, key, reporter),
         listener=_Told(reporter, budget, len(prepared.layers)),
     )
     report = _report(outcome, target, images, len(prepared.layers), time.monotonic() - start)
     reporter.note(f"  guard: {_closing(report)}")
     return Guarded(outcome.keep_float, report)
+
+
+def _layer_noise(
+    prepared: Prepared, float_network: Sequence[Backend], sample: Pixels
+) -> LayerNoise:
+    """What measures the layers, on logits: an int8 output's own rounding would hide them."""
+    settings = replace(prepared.settings, output_type="float32")
+    found = outputs(float_network, sample.normalized, range(len(sample)))
+    return LayerNoise(
+        replace(prepared, settings=settings),
+        sample,
+        np.concatenate([rows for _, rows in found]).astype(np.float32),
+        lambda model: open_in_onnxruntime(model, len(float_network)),
+    )
+
+
+def _state(options: ConvertOptions, key: str, reporter: Reporter) -> State:
+    """The measurements of a run before this one, where they are of the same conversion."""
+    path = state_file(options.output)
+    state = State(path, key)
+    if state.ignored:
+        reporter.note(
+            f"  guard: {state.ignored} lines of {path.name} are damaged or of another conversion, "
+            "and are measured again"
+        )
+    return state
 
 
 class Pixels:

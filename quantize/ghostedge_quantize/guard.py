@@ -194,7 +194,10 @@ class _Search:
 
     def outcome(self, stopped: Stopped) -> Outcome:
         # With every layer float it would be the float network by another name.
-        mixed = [check for check in self._checks if len(check.keep_float) < len(self._layers)]
+        every = len(self._layers)
+        mixed = [
+            each for each in self._checks if not each.keep_float or len(each.keep_float) < every
+        ]
         best = min(mixed, key=self._badness)
         return Outcome(
             keep_float=tuple(name for name in self._layers if name in best.keep_float),

@@ -51,15 +51,15 @@ class State:
 
     def _read(self, path: Path) -> None:
         """Take the lines that fit and leave a file of nothing else to append to."""
-        lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
-        good = []
+        content = path.read_bytes().decode("utf-8", errors="replace")
+        lines, good = content.splitlines(), []
         for line in lines:
             digest, _, text = line.partition(" ")
             if digest == self._digest(text):
                 self._take(json.loads(text))
                 good.append(f"{line}\n")
         self.ignored = len(lines) - len(good)
-        if self.ignored:
+        if content != "".join(good):  # also where only the last line's end is missing
             path.write_text("".join(good), encoding="utf-8")
 
     def _take(self, record: Mapping[str, Any]) -> None:

@@ -57,8 +57,10 @@ def test_a_budget_missed_in_time_exits_3_with_the_best_files_and_goes_on_later(
     cifar_checkpoint: Path, some: dict[str, Path], tmp_path: Path
 ) -> None:
     """One weight scale per layer and 100 % agreement: out of reach of a second or two."""
-    arguments = ("--int8", "--per-tensor", "--calib", some["calib"], "--min-agreement", 100)
-    arguments += ("--guard-minutes", 0.05)
+    arguments = (
+        "--int8", "--per-tensor", "--calib", some["calib"], "--min-agreement", 100,
+        "--guard-minutes", 0.05,
+    )  # fmt: skip
     done = convert(cifar_checkpoint, tmp_path / "out", *arguments)
     assert done.returncode == 3, done.stderr
     assert "--guard-minutes gives it longer" in done.stderr

@@ -56,7 +56,7 @@ class Toy:
         per_score: float = 1.0,
     ) -> None:
         self.noise_of, self.loss, self.allowed = noise, loss, allowed
-        self.price = price or dict.fromkeys(noise, 1 / len(noise))
+        self.price = price or {name: 1 / len(noise) for name in noise}
         self.clock, self.listener = Clock(), Quiet()
         self.seconds, self.per_noise, self.per_score = seconds, per_noise, per_score
         self.measured: list[str] = []
@@ -172,6 +172,12 @@ def test_a_budget_out_of_reach_keeps_the_choice_that_loses_least() -> None:
     assert (outcome.met, outcome.stopped) == (False, "no choice holds")
     assert len(outcome.keep_float) == 3
     assert [len(check.keep_float) for check in outcome.checks] == [0, 1, 2, 3, 4]
+
+
+def test_a_network_without_layers_to_leave_float_is_only_looked_at() -> None:
+    outcome = Toy({}, lambda _: 1, 0).run()
+    assert (outcome.met, outcome.stopped) == (False, "no choice holds")
+    assert outcome.keep_float == ()
 
 
 def test_leaving_every_layer_float_is_no_answer() -> None:

@@ -15,6 +15,12 @@ from pathlib import Path
 import nncf  # type: ignore[import-not-found]  # only in the peer's environment
 import numpy as np
 import openvino  # type: ignore[import-not-found]  # likewise
+from nncf.quantization.advanced_parameters import (  # type: ignore[import-not-found]  # likewise
+    AdvancedQuantizationParameters,
+)
+from nncf.quantization.range_estimator import (  # type: ignore[import-not-found]  # likewise
+    RangeEstimatorParametersSet,
+)
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -28,7 +34,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--preset", choices=["PERFORMANCE", "MIXED"])
     parser.add_argument("--full-bias-correction", action="store_true")
+    parser.add_argument("--ranges", help="name of a RangeEstimatorParametersSet, activations")
     args = parser.parse_args()
+    advanced = AdvancedQuantizationParameters()
+    if args.ranges:
+        chosen = getattr(RangeEstimatorParametersSet, args.ranges)
+        advanced.activations_range_estimator_params = chosen
     images = np.load(args.calibration)
     quantized = nncf.quantize(
         openvino.convert_model(str(args.onnx)),
@@ -36,6 +47,7 @@ def main() -> None:
         preset=nncf.QuantizationPreset[args.preset] if args.preset else None,
         subset_size=len(images),
         fast_bias_correction=not args.full_bias_correction,
+        advanced_parameters=advanced,
     )
     compiled = openvino.Core().compile_model(quantized, "CPU")
     with np.load(args.test) as arrays:

@@ -20,9 +20,12 @@ at least 16 bins wide: fine enough to tell rounding from clipping."""
 TAIL = 0.5e-4
 """Share of the values that a percentile range leaves out at each end (99.99 % stay)."""
 SHRINKS = np.linspace(1.0, 0.2, 41).tolist()
-"""Parts of an end that the search for the least squared error tries."""
+"""Parts of an end that a search for the least loss tries."""
 ROUNDS = 2
 """How often that search returns to each end; a third round changed nothing measurable."""
+
+Loss = Callable[[Range, np.ndarray, np.ndarray], float]
+"""(range, values, how often each occurs) → what coding them in int8 loses."""
 
 
 class Histogram:
@@ -79,19 +82,39 @@ def percentile_range(histogram: Histogram) -> Range:
 
 
 def mse_range(histogram: Histogram) -> Range:
-    """The range whose int8 code has the least squared error over the counted values.
+    """The range whose int8 code has the least squared error over the counted values."""
+    return _least(histogram, squared_error, *histogram.filled())
+
+
+def entropy_range(histogram: Histogram) -> Range:
+    """The range whose int8 code tells most about the values (see ``divergence``).
+
+    The bin at zero is left out: zero is exact in every code, and the spike that a ReLU leaves there
+    would drown everything else.
+    """
+    centers, counts = histogram.filled()
+    kept = np.floor(centers / histogram.width) != 0
+    # An outermost bin's middle may lie beyond the outermost value.
+    values = np.clip(centers[kept], *histogram.ends)
+    return _least(histogram, divergence, values, counts[kept])
+
+
+def _least(histogram: Histogram, loss: Loss, values: np.ndarray, counts: np.ndarray) -> Range:
+    """The range of least loss.
 
     Each end in turn is drawn in as far as helps, the other held: an end's best place hardly
     depends on the other's.
     """
-    centers, counts = histogram.filled()
     best = whole_range(histogram)
+    least = loss(best, values, counts)
     ends: tuple[Literal["low", "high"], ...] = ("low", "high")
     for end in ends * ROUNDS:
         outermost = getattr(histogram.ends, end)
-        if outermost != 0:
-            tries = [best._replace(**{end: outermost * part}) for part in SHRINKS]
-            best = min([best, *tries], key=lambda each: squared_error(each, centers, counts))
+        for part in SHRINKS if outermost != 0 else ():
+            tried = best._replace(**{end: outermost * part})
+            lost = loss(tried, values, counts)
+            if lost < least:
+                best, least = tried, lost
     return best
 
 
@@ -102,8 +125,57 @@ def squared_error(ends: Range, values: np.ndarray, counts: np.ndarray) -> float:
     return float(np.dot((values - codes * float(scale)) ** 2, counts))
 
 
+def divergence(ends: Range, values: np.ndarray, counts: np.ndarray) -> float:
+    """Kullback-Leibler divergence of what the int8 code of a range leaves of a distribution.
+
+    The distribution within the range, its outliers folded onto the outermost values, is compared
+    with a coarse one: the counts without outliers, shared out evenly among the values of a code.
+    Source: Migacz, "8-bit Inference with TensorRT" (GTC 2017), which draws in one symmetric
+    threshold; here either end moves.
+
+    Args:
+        ends: The range.
+        values: float64 [N], ascending; those that occur.
+        counts: int64 [N], how often each occurs.
+
+    Returns:
+        In nats; infinite where no value lies within the range.
+    """
+    first, last = np.searchsorted(values, ends.low), np.searchsorted(values, ends.high, "right")
+    if first == last:
+        return 0.0 if len(values) == 0 else math.inf
+    inside = counts[first:last].astype(np.float64)
+    folded = inside.copy()
+    folded[0] += counts[:first].sum()
+    folded[-1] += counts[last:].sum()
+    steps = np.rint(values[first:last] / float(affine(hull([ends])).scale)).astype(np.intp)
+    starts = np.flatnonzero(np.diff(steps, prepend=steps[0] - 1))
+    sizes = np.diff(starts, append=len(steps))
+    coarse = np.repeat(np.add.reduceat(inside, starts) / sizes, sizes)
+    total, kept = folded.sum(), inside.sum()
+    return float(np.dot(folded, np.log(folded / coarse)) / total - math.log(total / kept))
+
+
 READERS: Mapping[Method, Callable[[Histogram], Range]] = {
     "minmax": whole_range,
     "percentile": percentile_range,
     "mse": mse_range,
+    "entropy": entropy_range,
 }
+"""Without ``auto``, which chooses among them; of equals it takes the first."""
+
+
+def read_range(histogram: Histogram, method: Method) -> tuple[Method, Range]:
+    """A tensor's range, and the method that it was read by.
+
+    ``auto`` takes the range that loses least: whose int8 code has the least squared error over the
+    counted values. Judging ranges by the network's output on 100 to 250 of the images instead made
+    int8 agree with float on no more images (98.8 to 99.0 %, GhostNet 1.0x on CIFAR-10) and took 140
+    seconds: the rare values that tell ranges apart are not in such a sample.
+    """
+    if method != "auto":
+        return method, READERS[method](histogram)
+    values, counts = histogram.filled()
+    ranges = {name: read(histogram) for name, read in READERS.items()}
+    chosen = min(ranges, key=lambda name: squared_error(ranges[name], values, counts))
+    return chosen, ranges[chosen]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from ghostedge_runtime.errors import InputError
 
-Method = Literal["minmax", "percentile", "mse"]
+Method = Literal["auto", "minmax", "percentile", "mse", "entropy"]
+"""How the ends of a range are chosen; ``auto``: for each tensor by the one that loses least."""
 
 QMIN, QMAX = -128, 127
 MIN_SPAN = 2.0**-50
@@ -53,11 +54,14 @@ class Ranges:
         method: How the ends were chosen.
         images: How many images were looked at.
         tensors: Frozen; ends are finite and hold zero between them.
+        chosen: Frozen; the method that each tensor's range was read by, never ``auto``. May be
+            empty.
     """
 
     method: Method
     images: int
     tensors: Mapping[str, Range]
+    chosen: Mapping[str, Method] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frozen = {name: Range(*map(float, ends)) for name, ends in self.tensors.items()}
@@ -68,6 +72,7 @@ class Ranges:
                     where=name,
                 )
         object.__setattr__(self, "tensors", MappingProxyType(frozen))
+        object.__setattr__(self, "chosen", MappingProxyType(dict(self.chosen)))
 
 
 def hull(ranges: Iterable[Range]) -> Range:

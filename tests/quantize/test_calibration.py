@@ -3,21 +3,24 @@ from __future__ import annotations
 import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 import numpy as np
 import onnx
 import pytest
 
 from ghostedge_quantize import calibrate
+from ghostedge_quantize.ranges import Method
 from ghostedge_runtime.errors import InputError
 
 Toy = Callable[..., onnx.ModelProto]
 Batches = Callable[..., list[np.ndarray]]
+METHODS = get_args(Method)
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("method", METHODS)
 def test_ranges_are_measured_where_the_plan_needs_them_and_nowhere_else(
-    ghost: onnx.ModelProto, batches: Batches, method: str
+    ghost: onnx.ModelProto, batches: Batches, method: Method
 ) -> None:
     ranges = calibrate(ghost, batches(4), method=method)
     # No range for what a fused activation follows; concat and flatten have their group's.
@@ -27,6 +30,8 @@ def test_ranges_are_measured_where_the_plan_needs_them_and_nowhere_else(
     }  # fmt: skip
     assert ranges.method == method
     assert ranges.images == 4
+    assert set(ranges.chosen) == set(ranges.tensors)
+    assert method == "auto" or set(ranges.chosen.values()) == {method}
 
 
 def test_minmax_is_what_the_graph_computes(
@@ -49,9 +54,9 @@ def test_branches_of_a_concat_get_one_range_over_both(
     assert ranges["cheap"].high == pytest.approx(run(ghost, data, outputs=["both"]).max(), rel=1e-5)
 
 
-@pytest.mark.parametrize("method", ["percentile", "mse"])
+@pytest.mark.parametrize("method", ["auto", "percentile", "mse", "entropy"])
 def test_histogram_methods_stay_within_the_extremes(
-    ghost: onnx.ModelProto, batches: Batches, method: str
+    ghost: onnx.ModelProto, batches: Batches, method: Method
 ) -> None:
     whole = calibrate(ghost, batches(200), method="minmax").tensors
     inner = calibrate(ghost, batches(200), method=method).tensors
@@ -114,6 +119,21 @@ def test_memory_does_not_grow_with_the_number_of_batches(toy: Toy) -> None:
     assert peak(200) - peak(20) < 500_000
 
 
+def test_auto_takes_each_tensors_range_from_the_method_it_names(
+    ghost: onnx.ModelProto, batches: Batches
+) -> None:
+    auto = calibrate(ghost, batches(200), method="auto")
+    by_method = {m: calibrate(ghost, batches(200), method=m).tensors for m in METHODS[1:]}
+    for name, ends in auto.tensors.items():
+        assert ends == by_method[auto.chosen[name]][name]
+    assert len(set(auto.chosen.values())) > 1
+    assert auto.chosen["primary"] == auto.chosen["cheap"]
+
+
+def test_ranges_are_chosen_per_tensor_by_default(ghost: onnx.ModelProto, batches: Batches) -> None:
+    assert calibrate(ghost, batches(4)) == calibrate(ghost, batches(4), method="auto")
+
+
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_a_poisoned_image_is_named_with_the_first_tensor_it_reached(
     ghost: onnx.ModelProto, batches: Batches, poison: float
@@ -138,17 +158,17 @@ def test_no_images_are_refused(ghost: onnx.ModelProto) -> None:
         calibrate(ghost, [])
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("method", METHODS)
 def test_one_pass_over_an_iterator_is_enough(
-    ghost: onnx.ModelProto, batches: Batches, method: str
+    ghost: onnx.ModelProto, batches: Batches, method: Method
 ) -> None:
     once = calibrate(ghost, iter(batches(9)), method=method)
     assert once == calibrate(ghost, batches(9), method=method)
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_order_of_the_images_does_not_matter(
-    ghost: onnx.ModelProto, batches: Batches, method: str
+    ghost: onnx.ModelProto, batches: Batches, method: Method
 ) -> None:
     forwards = calibrate(ghost, batches(9), method=method)
     assert forwards == calibrate(ghost, batches(9)[::-1], method=method)
@@ -171,5 +191,5 @@ def test_arrays_that_the_model_does_not_take_are_refused(
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(ghost: onnx.ModelProto) -> None:
-    with pytest.raises(InputError, match="minmax, percentile, mse"):
-        calibrate(ghost, [], method="entropy")  # type: ignore[arg-type]  # what a user may type
+    with pytest.raises(InputError, match="auto, minmax, percentile, mse, entropy"):
+        calibrate(ghost, [], method="guess")  # type: ignore[arg-type]  # what a user may type

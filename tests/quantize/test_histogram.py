@@ -6,8 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ghostedge_quantize.histogram import HALF, Histogram, mse_range, percentile_range
-from ghostedge_quantize.ranges import Range, affine, quantize_array
+from ghostedge_quantize.histogram import (
+    HALF,
+    READERS,
+    Histogram,
+    divergence,
+    entropy_range,
+    mse_range,
+    percentile_range,
+    read_range,
+    squared_error,
+    whole_range,
+)
+from ghostedge_quantize.ranges import Method, Range, affine, quantize_array
 
 
 def filled(*arrays: np.ndarray) -> Histogram:
@@ -95,7 +106,85 @@ def test_mse_keeps_the_whole_range_of_evenly_spread_values() -> None:
     assert high == pytest.approx(3, abs=0.04)
 
 
-def test_a_tensor_of_zeros_has_a_range_by_every_method() -> None:
-    values = np.zeros(100, np.float32)
-    assert affine(mse_range(filled(values))).scale > 0
-    assert affine(percentile_range(filled(values))).scale > 0
+@pytest.mark.parametrize("method", ["auto", *READERS])
+@pytest.mark.parametrize("value", [0.0, 3.0, -1e-3, 1e30])
+def test_a_constant_tensor_has_a_range_by_every_method(method: Method, value: float) -> None:
+    _, ends = read_range(filled(np.full(100, value, np.float32)), method)
+    assert affine(ends).scale > 0
+    assert ends.low <= value <= ends.high
+
+
+def test_divergence_is_zero_where_each_value_has_a_code_of_its_own() -> None:
+    values, counts = np.array([0.0, 1.0, 2.0, 255.0]), np.array([5, 1, 7, 2])
+    assert divergence(Range(0, 255), values, counts) == pytest.approx(0, abs=1e-12)
+
+
+def test_divergence_of_values_that_share_a_code_is_of_their_counts_from_even_ones() -> None:
+    values, counts = np.array([10.0, 10.2, 255.0]), np.array([3, 1, 4])
+    # p = 3/8, 1/8, 4/8 against q = 2/8, 2/8, 4/8
+    by_hand = 3 / 8 * np.log(3 / 2) + 1 / 8 * np.log(1 / 2)
+    assert divergence(Range(0, 255), values, counts) == pytest.approx(by_hand)
+
+
+def test_divergence_counts_outliers_as_the_outermost_value_in_one_distribution_only() -> None:
+    values, counts = np.array([-9.0, -1.0, 100.0, 255.0, 300.0]), np.array([1, 3, 3, 3, 2])
+    # Within: 3, 3, 3 of 9; folded: 4, 3, 5 of 12.
+    folded, kept = np.array([4, 3, 5]) / 12, np.array([3, 3, 3]) / 9
+    by_hand = (folded * np.log(folded / kept)).sum()
+    assert divergence(Range(-2, 255), values, counts) == pytest.approx(by_hand)
+
+
+def test_divergence_is_infinite_where_nothing_lies_within() -> None:
+    assert divergence(Range(0, 1), np.array([5.0]), np.array([1])) == np.inf
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    arrays(np.int64, st.integers(1, 300), elements=st.integers(1, 1000)),
+    st.floats(0, 1),
+    st.floats(0.01, 1),
+)
+def test_divergence_is_never_negative(counts: np.ndarray, low: float, high: float) -> None:
+    values = np.linspace(-1, 1, len(counts))
+    assert divergence(Range(-low, high), values, counts) >= -1e-9
+
+
+def test_entropy_draws_in_a_far_end_and_leaves_the_near_one() -> None:
+    values = np.random.default_rng(2).normal(size=200_000).astype(np.float32)
+    values[0] = 30
+    low, high = entropy_range(filled(values))
+    assert high < 10
+    assert low == pytest.approx(values.min(), rel=0.25)
+
+
+def test_entropy_does_not_see_how_often_a_relu_put_out_zero() -> None:
+    positive = np.abs(np.random.default_rng(2).laplace(size=50_000)).astype(np.float32) + 0.01
+    zeros = np.zeros(1_000_000, np.float32)
+    assert entropy_range(filled(positive, zeros)) == entropy_range(filled(positive))
+
+
+@pytest.mark.parametrize("method", READERS)
+def test_a_method_that_was_asked_for_is_the_one_that_is_used(method: Method) -> None:
+    histogram = filled(heavy_tailed(20_000))
+    assert read_range(histogram, method) == (method, READERS[method](histogram))
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays(np.float32, st.integers(2, 200), elements=st.floats(-1e4, 1e4, width=32)))
+def test_auto_is_never_worse_than_any_of_the_methods(values: np.ndarray) -> None:
+    histogram = filled(values)
+    counted = histogram.filled()
+    chosen, ends = read_range(histogram, "auto")
+    assert ends == READERS[chosen](histogram)
+    for read in READERS.values():
+        assert squared_error(ends, *counted) <= squared_error(read(histogram), *counted)
+
+
+def test_auto_clips_nothing_where_clipping_gains_nothing() -> None:
+    histogram = filled(np.array([-1, 0.5, 3], np.float32))
+    assert read_range(histogram, "auto") == ("minmax", whole_range(histogram))
+
+
+def test_auto_follows_the_least_error_where_tails_are_heavy() -> None:
+    histogram = filled(heavy_tailed())
+    assert read_range(histogram, "auto") == ("mse", mse_range(histogram))

@@ -67,9 +67,15 @@ def test_a_constant_tensor_is_represented_exactly() -> None:
 
 
 def test_ranges_are_frozen() -> None:
-    ranges = Ranges("minmax", 1, {"x": Range(0, 1)})
+    ranges = Ranges("auto", 1, {"x": Range(0, 1)}, {"x": "mse"})
     with pytest.raises(TypeError):
         ranges.tensors["x"] = Range(0, 2)  # type: ignore[index]  # the point of the test
+    with pytest.raises(TypeError):
+        ranges.chosen["x"] = "minmax"  # type: ignore[index]  # the point of the test
+
+
+def test_ranges_need_not_say_which_method_each_tensor_took() -> None:
+    assert Ranges("minmax", 1, {"x": Range(0, 1)}).chosen == {}
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ghostedge_quantize.weights import BIAS_MAX, MIN_MULTIPLIER, quantize_weights
+from ghostedge_quantize.weights import (
+    BIAS_MAX,
+    MIN_MULTIPLIER,
+    channel_scales,
+    clipped_scales,
+    quantize_weights,
+)
 
 ONE = np.float32(1)
 normal = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
+layers = array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
+    lambda shape: st.tuples(
+        arrays(np.float32, shape, elements=normal),
+        arrays(np.float32, shape[0], elements=normal),
+    )
+)
+
+
+def lost(rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """float64: squared error of each row, coded in [-127, 127] at its scale."""
+    steps = scale.astype(np.float64)[:, None]
+    codes = np.clip(np.rint(rows / steps), -127, 127)
+    return np.asarray(((codes * steps - rows) ** 2).sum(axis=1))
 
 
 def test_each_channel_has_its_own_scale_and_reaches_127() -> None:
-    weight = np.array([[1.0, -2.0], [0.01, 0.0025]], np.float32)
+    weight = np.array([[64.0, -127.0], [0.0127, 0.0032]], np.float32)
     integers = quantize_weights(weight, np.zeros(2, np.float32), ONE, ONE)
     assert integers.values.tolist() == [[64, -127], [127, 32]]
-    assert integers.scale == pytest.approx([2 / 127, 0.01 / 127])
+    assert integers.scale == pytest.approx([1, 0.0127 / 127])
     assert integers.values.dtype == np.int8
     assert integers.scale.dtype == np.float32
 
@@ -55,24 +74,61 @@ def test_a_channel_of_zeros_keeps_its_bias_and_a_factor_that_kernels_take() -> N
 
 @settings(deadline=None, max_examples=100)
 @given(
-    array_shapes(min_dims=2, max_dims=4, max_side=5).flatmap(
-        lambda shape: st.tuples(
-            arrays(np.float32, shape, elements=normal),
-            arrays(np.float32, shape[0], elements=normal),
-        )
-    ),
+    layers,
     st.floats(2.0**-20, 2.0**10, width=32),
     st.floats(2.0**-20, 2.0**10, width=32),
 )
-def test_weights_and_biases_come_back_within_half_a_step(
+def test_weights_that_fit_and_biases_come_back_within_half_a_step(
     layer: tuple[np.ndarray, np.ndarray], source: float, target: float
 ) -> None:
     weight, bias = layer
     integers = quantize_weights(weight, bias, np.float32(source), np.float32(target))
     scale = integers.scale.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1))
+    held = np.clip(weight, -127 * scale, 127 * scale)
     # Half a step, and float32's rounding of a quotient near 127.
-    assert (np.abs(integers.values * scale - weight) <= scale * (0.5 + 1e-4)).all()
+    assert (np.abs(integers.values * scale - held) <= scale * (0.5 + 1e-4)).all()
     assert integers.values.min() >= -127
     assert np.abs(integers.bias.astype(np.float64)).max() <= BIAS_MAX * 1.001
     step = integers.bias_scale.astype(np.float64)
     assert (np.abs(integers.bias * step - bias) <= step * 0.501).all()
+
+
+def test_a_rare_large_weight_is_clipped_and_its_channel_alone() -> None:
+    weight = np.random.default_rng(0).normal(size=(2, 100_000)).astype(np.float32)
+    weight[0] = np.round(weight[0] * 20)
+    weight[0, 0] = 127
+    weight[1, 0] = 8
+    scale = clipped_scales(weight, np.zeros(2, np.float32))
+    # Whole numbers up to 127 are exact at a scale of one; nothing else can be.
+    assert scale[0] == 1
+    assert 0.69 * 8 / 127 < scale[1] < 0.9 * 8 / 127
+    assert lost(weight, scale)[1] < 0.9 * lost(weight, channel_scales(weight))[1]
+    codes = quantize_weights(weight, np.zeros(2, np.float32), ONE, ONE).values
+    assert (codes[1, 0], np.abs(codes[1, 1:]).max() < 127) == (127, True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(layers, st.booleans(), st.floats(0, 2))
+def test_clipping_never_raises_the_squared_error(
+    layer: tuple[np.ndarray, np.ndarray], per_channel: bool, lowest: float
+) -> None:
+    rows = layer[0].reshape(len(layer[0]) if per_channel else 1, -1)
+    floor = np.full(len(rows), max(lowest, 1e-30), np.float32)
+    unclipped = np.maximum(channel_scales(rows), floor)
+    scale = clipped_scales(layer[0], floor)
+    assert (floor <= scale).all()
+    assert (scale <= unclipped).all()
+    # float32 decides; what it cannot tell apart is its own rounding of the weights.
+    noise = rows.shape[1] * (np.abs(rows).max(axis=1) * 1e-6) ** 2
+    assert (lost(rows, scale) <= lost(rows, unclipped) * (1 + 1e-4) + noise).all()
+
+
+def test_one_scale_for_the_tensor_loses_least_over_all_channels_together() -> None:
+    weight = np.random.default_rng(0).normal(size=(8, 10_000)).astype(np.float32)
+    weight[0, 0] = 9
+    integers = quantize_weights(weight, np.zeros(8, np.float32), ONE, ONE, per_channel=False)
+    tries = np.linspace(0.6, 1, 200) * 9 / 127
+    least = min(float(lost(weight.reshape(1, -1), each[None])[0]) for each in tries)
+    assert integers.scale.shape == ()
+    assert integers.scale < 0.9 * 9 / 127
+    assert lost(weight.reshape(1, -1), integers.scale[None])[0] < 1.01 * least

@@ -64,7 +64,7 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     type=click.Choice(get_args(RangeMethod)),
     default=ConvertOptions.ranges,
     show_default=True,
-    help="How int8 activation ranges are chosen; auto: per tensor the one that loses least.",
+    help="How int8 activation ranges are chosen; auto: per tensor the one of least squared error.",
 )
 @click.option(
     "--no-equalize",

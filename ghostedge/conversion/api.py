@@ -71,7 +71,7 @@ def convert(
         calib: Folder of images, at any depth, that set the quantization ranges.
         calib_images: How many of them to use at most, spread evenly.
         ranges: How activation ranges are chosen: ``"minmax"``, ``"percentile"``, ``"mse"``,
-            ``"entropy"``, or ``"auto"``, per tensor the one that loses least.
+            ``"entropy"``, or ``"auto"``, per tensor the one of least squared error.
         equalize: Rescale channels first, so that none is lost beside a larger one; the float
             function stays the same.
         bias_correction: Take each layer's mean error out of its bias: ``"none"``, ``"fast"``

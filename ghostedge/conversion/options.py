@@ -48,7 +48,7 @@ class ConvertOptions:
     precision: tuple[Precision, ...] = ("float32",)
     calib: Path | None = None
     calib_images: int = 500
-    ranges: RangeMethod = "mse"
+    ranges: RangeMethod = "auto"
     equalize: bool = True
     bias_correction: BiasCorrection = "full"
     rounding: Rounding = "nearest"

@@ -39,7 +39,7 @@ class Int8Settings:
         output_type: What the int8 graph puts out.
     """
 
-    ranges: Method = "mse"
+    ranges: Method = "auto"
     equalize: bool = True
     bias_correction: BiasCorrection = "full"
     rounding: Rounding = "nearest"

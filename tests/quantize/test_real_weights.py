@@ -67,7 +67,7 @@ def test_int8_loses_at_most_one_point_on_5000_images(case: Case) -> None:
     assert (answers == case.float_answers).mean() > 0.98
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile"])
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy"])
 def test_the_other_methods_lose_at_most_one_point_of_1000(case: Case, method: Method) -> None:
     answers = case.int8_answers(every=5, method=method)
     classes, float_answers = case.classes[::5], case.float_answers[::5]

@@ -21,8 +21,8 @@ from ghostedge_runtime.errors import InputError
 
 MAX_POSITIONS = 1024
 """Positions looked at in one image; of more, so many evenly spread ones stand for all."""
-_CHUNK = 2**23
-"""Numbers in the columns that are cut out at a time: 32 MiB."""
+_CHUNK = 2**22
+"""Numbers in the columns that are worked on at a time: 16 MiB."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -37,7 +37,11 @@ class _Window(NamedTuple):
 
 
 def gram(
-    node: onnx.NodeProto, weight_shape: Sequence[int], batches: Iterable[np.ndarray]
+    node: onnx.NodeProto,
+    weight_shape: Sequence[int],
+    batches: Iterable[np.ndarray],
+    *,
+    centred: bool = False,
 ) -> np.ndarray:
     """Measure the second moments of a layer's input columns, mean over images and positions.
 
@@ -48,6 +52,7 @@ def gram(
         node: A Conv over height and width, or a Gemm with transB=1.
         weight_shape: [O, C/G, kh, kw], or [O, K] for Gemm.
         batches: The layer's inputs, float32 [N, C, H, W], or [N, K] for Gemm. Iterated once.
+        centred: Moments about the mean instead of zero: what errors cost that a bias cannot undo.
 
     Returns:
         float64 [G, K, K]; K counts a group's weights per output channel, in the weights' order
@@ -56,15 +61,29 @@ def gram(
     Raises:
         InputError: No images.
     """
-    total, count = np.zeros((1, 1, 1)), 0
-    for columns in _columns(node, weight_shape, batches):
-        total = total + columns @ columns.swapaxes(1, 2)
+    squares, sums, count = np.zeros((1, 1, 1)), np.zeros((1, 1)), 0
+    for columns in _joined(_columns(node, weight_shape, batches)):
+        squares = squares + columns @ columns.swapaxes(1, 2)
+        sums = sums + columns.sum(axis=2, dtype=np.float64)
         count += columns.shape[2]
     if count == 0:
         raise InputError(
             "no calibration images", where=node.name, remedy="pass at least one batch of images"
         )
-    return np.asarray(total / count)
+    mean = sums / count
+    return np.asarray(squares / count - centred * mean[:, :, None] * mean[:, None, :])
+
+
+def _joined(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Join [G, K, positions] of single images: one large product is faster than many small."""
+    held: list[np.ndarray] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(each.size for each in held) >= _CHUNK:
+            yield np.concatenate(held, axis=2)
+            held = []
+    if held:
+        yield np.concatenate(held, axis=2)
 
 
 def _columns(
@@ -137,7 +156,8 @@ def _cut(windows: np.ndarray, groups: int) -> np.ndarray:
     """[N, C, positions, kh, kw] → [G, K, N·positions]."""
     images, channels, positions, height, width = windows.shape
     split = windows.reshape(images, groups, channels // groups, positions, height, width)
-    return split.transpose(1, 2, 4, 5, 0, 3).reshape(groups, -1, images * positions)
+    columns = split.transpose(1, 2, 4, 5, 0, 3).reshape(groups, -1, images * positions)
+    return np.asarray(columns)
 
 
 def _ints(value: object) -> tuple[int, ...]:

@@ -3,9 +3,9 @@
 The nearest code of every weight is the best only where a layer's inputs do not hang together. They
 do: neighbouring channels and pixels move alike, so that errors of opposite sign cancel. Source of
 the objective: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020),
-equation 13; solved here on the inputs' second moments (see ``columns``) by coordinate descent in
-place of the paper's relaxation by gradients. Scales are given, and the layer's activation function
-is not looked at.
+equation 13; solved here on the inputs' second moments (see ``columns``) in place of the paper's
+relaxation by gradients: each column makes up for the errors of those before it, then coordinate
+descent. Scales are given, and the layer's activation function is not looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _SWEEPS = 20
 """Sweeps over all columns; most layers come to rest in fewer."""
 _BLOCK = 64
 """Columns whose flips are gathered before the others hear of them, in one matrix product."""
+_RIDGE = 0.01
+"""Added to the diagonal for the first pass, relative to its mean."""
 _NOISE = 1e-9
 """A fall of the objective, relative to a flip's own cost, that is mere rounding."""
 
@@ -25,8 +27,9 @@ _NOISE = 1e-9
 def learned_codes(weight: np.ndarray, scale: np.ndarray, gram: np.ndarray) -> np.ndarray:
     """Choose each weight's code among the two next to it, for the least squared output error.
 
-    Starts at the nearest codes and flips a weight where that lowers its channel's error, column by
-    column, until none does. No channel ends worse than nearest.
+    A first pass over the columns rounds each weight against the errors so far; then weights are
+    flipped, column by column, wherever that lowers the channel's error, until none does. No
+    channel ends worse than with its nearest codes.
 
     Args:
         weight: float32 [O, …], O a multiple of the group count.
@@ -38,14 +41,15 @@ def learned_codes(weight: np.ndarray, scale: np.ndarray, gram: np.ndarray) -> np
     """
     steps = _steps(weight, scale, len(gram))
     # Divided in float32 as the weights are where they are merely rounded: the same on a tie.
-    nearest = np.clip(np.rint(_steps(weight, scale, len(gram), np.float32)), -WEIGHT_MAX, WEIGHT_MAX)
-    nearest = nearest.astype(np.float64)
+    rounded = np.rint(_steps(weight, scale, len(gram), np.float32)).astype(np.float64)
+    nearest = np.clip(rounded, -WEIGHT_MAX, WEIGHT_MAX)
     low = np.clip(np.floor(steps), -WEIGHT_MAX, WEIGHT_MAX)
     high = np.clip(np.ceil(steps), -WEIGHT_MAX, WEIGHT_MAX)
-    codes = _descend(nearest, low + high - nearest, steps, gram)
-    better = _error(codes - steps, gram) < _error(nearest - steps, gram)
+    start = _feed_forward(steps, low, high, gram)
+    codes = _descend(start, low + high - start, steps, gram)
+    better = _error(codes - steps, gram) < _error(nearest - steps, gram) * (1 - _NOISE)
     chosen = np.where(better[:, None], codes, nearest)
-    return chosen.swapaxes(1, 2).reshape(weight.shape).astype(np.int8)
+    return np.asarray(chosen.swapaxes(1, 2).reshape(weight.shape), np.int8)
 
 
 def output_error(
@@ -86,11 +90,42 @@ def _error(error: np.ndarray, gram: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum((error * (gram @ error)).sum(axis=1), 0.0))
 
 
+def _feed_forward(
+    steps: np.ndarray, low: np.ndarray, high: np.ndarray, gram: np.ndarray
+) -> np.ndarray:
+    """Codes between ``low`` and ``high``, each column's chosen given those before; [G, K, O/G].
+
+    With ``H = V Vᵀ``, V upper triangular, the objective is a sum of squares, of which column j is
+    the last to enter the j-th: ``V_jj e_j + Σ_{i<j} V_ij e_i``. Each in turn is made small. Source:
+    Babai, "On Lovász' Lattice Reduction and the Nearest Lattice Point Problem" (1986).
+    """
+    root = _upper_root(gram)
+    error, carried = np.zeros(steps.shape), np.zeros(steps.shape)
+    for first in range(0, steps.shape[1], _BLOCK):
+        end = min(first + _BLOCK, steps.shape[1])
+        for j in range(first, end):
+            wanted = steps[:, j] - carried[:, j] / root[:, j, j, None]
+            error[:, j] = np.clip(np.rint(wanted), low[:, j], high[:, j]) - steps[:, j]
+            carried[:, j:end] += root[:, j, j:end, None] * error[:, None, j]
+        carried[:, end:] += root[:, first:end, end:].swapaxes(1, 2) @ error[:, first:end]
+    return np.asarray(np.rint(error + steps))
+
+
+def _upper_root(gram: np.ndarray) -> np.ndarray:
+    """Upper triangular V with ``V Vᵀ`` = H, H made definite where inputs are dead or repeated."""
+    power = np.trace(gram, axis1=1, axis2=2) / gram.shape[1]
+    ridge = np.where(power > 0, _RIDGE * power, 1.0)
+    definite = gram + ridge[:, None, None] * np.eye(gram.shape[1])
+    lower = np.linalg.cholesky(definite[:, ::-1, ::-1])
+    return np.asarray(lower[:, ::-1, ::-1])
+
+
 def _descend(
     start: np.ndarray, other: np.ndarray, steps: np.ndarray, gram: np.ndarray
 ) -> np.ndarray:
     """Flip codes between ``start`` and ``other`` while that lowers the error; all [G, K, O/G]."""
-    codes, delta = start.copy(), other - start
+    codes: np.ndarray = start.copy()
+    delta = other - start
     slope = gram @ (codes - steps)
     for _ in range(_SWEEPS):
         flips = 0
@@ -116,7 +151,7 @@ def _sweep(slope: np.ndarray, delta: np.ndarray, gram: np.ndarray) -> np.ndarray
     Returns:
         What was added to the codes.
     """
-    change = np.zeros_like(delta)
+    change: np.ndarray = np.zeros(delta.shape)
     for column in range(delta.shape[1]):
         own = gram[:, column, column, None]
         step = delta[:, column]

@@ -139,11 +139,12 @@ def divergence(ends: Range, values: np.ndarray, counts: np.ndarray) -> float:
         counts: int64 [N], how often each occurs.
 
     Returns:
-        In nats; infinite where no value lies within the range.
+        In nats; infinite where a range leaves out values and holds fewer of them than int8 has
+        codes: folded onto a few, any distribution resembles its coarse one.
     """
     first, last = np.searchsorted(values, ends.low), np.searchsorted(values, ends.high, "right")
-    if first == last:
-        return 0.0 if len(values) == 0 else math.inf
+    if first == last or last - first < min(QMAX - QMIN + 1, len(values)):
+        return math.inf
     inside = counts[first:last].astype(np.float64)
     folded = inside.copy()
     folded[0] += counts[:first].sum()

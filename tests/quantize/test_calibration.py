@@ -76,7 +76,7 @@ def test_batches_need_not_have_the_models_own_size(toy: Toy, batches: Batches) -
 
 
 @pytest.mark.parametrize("method", ["minmax", "mse"])
-def test_only_one_batch_is_held_at_a_time(ghost: onnx.ModelProto, method: str) -> None:
+def test_only_one_batch_is_held_at_a_time(ghost: onnx.ModelProto, method: Method) -> None:
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
 

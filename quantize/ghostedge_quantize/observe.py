@@ -50,6 +50,13 @@ class Observer:
         last image.
         """
         first = 0
+        for count, images in self.sized(batches):
+            yield first, count, self._activations(images)
+            first += count
+
+    def sized(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield batches of the model's own batch size, with the number of images that count."""
+        first = 0
         for batch in batches:
             self._check(batch, first)
             size = self._shape[0] if self._shape and isinstance(self._shape[0], int) else len(batch)
@@ -57,7 +64,7 @@ class Observer:
                 images = batch[start : start + size]
                 missing = size - len(images)
                 fed = np.concatenate([images, *[images[-1:]] * missing]) if missing else images
-                yield first + start, len(images), self._activations(fed)
+                yield len(images), fed
             first += len(batch)
 
     def _activations(self, images: np.ndarray) -> Activations:

@@ -6,24 +6,24 @@ none and may be repeated, each time with other layers left float.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
 from ghostedge_quantize.calibration import calibrate
 from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.equalization import equalize
+from ghostedge_quantize.observe import Observer
 from ghostedge_quantize.ops import Role
 from ghostedge_quantize.plan import OutputType, make_plan
-from ghostedge_quantize.qdq import quantize
+from ghostedge_quantize.qdq import float_graph, quantize
 from ghostedge_quantize.ranges import Method, Ranges
+from ghostedge_quantize.raw_input import raw_pixels
+from ghostedge_quantize.tuning import BiasCorrection, Rounding, Tuning, tune
 from ghostedge_quantize.unsigned import unsigned_activations
 from ghostedge_runtime.metadata import Preprocessing
-
-BiasCorrection = Literal["none", "fast", "full"]
-Rounding = Literal["nearest", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Prepared:
         ranges: Of its activations.
         settings: As given.
         preprocessing: As given.
+        tuning: Its layers' weights and biases.
         notes: What was done, a sentence each.
     """
 
@@ -63,6 +64,7 @@ class Prepared:
     ranges: Ranges
     settings: Int8Settings
     preprocessing: Preprocessing | None
+    tuning: Tuning = field(default_factory=Tuning)
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,15 +79,18 @@ class Prepared:
         Args:
             keep_float: Names of nodes that stay float, of ``layers`` for instance.
         """
-        return unsigned_activations(
-            quantize(
-                self.model,
-                self.ranges,
-                preprocessing=self.preprocessing,
-                output_type=self.settings.output_type,
-                per_channel=self.settings.per_channel,
-                keep_float=keep_float,
-            )
+        return unsigned_activations(self._signed(keep_float))
+
+    def _signed(self, keep_float: Collection[str] = ()) -> onnx.ModelProto:
+        """The QDQ graph with int8 activations."""
+        return quantize(
+            self.model,
+            self.ranges,
+            preprocessing=self.preprocessing,
+            output_type=self.settings.output_type,
+            per_channel=self.settings.per_channel,
+            keep_float=keep_float,
+            tuning=self.tuning,
         )
 
 
@@ -107,5 +112,37 @@ def prepare(
     Raises:
         InputError: The images or the model cannot be used (see ``calibrate`` and ``quantize``).
     """
+    notes = []
+    if settings.equalize:
+        equalized = equalize(model, batches, per_channel=settings.per_channel)
+        model = equalized.model
+        notes.append(
+            f"equalization: {equalized.channels} classes of channels rescaled, predicted "
+            f"quantization noise {equalized.noise_db:+.1f} dB"
+        )
     ranges = calibrate(model, batches, method=settings.ranges)
-    return Prepared(model, ranges, settings, preprocessing)
+    prepared = Prepared(model, ranges, settings, preprocessing)
+    tuning = tune(
+        float_graph(model, preprocessing)[0],
+        prepared._signed(),
+        _as_fed(model, batches, preprocessing),
+        bias_correction=settings.bias_correction,
+        rounding=settings.rounding,
+    )
+    notes.extend(_tuning_notes(tuning, settings))
+    return replace(prepared, tuning=tuning, notes=tuple(notes))
+
+
+def _as_fed(
+    model: onnx.ModelProto, batches: Iterable[np.ndarray], preprocessing: Preprocessing | None
+) -> Iterator[np.ndarray]:
+    """The images as the quantized graph takes them, in its batch size."""
+    for _, images in Observer(canonical_ir(model), ()).sized(batches):
+        yield images if preprocessing is None else raw_pixels(images, preprocessing)
+
+
+def _tuning_notes(tuning: Tuning, settings: Int8Settings) -> Iterator[str]:
+    if tuning.bias_shift:
+        yield f"bias correction ({settings.bias_correction}): {len(tuning.bias_shift)} layers"
+    if settings.rounding == "adaptive":
+        yield f"adaptive rounding: kept in {len(tuning.weight_codes)} layers, where it helped"

@@ -14,9 +14,10 @@ from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
 from ghostedge_quantize.canonical import canonical_ir
 from ghostedge_quantize.plan import OutputType, make_plan
-from ghostedge_quantize.ranges import Ranges
+from ghostedge_quantize.ranges import Range, Ranges
 from ghostedge_quantize.raw_input import float_shift, take_raw_image
 from ghostedge_quantize.scales import assign
+from ghostedge_quantize.tuning import Tuning
 from ghostedge_quantize.writer import Writer
 from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
 
@@ -29,6 +30,7 @@ def quantize(
     output_type: OutputType = "float32",
     per_channel: bool = True,
     keep_float: Collection[str] = (),
+    tuning: Tuning | None = None,
 ) -> onnx.ModelProto:
     """Quantize a float deploy graph to a QDQ graph of the same opset.
 
@@ -41,6 +43,7 @@ def quantize(
         per_channel: A weight scale for every output channel; False: one per weight tensor, for
             accelerators that know nothing else.
         keep_float: Names of nodes that stay float although int8 is possible.
+        tuning: Weights and biases that are not the nearest codes; None: all nearest.
 
     Returns:
         A new model, checked by onnx; equal arguments give equal bytes. The metadata that
@@ -50,17 +53,33 @@ def quantize(
         InputError: The model's opset is below 13, ``ranges`` lacks one of its tensors, its input
             cannot take raw images, or no int8 scales exist that kernels can compute.
     """
-    quantized = canonical_ir(model)
-    known = {} if preprocessing is None else take_raw_image(quantized.graph, preprocessing)
+    quantized, known = float_graph(model, preprocessing)
     plan = make_plan(
         quantized.graph, output_type, {*keep_float, *float_shift(quantized.graph, keep_float)}
     )
     everything = Ranges(ranges.method, ranges.images, {**ranges.tensors, **known})
     params = assign(quantized.graph, plan, everything)
-    Writer(quantized.graph, plan, params, per_channel=per_channel).write(output_type)
+    Writer(quantized.graph, plan, params, per_channel=per_channel, tuning=tuning or Tuning()).write(
+        output_type
+    )
     RemoveUnusedNodesPass()(quantized)
     NameFixPass()(quantized)
     quantized.metadata_props.pop(METADATA_KEY, None)
     proto = ir.to_proto(quantized)
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def float_graph(
+    model: onnx.ModelProto, preprocessing: Preprocessing | None
+) -> tuple[ir.Model, dict[str, Range]]:
+    """The canonical graph that is quantized, still float, with the input that it will have.
+
+    Returns:
+        The graph, and the ranges of its new activations.
+
+    Raises:
+        InputError: As ``quantize``.
+    """
+    graph = canonical_ir(model)
+    return graph, {} if preprocessing is None else take_raw_image(graph.graph, preprocessing)

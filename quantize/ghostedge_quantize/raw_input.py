@@ -160,3 +160,11 @@ def _divide_by_std(graph: ir.Graph, node: ir.Node, index: int, std: np.ndarray) 
     scaled = weight * factors.reshape(outputs, per_group, *[1] * (weight.ndim - 2))
     name = f"{node.name}_weight_over_std"
     node.replace_input_with(1, add_initializer(graph, name, scaled.astype(np.float32)))
+
+
+def raw_pixels(batch: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The uint8 NHWC pixels that were normalised to a float32 NCHW batch."""
+    nhwc = batch.transpose(0, 2, 3, 1)
+    mean, std = (np.asarray(each, np.float32) for each in (preprocessing.mean, preprocessing.std))
+    pixels = np.rint((nhwc * std + mean) * 255)
+    return np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -15,6 +15,7 @@ from ghostedge_quantize.canonical import add_initializer, constant
 from ghostedge_quantize.ops import Role, data_inputs
 from ghostedge_quantize.plan import OutputType, Plan, fused_output, name_of, shared_edges
 from ghostedge_quantize.ranges import QuantParams, quantize_array
+from ghostedge_quantize.tuning import Tuning
 from ghostedge_quantize.weights import quantize_weights
 
 
@@ -26,6 +27,7 @@ class Writer:
         plan: Which nodes and tensors.
         params: Sharing group → scale and zero point.
         per_channel: Whether weights have a scale for every output channel, or one per tensor.
+        tuning: Layers whose weights or bias are not the nearest codes.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class Writer:
         plan: Plan,
         params: Mapping[str, QuantParams],
         *,
-        per_channel: bool = True,
+        per_channel: bool,
+        tuning: Tuning,
     ) -> None:
         self._graph = graph
         self._plan = plan
         self._params = params
         self._per_channel = per_channel
+        self._tuning = tuning
         self._stored: dict[str, tuple[ir.Value, ir.Value]] = {}
         self._pairs: dict[str, tuple[ir.Value, ir.Value]] = {}
 
@@ -71,18 +75,20 @@ class Writer:
         """Replace a layer's float weights and bias (zero where absent) by int8 and int32."""
         weight = _array(node.inputs[1])
         bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        bias = np.zeros(len(weight), np.float32) if bias is None else bias
+        name = str(node.name)
         source = self._params[self._plan.groups[name_of(_present(node.inputs[0]))]]
         target = fused_output(node, self._plan.nodes[str(node.name)])
         integers = quantize_weights(
             weight,
-            np.zeros(len(weight), np.float32) if bias is None else bias,
+            bias + self._tuning.bias_shift.get(name, np.float32(0)),
             source.scale,
             self._params[self._plan.groups[name_of(target)]].scale,
             per_channel=self._per_channel,
         )
         node.resize_inputs(3)
         for index, kind, codes, scale in (
-            (1, "weight", integers.values, integers.scale),
+            (1, "weight", self._tuning.weight_codes.get(name, integers.values), integers.scale),
             (2, "bias", integers.bias, integers.bias_scale),
         ):
             name = f"{node.name}_{kind}"

@@ -1,0 +1,206 @@
+"""Which channels of a graph can be rescaled, and which of them only together.
+
+Dividing a channel by a number and multiplying it back where it is read leaves a network's function
+unchanged. A convolution or dense layer takes both into its weights. What lies between hands the
+number on: ReLU, pooling and resizing keep a channel's factor, a concat lines its inputs' up, an
+addition needs one factor for both sides, a gate multiplies a channel that keeps its own. So a
+factor belongs to a *class* of channels all over the graph: in a ghost module a primary channel is
+one class in the cheap branch, behind the concat and in every consumer of it; along residual
+additions a class runs through a whole stage. Class 0 cannot be rescaled: inputs, outputs, and
+what goes through an op that is not in the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from ghostedge_quantize.canonical import constant, int_attribute
+from ghostedge_quantize.ops import Role, rule_of
+from ghostedge_quantize.plan import name_of
+
+FIXED = 0
+
+
+class ChannelClasses:
+    """The classes of a canonical graph's channels.
+
+    Attributes:
+        count: How many there are; class ``FIXED`` is the first.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._parents = [FIXED]
+        self._found: dict[str, np.ndarray] = {}
+        for node in graph:
+            _HANDLERS.get(node.op_type, _fix_all)(self, node)
+        for output in graph.outputs:
+            self.fix(output)
+        roots = [self._root(each) for each in range(len(self._parents))]
+        distinct, dense = np.unique(roots, return_inverse=True)
+        self.count = len(distinct)
+        self._ids = {name: dense[ids] for name, ids in self._found.items()}
+
+    def of(self, value: ir.Value) -> np.ndarray:
+        """Int [C]: the class of each channel (axis 1) of a tensor."""
+        ids: Mapping[str, np.ndarray] = getattr(self, "_ids", self._found)
+        return ids.get(name_of(value), np.zeros(channel_count(value), np.intp))
+
+    def new(self, value: ir.Value) -> None:
+        """Give each channel a class of its own."""
+        first = len(self._parents)
+        ids = np.arange(first, first + channel_count(value))
+        self._parents.extend(ids.tolist())
+        self._found[name_of(value)] = ids
+
+    def assign(self, value: ir.Value, ids: np.ndarray) -> None:
+        """Let a tensor's channels belong to these classes."""
+        self._found[name_of(value)] = ids
+
+    def join(self, one: np.ndarray, other: np.ndarray) -> None:
+        """Make the classes of two tensors' channels the same, channel by channel."""
+        for a, b in zip(one.tolist(), other.tolist(), strict=True):
+            first, second = sorted((self._root(a), self._root(b)))
+            self._parents[second] = first
+
+    def fix(self, value: ir.Value) -> None:
+        """Forbid rescaling a tensor's channels."""
+        ids = self.of(value)
+        self.join(ids, np.full_like(ids, FIXED))
+
+    def _root(self, one: int) -> int:
+        while self._parents[one] != one:
+            self._parents[one] = self._parents[self._parents[one]]
+            one = self._parents[one]
+        return one
+
+
+def channel_count(value: ir.Value) -> int:
+    """Size of axis 1; 0 where there is none or it is not known."""
+    sizes = list(value.shape or ())[1:2]
+    return sizes[0] if sizes and isinstance(sizes[0], int) else 0
+
+
+def per_channel_constant(node: ir.Node) -> tuple[int, np.ndarray] | None:
+    """Index and values, float32 [C], of an addition's constant that is one value per channel."""
+    channels = channel_count(node.outputs[0])
+    rank = len(node.outputs[0].shape or ())
+    for index, value in enumerate(node.inputs):
+        array = constant(value)
+        if array is not None:
+            full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+            if full.size in (1, channels) and full.size == full.shape[1]:
+                return index, np.broadcast_to(full.reshape(-1), (channels,))
+    return None
+
+
+def _fix_all(classes: ChannelClasses, node: ir.Node) -> None:
+    for value in node.inputs:
+        if value is not None and not value.is_initializer():
+            classes.fix(value)
+
+
+def _weighted(classes: ChannelClasses, node: ir.Node) -> None:
+    if rule_of(node).role is Role.WEIGHTED:
+        classes.new(node.outputs[0])
+    else:
+        _fix_all(classes, node)
+
+
+def _keep(classes: ChannelClasses, node: ir.Node) -> None:
+    """Each output channel is made of the same input channel, in proportion to it."""
+    source, output = node.inputs[0], node.outputs[0]
+    if source is None or channel_count(source) != channel_count(output):
+        _fix_all(classes, node)
+    else:
+        classes.assign(output, classes.of(source))
+
+
+def _pad(classes: ChannelClasses, node: ir.Node) -> None:
+    (_keep if rule_of(node).role is Role.SHARES else _fix_all)(classes, node)
+
+
+def _mean(classes: ChannelClasses, node: ir.Node) -> None:
+    (_keep if rule_of(node).role is Role.MEAN else _fix_all)(classes, node)
+
+
+def _flatten(classes: ChannelClasses, node: ir.Node) -> None:
+    """[N, C, …] to [N, C·…]: every value keeps its channel's class."""
+    source, output = node.inputs[0], node.outputs[0]
+    shape = [] if source is None or source.shape is None else list(source.shape)[2:]
+    sizes = [size for size in shape if isinstance(size, int)]
+    if source is not None and len(sizes) == len(shape):
+        ids = classes.of(source)
+        if channel_count(output) == len(ids) * math.prod(sizes):
+            classes.assign(output, ids.repeat(math.prod(sizes)))
+            return
+    _keep(classes, node)
+
+
+def _concat(classes: ChannelClasses, node: ir.Node) -> None:
+    inputs = [value for value in node.inputs if value is not None]
+    if any(value.is_initializer() for value in inputs):
+        _fix_all(classes, node)
+    elif int_attribute(node, "axis", 0) in (1, 1 - len(node.outputs[0].shape or ())):
+        classes.assign(node.outputs[0], np.concatenate([classes.of(each) for each in inputs]))
+    else:
+        _together(classes, node)
+
+
+def _together(classes: ChannelClasses, node: ir.Node) -> None:
+    """Channels of all inputs meet, each with the one of its number."""
+    inputs = [value for value in node.inputs if value is not None]
+    computed = [value for value in inputs if not value.is_initializer()]
+    counts = {channel_count(value) for value in (*computed, node.outputs[0])}
+    if len(counts) != 1 or (len(computed) < len(inputs) and per_channel_constant(node) is None):
+        _fix_all(classes, node)
+        return
+    ids = classes.of(computed[0])
+    for other in computed[1:]:
+        classes.join(ids, classes.of(other))
+    classes.assign(node.outputs[0], ids)
+
+
+def _multiply(classes: ChannelClasses, node: ir.Node) -> None:
+    """A gate (a constant, the smaller side, else the second) keeps its values."""
+    one, other = node.inputs[0], node.inputs[1]
+    if one is None or other is None:
+        return
+    swapped = one.is_initializer() or (not other.is_initializer() and _volume(one) < _volume(other))
+    data, gate = (other, one) if swapped else (one, other)
+    if channel_count(data) != channel_count(node.outputs[0]):
+        _fix_all(classes, node)
+        return
+    if not gate.is_initializer():
+        classes.fix(gate)
+    classes.assign(node.outputs[0], classes.of(data))
+
+
+def _volume(value: ir.Value) -> int:
+    return math.prod(size for size in value.shape or () if isinstance(size, int))
+
+
+_HANDLERS: dict[str, Callable[[ChannelClasses, ir.Node], None]] = {
+    "Conv": _weighted,
+    "Gemm": _weighted,
+    "Relu": _keep,
+    "LeakyRelu": _keep,
+    "Identity": _keep,
+    "MaxPool": _keep,
+    "AveragePool": _keep,
+    "GlobalAveragePool": _keep,
+    "GlobalMaxPool": _keep,
+    "Resize": _pad,
+    "Pad": _pad,
+    "ReduceMean": _mean,
+    "Flatten": _flatten,
+    "Reshape": _flatten,
+    "Squeeze": _flatten,
+    "Concat": _concat,
+    "Add": _together,
+    "Sub": _together,
+    "Mul": _multiply,
+}

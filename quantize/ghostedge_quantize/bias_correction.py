@@ -75,7 +75,7 @@ def bias_shift(target: np.ndarray, present: np.ndarray, tail: Tail) -> np.ndarra
     errors, passing = _errors(wanted, given, tail)
     each_image = errors / np.maximum(passing.mean(axis=0), 1e-9)
     doubt = each_image.var(axis=0) / len(each_image)
-    agreed = np.clip(1 - doubt / np.maximum(shift**2, np.finfo(float).tiny), 0, 1)
+    agreed = np.maximum(shift**2 - doubt, 0) / np.maximum(shift**2, np.finfo(float).tiny)
     enough = passing.sum(axis=0) >= min(FEWEST, given.shape[0])
     return np.asarray(np.where(enough, shift * agreed, 0), np.float32)
 

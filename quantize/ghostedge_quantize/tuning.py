@@ -75,14 +75,14 @@ def tune(
         qdq: The quantized graph, nearest codes, int8 activations.
         batches: What both take, in the graphs' own batch size; as many are used as memory allows.
         bias_correction: ``full`` measures each layer's output behind all that is quantized before
-            it; ``fast`` estimates each layer's own shift.
+            it; ``fast`` estimates each layer's own shift, with the codes that it ends up with.
         rounding: ``adaptive`` learns each weight's rounding where that helps its layer.
     """
+    if rounding == "nearest" and bias_correction == "none":
+        return Tuning()
     layers = _layers(qdq)
     images = _as_many_as_fit(floating, batches)
     reference = Stepwise(ir.to_proto(floating), images)
-    if rounding == "nearest" and bias_correction == "none":
-        return Tuning()
     if rounding == "nearest" and bias_correction == "fast":
         return Tuning(bias_shift=_fast_shifts(reference, layers))
     tuner = _Tuner(reference, layers, tails(floating.graph), bias_correction, rounding)
@@ -128,8 +128,13 @@ class _Tuner:
 
     def _correct(self, quantized: Stepwise, node: onnx.NodeProto, twin: onnx.NodeProto) -> None:
         outputs = quantized.compute(node)
-        target = np.concatenate(self._reference.compute(twin))
-        shift = bias_shift(target, np.concatenate(outputs), self._behind[node.name])
+        if self._bias_correction == "fast":
+            layer = self._layers[node.name]
+            codes = self._codes.get(node.name, layer.codes)
+            shift = _own_shift(self._reference, twin, layer, codes)
+        else:
+            target = np.concatenate(self._reference.compute(twin))
+            shift = bias_shift(target, np.concatenate(outputs), self._behind[node.name])
         for each in outputs:
             np.add(each, shift.reshape(-1, *[1] * (each.ndim - 2)), out=each)
         self._shifts[node.name] = shift
@@ -140,13 +145,19 @@ def _fast_shifts(reference: Stepwise, layers: Mapping[str, Layer]) -> dict[str, 
     for node in reference.run():
         layer = layers.get(node.name)
         if layer is not None:
-            weight = reference.constant(node.input[1])
-            inputs = np.concatenate(reference.inputs(node.input[0]))
-            codes = quantize_array(inputs, layer.source).astype(np.float32)
-            seen = (codes - np.float32(layer.source.zero_point)) * layer.source.scale
-            rounded = _decoded(layer.codes, layer.scale)
-            shifts[node.name] = mean_shift(weight, rounded, inputs, seen)
+            shifts[node.name] = _own_shift(reference, node, layer, layer.codes)
     return shifts
+
+
+def _own_shift(
+    reference: Stepwise, node: onnx.NodeProto, layer: Layer, codes: np.ndarray
+) -> np.ndarray:
+    """What a layer of the float graph would lose if it alone were int8, with these weights."""
+    weight = reference.constant(node.input[1])
+    inputs = np.concatenate(reference.inputs(node.input[0]))
+    steps = quantize_array(inputs, layer.source).astype(np.float32)
+    seen = (steps - np.float32(layer.source.zero_point)) * layer.source.scale
+    return mean_shift(weight, _decoded(codes, layer.scale), inputs, seen)
 
 
 def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
@@ -175,7 +186,7 @@ def _decoded(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _as_many_as_fit(graph: ir.Model, batches: Iterable[np.ndarray]) -> Sequence[np.ndarray]:
-    """The first batches, spread evenly, of which the largest activation stays in ``HELD_BYTES``."""
+    """Batches, spread evenly over all, of which the largest activation stays in ``HELD_BYTES``."""
     available = list(batches)
     largest = max(_bytes(value) for node in graph.graph for value in node.outputs)
     count = min(len(available), max(1, HELD_BYTES // largest))

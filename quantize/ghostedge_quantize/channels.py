@@ -36,7 +36,8 @@ class ChannelClasses:
         self._parents = [FIXED]
         self._found: dict[str, np.ndarray] = {}
         for node in graph:
-            _HANDLERS.get(node.op_type, _fix_all)(self, node)
+            known = node.domain in ("", "ai.onnx")
+            (_HANDLERS.get(node.op_type, _fix_all) if known else _fix_all)(self, node)
         for output in graph.outputs:
             self.fix(output)
         roots = [self._root(each) for each in range(len(self._parents))]
@@ -44,10 +45,18 @@ class ChannelClasses:
         self.count = len(distinct)
         self._ids = {name: dense[ids] for name, ids in self._found.items()}
 
-    def of(self, value: ir.Value) -> np.ndarray:
-        """Int [C]: the class of each channel (axis 1) of a tensor."""
-        ids: Mapping[str, np.ndarray] = getattr(self, "_ids", self._found)
-        return ids.get(name_of(value), np.zeros(channel_count(value), np.intp))
+    def of(self, value: ir.Value, count: int | None = None) -> np.ndarray:
+        """Int [C]: the class of each channel (axis 1) of a tensor.
+
+        Args:
+            value: The tensor.
+            count: Its number of channels, for where shape inference may not have found it; such
+                channels are fixed.
+        """
+        count = channel_count(value) if count is None else count
+        found: Mapping[str, np.ndarray] = getattr(self, "_ids", self._found)
+        ids = found.get(name_of(value))
+        return np.full(count, FIXED) if ids is None or len(ids) != count else ids
 
     def new(self, value: ir.Value) -> None:
         """Give each channel a class of its own."""
@@ -87,13 +96,13 @@ def channel_count(value: ir.Value) -> int:
 def per_channel_constant(node: ir.Node) -> tuple[int, np.ndarray] | None:
     """Index and values, float32 [C], of an addition's constant that is one value per channel."""
     channels = channel_count(node.outputs[0])
-    rank = len(node.outputs[0].shape or ())
+    rank = _rank(node.outputs[0])
     for index, value in enumerate(node.inputs):
         array = constant(value)
         if array is not None:
-            full = array.reshape((1,) * (rank - array.ndim) + array.shape)
-            if full.size in (1, channels) and full.size == full.shape[1]:
-                return index, np.broadcast_to(full.reshape(-1), (channels,))
+            sizes = (1,) * (rank - array.ndim) + array.shape
+            if array.size in (1, channels) and sizes[1:2] == (array.size,):
+                return index, np.broadcast_to(array.reshape(-1), (channels,))
     return None
 
 
@@ -128,34 +137,45 @@ def _mean(classes: ChannelClasses, node: ir.Node) -> None:
 
 
 def _flatten(classes: ChannelClasses, node: ir.Node) -> None:
-    """[N, C, …] to [N, C·…]: every value keeps its channel's class."""
+    """[N, C, …] to [N, C·…] or the like: every value keeps its channel's class."""
     source, output = node.inputs[0], node.outputs[0]
-    shape = [] if source is None or source.shape is None else list(source.shape)[2:]
-    sizes = [size for size in shape if isinstance(size, int)]
-    if source is not None and len(sizes) == len(shape):
-        ids = classes.of(source)
-        if channel_count(output) == len(ids) * math.prod(sizes):
-            classes.assign(output, ids.repeat(math.prod(sizes)))
-            return
-    _keep(classes, node)
+    values = None if source is None else _values_per_image(source)
+    if source is None or values is None or values != _values_per_image(output):
+        _fix_all(classes, node)
+        return
+    parts, rest = divmod(channel_count(output), max(channel_count(source), 1))
+    if rest or not parts:
+        _fix_all(classes, node)
+    else:
+        classes.assign(output, classes.of(source).repeat(parts))
+
+
+def _values_per_image(value: ir.Value) -> int | None:
+    """Product of all axes but the first, None where one is not known."""
+    sizes = list(value.shape or ())[1:]
+    known = [size for size in sizes if isinstance(size, int)]
+    return math.prod(known) if sizes and len(known) == len(sizes) else None
 
 
 def _concat(classes: ChannelClasses, node: ir.Node) -> None:
     inputs = [value for value in node.inputs if value is not None]
     if any(value.is_initializer() for value in inputs):
         _fix_all(classes, node)
-    elif int_attribute(node, "axis", 0) in (1, 1 - len(node.outputs[0].shape or ())):
-        classes.assign(node.outputs[0], np.concatenate([classes.of(each) for each in inputs]))
-    else:
+    elif int_attribute(node, "axis", 0) not in (1, 1 - _rank(node.outputs[0])):
         _together(classes, node)
+    elif sum(map(channel_count, inputs)) != channel_count(node.outputs[0]):
+        _fix_all(classes, node)
+    else:
+        classes.assign(node.outputs[0], np.concatenate([classes.of(each) for each in inputs]))
 
 
 def _together(classes: ChannelClasses, node: ir.Node) -> None:
     """Channels of all inputs meet, each with the one of its number."""
     inputs = [value for value in node.inputs if value is not None]
     computed = [value for value in inputs if not value.is_initializer()]
-    counts = {channel_count(value) for value in (*computed, node.outputs[0])}
-    if len(counts) != 1 or (len(computed) < len(inputs) and per_channel_constant(node) is None):
+    aligned = all(_lines_up(value, node.outputs[0]) for value in computed)
+    known = len(computed) == len(inputs) or per_channel_constant(node) is not None
+    if not (computed and aligned and known):
         _fix_all(classes, node)
         return
     ids = classes.of(computed[0])
@@ -171,12 +191,21 @@ def _multiply(classes: ChannelClasses, node: ir.Node) -> None:
         return
     swapped = one.is_initializer() or (not other.is_initializer() and _volume(one) < _volume(other))
     data, gate = (other, one) if swapped else (one, other)
-    if channel_count(data) != channel_count(node.outputs[0]):
+    if not _lines_up(data, node.outputs[0]):
         _fix_all(classes, node)
         return
     if not gate.is_initializer():
         classes.fix(gate)
     classes.assign(node.outputs[0], classes.of(data))
+
+
+def _lines_up(value: ir.Value, output: ir.Value) -> bool:
+    """Whether broadcasting leaves a tensor's channels where they are."""
+    return _rank(value) == _rank(output) and channel_count(value) == channel_count(output)
+
+
+def _rank(value: ir.Value) -> int:
+    return len(value.shape or ())
 
 
 def _volume(value: ir.Value) -> int:

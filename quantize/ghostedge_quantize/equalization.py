@@ -144,9 +144,12 @@ def rescale(graph: ir.Graph, classes: ChannelClasses, scales: np.ndarray) -> Non
         scales: float64, one per class, positive; that of the fixed class is 1.
     """
     for node in graph:
-        read, made = classes.of(_first(node)), classes.of(node.outputs[0])
-        if node.op_type in ("Conv", "Gemm") and (read.any() or made.any()):
-            _rescale_layer(graph, node, scales[read], scales[made])
+        made = classes.of(node.outputs[0])
+        if rule_of(node).role is Role.WEIGHTED:
+            groups, _, inputs, _ = grouped_weights(node).shape
+            read = classes.of(_first(node), groups * inputs)
+            if read.any() or made.any():
+                _rescale_layer(graph, node, scales[read], scales[made])
         elif node.op_type in ("Add", "Sub") and made.any():
             _rescale_constant(graph, node, scales[made])
 
@@ -239,7 +242,7 @@ class _Problem:
         """Range of every sharing group, its channels divided by ``scales``."""
         found = {}
         for group, names in self.groups.items():
-            parts = [(self._stats[n], scales[self.classes.of(self._values[n])]) for n in names]
+            parts = [(self._stats[n], scales[self._ids(n)]) for n in names]
             low = max(float((stats.low / own).max()) for stats, own in parts)
             high = max(float((stats.high / own).max()) for stats, own in parts)
             found[group] = hull([Range(-low, high)])
@@ -254,7 +257,7 @@ class _Problem:
             alive = ends > 0
             if alive.any():
                 ranges = np.maximum(ends[alive], SMALLEST * ends.max())
-                ids = self.classes.of(self._values[name])[alive]
+                ids = self._ids(name)[alive]
                 np.add.at(logs, ids, np.log(ranges) - np.log(ranges).mean())
                 np.add.at(members, ids, 1)
         free = members > 0
@@ -264,12 +267,17 @@ class _Problem:
 
     def _activation_terms(self) -> Iterator[tuple[str, ActivationNoise]]:
         for group, names in self.groups.items():
-            ids = np.concatenate([self.classes.of(self._values[name]) for name in names])
+            ids = np.concatenate([self._ids(name) for name in names])
             if not np.any(ids != FIXED):
                 continue
             stats = [self._stats[name] for name in names]
             unit = self.even[ids]
-            gains = np.concatenate([self._gain(self._values[name]) for name in names]) * unit**2
+            gains = (
+                np.concatenate(
+                    [self._gain(self._values[name], len(self._ids(name))) for name in names]
+                )
+                * unit**2
+            )
             signal = float((np.concatenate([each.power for each in stats]) / unit**2).mean())
             if signal > 0 and gains.sum() > 0:
                 yield (
@@ -291,9 +299,9 @@ class _Problem:
                 continue
             weights = grouped_weights(node)
             groups, outputs, inputs, taps = weights.shape
-            read = self.classes.of(_first(node)).reshape(groups, inputs)
+            read = self.classes.of(_first(node), groups * inputs).reshape(groups, inputs)
             made = self.classes.of(node.outputs[0]).reshape(groups, outputs)
-            gains = self._gain(node.outputs[0]).reshape(groups, outputs)
+            gains = self._gain(node.outputs[0], groups * outputs).reshape(groups, outputs)
             target = power_of(fused_output(node, rule), self._stats).reshape(groups, outputs)
             signal = float((gains * target).sum())
             depthwise_alone = self.per_channel and inputs == 1
@@ -310,8 +318,11 @@ class _Problem:
             else:
                 yield TensorWeightNoise(read, made, magnitude, power, effect)
 
-    def _gain(self, value: ir.Value) -> np.ndarray:
-        channels = len(self.classes.of(value))
+    def _ids(self, name: str) -> np.ndarray:
+        """Classes of a measured tensor's channels."""
+        return self.classes.of(self._values[name], len(self._stats[name].high))
+
+    def _gain(self, value: ir.Value, channels: int) -> np.ndarray:
         gain = self._gains.get(name_of(value), np.ones(channels))
         return gain if len(gain) == channels else np.ones(channels)
 

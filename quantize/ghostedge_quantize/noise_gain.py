@@ -94,7 +94,7 @@ def _power(value: ir.Value, stats: Stats) -> np.ndarray | float:
 
 
 def _concat(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
-    if int_attribute(node, "axis", 0) != 1:
+    if int_attribute(node, "axis", 0) not in (1, 1 - len(node.outputs[0].shape or ())):
         return _evenly(node, gain, stats)
     inputs = [value for value in node.inputs if value is not None]
     ends = np.cumsum([channel_count(value) for value in inputs])
@@ -104,7 +104,7 @@ def _concat(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
 def _flatten(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
     channels = channel_count(_first(node))
     if channels and len(gain) % channels == 0:
-        return [(_first(node), gain.reshape(channels, -1).mean(axis=1))]
+        return [(_first(node), gain.reshape(channels, -1).sum(axis=1))]
     return _evenly(node, gain, stats)
 
 

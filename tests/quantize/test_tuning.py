@@ -1,0 +1,225 @@
+"""Biases and codes chosen layer by layer, and how they reach the written graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from ghostedge_quantize import Ranges, calibrate, quantize
+from ghostedge_quantize import tuning as tuning_module
+from ghostedge_quantize.qdq import float_graph
+from ghostedge_quantize.tuning import BiasCorrection, Rounding, Tuning, tune
+
+Toy = Callable[..., onnx.ModelProto]
+Run = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def arrays() -> list[np.ndarray]:
+    """Images with means of their own about a common one, as photographs have."""
+    random = np.random.default_rng(0)
+    return [random.normal(1, 1, (1, 3, 8, 8)).astype(np.float32) for _ in range(48)]
+
+
+@pytest.fixture(scope="module")
+def chain(toy: Toy) -> onnx.ModelProto:
+    """Pointwise layers, one before a ReLU; the small channels' weights are coarse per tensor."""
+    random = np.random.default_rng(1)
+    weights = {}
+    for name, (outputs, inputs) in {"a": (16, 3), "b": (16, 16), "c": (10, 16)}.items():
+        sizes = np.geomspace(1, 1 / 30, outputs)[:, None, None, None]
+        weights[f"{name}_w"] = random.normal(0.3, 1, (outputs, inputs, 1, 1)) * sizes
+        weights[f"{name}_b"] = random.normal(0, 1, outputs) * sizes.reshape(-1)
+    body = """
+        a = Conv(input, a_w, a_b)
+        r = Relu(a)
+        b = Conv(r, b_w, b_b)
+        c = Conv(b, c_w, c_b)
+        logits = GlobalAveragePool(c)
+    """
+    return toy(body, weights, output=(1, 10, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def ranges(chain: onnx.ModelProto, arrays: list[np.ndarray]) -> Ranges:
+    return calibrate(chain, arrays, method="minmax")
+
+
+Write = Callable[..., onnx.ModelProto]
+Choose = Callable[..., Tuning]
+
+
+@pytest.fixture(scope="module")
+def write(chain: onnx.ModelProto, ranges: Ranges) -> Write:
+    """write(tuning, keep_float=) → the chain's QDQ graph, one weight scale per tensor."""
+
+    def written(tuning: Tuning | None = None, keep_float: Sequence[str] = ()) -> onnx.ModelProto:
+        return quantize(
+            chain,
+            ranges,
+            preprocessing=None,
+            per_channel=False,
+            keep_float=keep_float,
+            tuning=tuning,
+        )
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def choose(chain: onnx.ModelProto, arrays: list[np.ndarray], write: Write) -> Choose:
+    """choose(bias_correction, rounding, batches) → a tuning of the chain."""
+
+    def chosen(
+        bias_correction: BiasCorrection = "none",
+        rounding: Rounding = "nearest",
+        batches: Sequence[np.ndarray] = (),
+    ) -> Tuning:
+        return tune(
+            float_graph(chain, None)[0],
+            write(),
+            batches or arrays,
+            bias_correction=bias_correction,
+            rounding=rounding,
+        )
+
+    return chosen
+
+
+def layer_names(model: onnx.ModelProto) -> dict[str, str]:
+    """Output of each convolution of a chain → the node's name in the QDQ graph."""
+    graph = float_graph(model, None)[0].graph
+    return {str(n.outputs[0].name): str(n.name) for n in graph if n.op_type == "Conv"}
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def means(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values.mean(axis=(0, 2, 3), dtype=np.float64))
+
+
+def test_nothing_asked_for_is_nothing_done(choose: Choose) -> None:
+    assert choose() == Tuning({}, {})
+
+
+def test_full_correction_gives_every_layer_the_float_graphs_mean_output(
+    chain: onnx.ModelProto, arrays: list[np.ndarray], write: Write, choose: Choose, run: Run
+) -> None:
+    tuning = choose("full")
+    assert set(tuning.bias_shift) == set(layer_names(chain).values())
+    plain, corrected = write(), write(tuning)
+    for tensor in ("r", "b", "c"):
+        wanted = means(run(chain, arrays, outputs=[tensor]))
+        before, after = (
+            np.abs(means(run(model, arrays, outputs=[tensor], optimise=False)) - wanted)
+            for model in (plain, corrected)
+        )
+        assert before.max() > 0.004, tensor
+        assert after.max() < 0.05 * before.max(), tensor
+
+
+def test_either_correction_lowers_the_outputs_error(
+    chain: onnx.ModelProto, arrays: list[np.ndarray], write: Write, choose: Choose, run: Run
+) -> None:
+    wanted = run(chain, arrays)
+    none, fast, full = (
+        np.square(run(write(tuning), arrays) - wanted).mean()
+        for tuning in (Tuning(), choose("fast"), choose("full"))
+    )
+    assert full < 0.2 * none
+    assert fast < 0.2 * none
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
+def test_a_fast_shift_is_the_mean_error_of_its_layer_alone(  # noqa: PLR0917 - fixtures by name
+    chain: onnx.ModelProto,
+    arrays: list[np.ndarray],
+    write: Write,
+    choose: Choose,
+    run: Run,
+    rounding: Rounding,
+) -> None:
+    tuning = choose("fast", rounding)
+    names = layer_names(chain)
+    assert set(tuning.bias_shift) == set(names.values())
+    for tensor, name in names.items():
+        others = [other for other in names.values() if other != name]
+        alone = write(Tuning(weight_codes=tuning.weight_codes), others)
+        wanted = means(run(chain, arrays, outputs=[tensor]))
+        error = wanted - means(run(alone, arrays, outputs=[tensor], optimise=False))
+        step = float(constants(alone)[f"{name}_bias_scale"])
+        assert np.abs(error).max() > 5 * step
+        assert tuning.bias_shift[name] == pytest.approx(error, abs=0.51 * step), tensor
+
+
+@pytest.mark.parametrize("bias_correction", ["none", "fast", "full"])
+def test_adaptive_codes_are_taken_and_next_to_the_weights(
+    chain: onnx.ModelProto, write: Write, choose: Choose, bias_correction: BiasCorrection
+) -> None:
+    tuning = choose(bias_correction, "adaptive")
+    assert (len(tuning.bias_shift) > 0) == (bias_correction != "none")
+    assert tuning.weight_codes
+    nearest, written = constants(write()), constants(write(tuning))
+    for tensor, name in layer_names(chain).items():
+        key = f"{name}_weight_quantized"
+        if name not in tuning.weight_codes:
+            assert (written[key] == nearest[key]).all()
+            continue
+        assert written[key].dtype == np.int8
+        assert (written[key] == tuning.weight_codes[name]).all()
+        assert (written[key] != nearest[key]).any()
+        steps = constants(chain)[f"{tensor}_w"] / nearest[f"{name}_weight_scale"]
+        inside = np.abs(steps) <= 127
+        assert np.abs(written[key] - steps)[inside].max() < 1.001
+
+
+def test_adaptive_codes_leave_a_smaller_error_at_the_output(
+    chain: onnx.ModelProto, arrays: list[np.ndarray], write: Write, choose: Choose, run: Run
+) -> None:
+    wanted = run(chain, arrays)
+    nearest, learned = (
+        np.square(run(write(tuning), arrays) - wanted).mean()
+        for tuning in (Tuning(), choose("none", "adaptive"))
+    )
+    assert learned < 0.7 * nearest
+
+
+def test_a_shift_reaches_the_written_int32_bias(chain: onnx.ModelProto, write: Write) -> None:
+    name = layer_names(chain)["b"]
+    shift = np.linspace(-0.5, 0.5, 16).astype(np.float32)
+    plain, shifted = constants(write()), constants(write(Tuning(bias_shift={name: shift})))
+    key = f"{name}_bias_quantized"
+    assert shifted[key].dtype == np.int32
+    expected = shift / plain[f"{name}_bias_scale"]
+    assert np.abs(expected).max() > 100
+    assert shifted[key] - plain[key] == pytest.approx(expected, abs=1.01)
+    changed = {k for k in plain if not np.array_equal(plain[k], shifted[k])}
+    assert changed == {key}
+
+
+def test_images_beyond_the_memory_allowed_are_sampled_evenly(
+    arrays: list[np.ndarray], choose: Choose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = 16 * 8 * 8 * 4
+    few = choose("full", batches=[arrays[0], arrays[10], arrays[20]])
+    monkeypatch.setattr(tuning_module, "HELD_BYTES", 3 * largest + 1)
+    sampled = choose("full", batches=arrays[:21])
+    for name, shift in few.bias_shift.items():
+        assert sampled.bias_shift[name].tolist() == shift.tolist()
+
+
+def test_one_image_is_used_however_large_it_is(
+    arrays: list[np.ndarray], choose: Choose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = choose("full", batches=arrays[:1])
+    monkeypatch.setattr(tuning_module, "HELD_BYTES", 1)
+    sampled = choose("full", batches=arrays[:5])
+    for name, shift in first.bias_shift.items():
+        assert sampled.bias_shift[name].tolist() == shift.tolist()
+        assert np.abs(shift).max() > 0

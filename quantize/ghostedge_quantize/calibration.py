@@ -58,7 +58,7 @@ def calibrate(
     images = 0
     for first, count, activations in _ahead(Observer(graph, plan.measured).run(batches)):
         for name, values in activations:
-            histograms[groups[name]].add(values, _extremes(name, values, first))
+            histograms[groups[name]].add(values, extremes(name, values, first))
         images = first + count
     if images == 0:
         raise InputError("no calibration images", remedy="pass at least one batch of images")
@@ -86,7 +86,7 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _extremes(name: str, values: np.ndarray, first: int) -> Range:
+def extremes(name: str, values: np.ndarray, first: int) -> Range:
     """Lowest and highest value of an activation of the images from ``first`` on."""
     ends = Range(float(values.min()), float(values.max()))
     if not math.isfinite(ends.low + ends.high):

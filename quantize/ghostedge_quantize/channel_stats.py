@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from ghostedge_quantize.calibration import extremes
 from ghostedge_quantize.observe import Observer
+from ghostedge_runtime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,20 @@ class ChannelStats:
 def channel_stats(
     graph: ir.Model, tensors: Sequence[str], batches: Iterable[np.ndarray]
 ) -> dict[str, ChannelStats]:
-    """Look at a float graph's tensors [N, C, …] over float32 NCHW batches."""
+    """Look at a float graph's tensors [N, C, …] over float32 NCHW batches.
+
+    Raises:
+        InputError: No images, or a NaN or infinite activation.
+    """
     sums: dict[str, _Sums] = {}
-    for _, count, activations in Observer(graph, tensors).run(batches):
+    images = 0
+    for first, count, activations in Observer(graph, tensors).run(batches):
         for name, values in activations:
+            extremes(name, values, first)
             sums.setdefault(name, _Sums(values.shape[1])).add(values[:count])
+        images = first + count
+    if images == 0:
+        raise InputError("no calibration images", remedy="pass at least one batch of images")
     return {name: each.stats() for name, each in sums.items()}
 
 

@@ -46,6 +46,7 @@ LEARNING_RATE = 0.08
 """Of the factors' logarithms; on real networks the noise no longer falls after 50 steps."""
 MEASURED_BATCHES = 64
 """Images that each tensor's own noise is measured on."""
+FITTING_TURNS = 20
 SMALLEST = 1e-6
 """Channels whose range is below this part of their tensor's largest count as that large: what
 they hold is rounding noise, or too rare on the calibration images to be scaled up by it."""
@@ -211,6 +212,7 @@ class _Problem:
         self.even, self.free = self._even_ranges()
         self._gains = noise_gains(graph, stats)
         weighted = [node for node in graph if plan.nodes.get(str(node.name)) is not None]
+        self._even_silent(weighted)
         self.groups: dict[str, list[str]] = {}
         for name in plan.measured:
             self.groups.setdefault(plan.groups[name], []).append(name)
@@ -249,21 +251,46 @@ class _Problem:
         return found
 
     def _even_ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Per class: the factor that evens the channels' ranges, and whether there are values."""
+        """Per class: the factor that evens the channels' ranges, and whether there are values.
+
+        By least squares: the logarithm of a range is that of its class's factor plus one number
+        for the whole tensor, fitted in turn. Whatever multiplies a class moves its factor alone.
+        """
         count = self.classes.count
-        logs, members = np.zeros(count), np.zeros(count)
+        members: list[tuple[np.ndarray, np.ndarray]] = []
         for name, stats in self._stats.items():
             ends = np.maximum(stats.high, stats.low)
-            alive = ends > 0
+            alive = (ends > 0) & (self._ids(name) != FIXED)
             if alive.any():
                 ranges = np.maximum(ends[alive], SMALLEST * ends.max())
-                ids = self._ids(name)[alive]
-                np.add.at(logs, ids, np.log(ranges) - np.log(ranges).mean())
-                np.add.at(members, ids, 1)
-        free = members > 0
-        free[FIXED] = False
-        even = np.exp(np.where(free, logs / np.maximum(members, 1), 0.0))
-        return even, free
+                members.append((self._ids(name)[alive], np.log(ranges)))
+        logs = np.zeros(count)
+        ids = np.concatenate([np.zeros(0, np.intp), *(each for each, _ in members)])
+        sizes = np.bincount(ids, minlength=count)
+        for turn in range(FITTING_TURNS):
+            rest = [known - (known - logs[each]).mean() * (turn > 0) for each, known in members]
+            sums = np.bincount(ids, np.concatenate([np.zeros(0), *rest]), minlength=count)
+            logs = sums / np.maximum(sizes, 1)
+        return np.exp(logs), sizes > 0
+
+    def _even_silent(self, nodes: Iterable[ir.Node]) -> None:
+        """Bring the weights that read channels without values to their neighbours' size.
+
+        They share a scale with the others' weights, so large ones would cost those their codes.
+        """
+        factors = np.full(self.classes.count, np.inf)
+        for node in nodes:
+            if rule_of(node).role is not Role.WEIGHTED:
+                continue
+            weights = grouped_weights(node)
+            groups, _, inputs, _ = weights.shape
+            ids = self.classes.of(_first(node), groups * inputs)
+            largest = np.abs(weights).max(axis=(1, 3)).reshape(-1) * self.even[ids]
+            silent = (ids != FIXED) & ~self.free[ids] & (largest > 0)
+            heard = largest[(ids == FIXED) | self.free[ids]]
+            if inputs > 1 and silent.any() and heard.any():
+                np.minimum.at(factors, ids[silent], np.median(heard) / largest[silent])
+        self.even *= np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
 
     def _activation_terms(self) -> Iterator[tuple[str, ActivationNoise]]:
         for group, names in self.groups.items():

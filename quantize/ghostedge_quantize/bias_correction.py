@@ -17,6 +17,7 @@ Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,8 +67,8 @@ def bias_shift(target: np.ndarray, present: np.ndarray, tail: Tail) -> np.ndarra
     Returns:
         float32 [C], to be added to the bias.
     """
-    wanted = np.clip(_sample(target), tail.low, tail.high)
-    given = _sample(present)
+    wanted = np.clip(_flat(target), tail.low, tail.high)
+    given = _flat(present)
     shift = np.zeros(given.shape[1])
     for _ in range(ROUNDS if tail != Tail() else 1):
         errors, passing = _errors(wanted, given + shift.astype(np.float32)[:, None], tail)
@@ -80,17 +81,26 @@ def bias_shift(target: np.ndarray, present: np.ndarray, tail: Tail) -> np.ndarra
     return np.asarray(np.where(enough, shift * agreed, 0), np.float32)
 
 
+def sample_positions(batches: Sequence[np.ndarray]) -> np.ndarray:
+    """float32 [N, C, P]: of [N, C, …] batches, ``POSITIONS`` values per channel or a few more.
+
+    The same positions of every image, evenly apart, so that two tensors' samples can be compared.
+    """
+    positions = batches[0][0, 0].size
+    values = sum(len(each) for each in batches) * positions
+    step = max(1, min(positions, values // POSITIONS))
+    return np.concatenate([_flat(each)[:, :, ::step] for each in batches])
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(*values.shape[:2], -1)
+
+
 def _errors(wanted: np.ndarray, given: np.ndarray, tail: Tail) -> tuple[np.ndarray, np.ndarray]:
     """Summed error [N, C] of the values that pass the tail, and how many do."""
     passes = (given > tail.low) & (given < tail.high)
     errors = np.where(passes, wanted - given, 0).sum(axis=2, dtype=np.float64)
     return errors, passes.sum(axis=2)
-
-
-def _sample(values: np.ndarray) -> np.ndarray:
-    """[N, C, P]: at most ``POSITIONS`` values of each channel, evenly apart."""
-    flat = values.reshape(*values.shape[:2], -1)
-    return flat[:, :, :: max(1, len(flat) * flat.shape[2] // POSITIONS)]
 
 
 def mean_shift(

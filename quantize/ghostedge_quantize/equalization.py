@@ -35,7 +35,7 @@ from ghostedge_quantize.equalization_noise import (
 )
 from ghostedge_quantize.measured_noise import OutputNoise
 from ghostedge_quantize.noise_gain import grouped_weights, noise_gains
-from ghostedge_quantize.observe import Observer
+from ghostedge_quantize.observe import Observer, spread
 from ghostedge_quantize.ops import Role, rule_of
 from ghostedge_quantize.plan import Plan, fused_output, make_plan, name_of
 from ghostedge_quantize.ranges import Range, affine, hull
@@ -44,8 +44,10 @@ from ghostedge_quantize.weights import channel_scales
 STEPS = 80
 LEARNING_RATE = 0.08
 """Of the factors' logarithms; on real networks the noise no longer falls after 50 steps."""
-MEASURED_BATCHES = 64
-"""Images that each tensor's own noise is measured on."""
+STATS_PIXELS, STATS_IMAGES = 2**21, 64
+"""Channels are looked at on images of so many pixels, and on no fewer images than that."""
+NOISE_PIXELS, NOISE_IMAGES = 2**18, 16
+"""Likewise what each tensor's own noise is measured on, which takes a run for every tensor."""
 FITTING_TURNS = 20
 SMALLEST = 1e-6
 """Channels whose range is below this part of their tensor's largest count as that large: what
@@ -86,10 +88,11 @@ def equalize(
     graph = canonical_ir(model)
     plan = make_plan(graph.graph)
     classes = ChannelClasses(graph.graph)
-    stats = channel_stats(graph, plan.measured, batches)
+    looked_at = spread(batches, pixels=STATS_PIXELS, at_least=STATS_IMAGES)
+    stats = channel_stats(graph, plan.measured, looked_at)
     problem = _Problem(graph.graph, plan, classes, stats, per_channel)
     predicted = _descend(problem, np.zeros(classes.count))
-    problem.weigh(_measured(model, problem, predicted, batches), predicted)
+    problem.weigh(_measured(model, problem, predicted, looked_at), predicted)
     scales = _descend(problem, np.log(predicted / problem.even))
     before, after = problem.noise(np.ones(classes.count)), problem.noise(scales)
     if not 0 < after < before:
@@ -113,9 +116,8 @@ def _measured(
 ) -> Measured:
     """Each sharing group's noise at the outputs, and all weights' together, on a few images."""
     graph = canonical_ir(_rescaled(model, problem.classes, scales))
-    fitting = [images for _, images in Observer(graph, ()).sized(batches)]
-    chosen = np.linspace(0, len(fitting) - 1, min(len(fitting), MEASURED_BATCHES))
-    noise = OutputNoise(graph, [fitting[round(index)] for index in chosen])
+    fitting = (images for _, images in Observer(graph, ()).sized(batches))
+    noise = OutputNoise(graph, spread(fitting, pixels=NOISE_PIXELS, at_least=NOISE_IMAGES))
     params = {group: affine(ends) for group, ends in problem.ends(scales).items()}
     activations = noise.of_pairs(problem.groups, params)
     return Measured(activations, noise.of(_rounded(graph, problem.per_channel)))

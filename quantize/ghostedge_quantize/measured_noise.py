@@ -40,9 +40,13 @@ class OutputNoise:
         The noise of an image is the root of its mean square error; the mean over the images is
         squared. So an image whose outliers were clipped counts as one image, not as all.
         """
+
+        def noise(group: str) -> float:
+            return self.of(with_pairs(self._proto, groups[group], params[group]))
+
+        # Variants are made in the workers: each is a copy of the whole model.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            variants = (with_pairs(self._proto, names, params[g]) for g, names in groups.items())
-            return dict(zip(groups, pool.map(self.of, variants), strict=True))
+            return dict(zip(groups, pool.map(noise, groups), strict=True))
 
     def of(self, variant: onnx.ModelProto) -> float:
         """Noise of any graph with the same input and outputs."""

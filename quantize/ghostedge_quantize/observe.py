@@ -89,3 +89,20 @@ class Observer:
                 f"takes {expected}",
                 where=self._input,
             )
+
+
+def spread(batches: Iterable[np.ndarray], *, pixels: int, at_least: int) -> Sequence[np.ndarray]:
+    """Batches, evenly over all, of about so many pixels altogether; fewer where there are fewer.
+
+    Args:
+        batches: [N, C, H, W], all of one size.
+        pixels: How many are enough to know a tensor's values by.
+        at_least: So many batches however large they are.
+    """
+    available = list(batches)
+    if not available:
+        return available
+    size, _, *sides = available[0].shape
+    count = max(at_least, pixels // (size * int(np.prod(sides))))
+    chosen = np.linspace(0, len(available) - 1, min(count, len(available)))
+    return [available[round(index)] for index in chosen]

@@ -107,6 +107,8 @@ class Stepwise:
         )
         model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version)
         options = onnxruntime.SessionOptions()
+        # Hundreds of short sessions: threads that wait by spinning would cost more than the work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         return onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
 
-from ghostedge_quantize.bias_correction import Tail, bias_shift, mean_shift, tails
+from ghostedge_quantize.bias_correction import Tail, bias_shift, mean_shift, sample_positions, tails
 from ghostedge_quantize.columns import gram
 from ghostedge_quantize.ranges import QuantParams, quantize_array
 from ghostedge_quantize.rounding import learned_codes, output_error
@@ -24,7 +24,7 @@ from ghostedge_quantize.stepwise import Stepwise
 BiasCorrection = Literal["none", "fast", "full"]
 Rounding = Literal["nearest", "adaptive"]
 
-HELD_BYTES = 2**27
+HELD_BYTES = 2**26
 """The largest activation of all images together may be this large; a handful are held at once."""
 WORTHWHILE = 0.9
 """Learned rounding is kept where it brings a layer's squared error below this part."""
@@ -133,8 +133,8 @@ class _Tuner:
             codes = self._codes.get(node.name, layer.codes)
             shift = _own_shift(self._reference, twin, layer, codes)
         else:
-            target = np.concatenate(self._reference.compute(twin))
-            shift = bias_shift(target, np.concatenate(outputs), self._behind[node.name])
+            target = sample_positions(self._reference.compute(twin))
+            shift = bias_shift(target, sample_positions(outputs), self._behind[node.name])
         for each in outputs:
             np.add(each, shift.reshape(-1, *[1] * (each.ndim - 2)), out=each)
         self._shifts[node.name] = shift

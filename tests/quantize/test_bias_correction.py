@@ -18,6 +18,7 @@ from ghostedge_quantize.bias_correction import (
     Tail,
     bias_shift,
     mean_shift,
+    sample_positions,
     tails,
 )
 from ghostedge_quantize.canonical import canonical_ir
@@ -105,10 +106,15 @@ def test_errors_that_cancel_give_no_shift_and_no_warning() -> None:
 
 
 def test_a_large_output_is_judged_by_evenly_spread_values() -> None:
-    target = np.broadcast_to(
-        np.linspace(0, 1, 4 * POSITIONS, dtype=np.float32), (1, 1, 4 * POSITIONS)
-    )
-    assert bias_shift(target, np.zeros_like(target), Tail()) == pytest.approx([0.5], rel=1e-3)
+    ramp = np.linspace(0, 1, 4 * POSITIONS, dtype=np.float32).reshape(1, 1, 512, -1)
+    sample = sample_positions([ramp, ramp])
+    assert sample.shape == (2, 1, POSITIONS // 2)
+    assert sample.mean() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_small_output_is_judged_by_all_its_values() -> None:
+    batches = [normal(1, 3, 4, 5, seed=seed) for seed in range(2)]
+    assert np.array_equal(sample_positions(batches), np.concatenate(batches).reshape(2, 3, 20))
 
 
 @settings(deadline=None, max_examples=50)

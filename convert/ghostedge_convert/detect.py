@@ -1,36 +1,21 @@
-"""Which member of the family a checkpoint is, from the shapes of its weights alone.
+"""Which network a checkpoint is of, from the shapes of its weights alone.
 
-The family is told by the keys, the width by the channels, the classes by the classifier. What the
+The family is told by the keys, the size by the shapes, the classes by the classifier. What the
 user or a ``config.json`` says besides is checked against the shapes, never believed over them. A
 ``config.json`` that is wrong where the user has stated what is right is noted and passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from types import MappingProxyType
-
-import torch
 
 from ghostedge_convert.checkpoint import Checkpoint
-from ghostedge_convert.families import (
-    GHOSTNET,
-    Family,
-    parse_architecture,
-    refuse_relative,
-)
+from ghostedge_convert.families import parse_architecture, refuse_relative, tell_family
+from ghostedge_convert.family import Family, Form, Shapes, Size, expected_shapes
+from ghostedge_convert.members.ghostnet import GHOSTNET
 from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-# The widest layer bounds the width most tightly; its channels at width 1.0.
-_WIDEST = "blocks.9.0.conv.weight"
-_WIDEST_CHANNELS = 960
-_CLASSIFIER = "classifier.weight"
 
 
 @dataclass(frozen=True)
@@ -79,69 +64,88 @@ def detect_architecture(
         InputError: ``arch`` is not a name of the family, or a number is not positive.
     """
     where = checkpoint.source.file
-    shapes = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
-    said_family, said_width = _said(arch, width, num_classes)
-    refuse_relative(shapes, where)
-    family = said_family or GHOSTNET
-    refuse_keys(shapes, expected_shapes(family, 1.0, 1000), family.title, where)
-    classes = _num_classes(shapes, said=num_classes, where=where)
-    found = _width(shapes, family, classes, said=said_width, where=where)
-    refuse_shapes(shapes, expected_shapes(family, found, classes), family.member(found), where)
-    info = ArchitectureInfo(family.member(found), family.name, found, classes)
-    notes = [
+    said_family, said_size = _said(arch, width, num_classes)
+    refuse_relative(checkpoint.weights, where)
+    family = _family(checkpoint, said_family)
+    shapes = family.own({key: tuple(value.shape) for key, value in checkpoint.weights.items()})
+    form = family.form_of(shapes)
+    title = family.titled(form)
+    refuse_keys(shapes, expected_shapes(form, family.sizes.like(shapes), 1000), title, where)
+    classes = _num_classes(shapes, family, said=num_classes, where=where)
+    said_size = said_size or (None if width is None else _of_width(family, width))
+    size = _size(shapes, family, form, classes, said=said_size, where=where)
+    name = family.member(size)
+    refuse_shapes(shapes, expected_shapes(form, size, classes), name, where, title=family.title)
+    info = ArchitectureInfo(name, family.name, size.width, classes)
+    told = family.sizes.evidence(size, shapes)
+    evidence = (
+        f"{title}: all its {len(shapes)} weights are there, and no others",
+        told if said_size is None else f"{size.words}: as given, and all shapes agree",
+        f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
         *_check_config_classes(checkpoint, info, stated=num_classes is not None),
         *_check_config_name(checkpoint, info, stated=arch is not None or width is not None),
-    ]
-    evidence = (
-        f"{family.title}: all its {len(shapes)} weights are there, and no others",
-        _width_evidence(shapes, found, said=said_width),
-        f"{classes} classes: {_CLASSIFIER} is {_times(shapes[_CLASSIFIER])}",
-        *notes,
     )
     return Detection(info, evidence)
 
 
-@lru_cache(maxsize=8)
-def expected_shapes(family: Family, width: float, num_classes: int) -> Shapes:
-    """The ``state_dict`` shapes of a member; nothing is allocated."""
-    with torch.device("meta"):
-        network = family.network(width=width, num_classes=num_classes)
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    return MappingProxyType(shapes)
-
-
 def _said(
     arch: str | None, width: float | None, num_classes: int | None
-) -> tuple[Family | None, float | None]:
-    """The family and width that the user's arguments amount to."""
+) -> tuple[Family | None, Size | None]:
+    """The family and size that the user's arguments amount to."""
     for value, name in ((width, "width"), (num_classes, "num_classes")):
         if value is not None and not 0 < value < 1e6:
             raise InputError(
                 f"{value} is not a positive number", where=name, remedy="leave it out to infer it"
             )
     if arch is None:
-        return None, width
+        return None, None
     family, named = parse_architecture(arch)
-    if named is not None and width is not None and round(width * 100) != round(named * 100):
+    if named is None or width is None:
+        return family, named
+    if _of_width(family, width).label != named.label:
         raise InputError(
-            f"{arch} is of width {named}, but width {width} is given",
+            f"{arch} is of {named.words}, but width {width} is given",
             where="width",
             remedy="leave one of the two out",
         )
-    return family, named if width is None else width
+    return family, _of_width(family, width)
 
 
-def _num_classes(shapes: Shapes, *, said: int | None, where: str) -> int:
-    shape = shapes[_CLASSIFIER]
+def _of_width(family: Family, width: float) -> Size:
+    size = family.sizes.of_width(width)
+    if size is None:
+        raise InputError(
+            f"a {family.title} has no width",
+            where="width",
+            remedy=f"leave it out, or name the member: --arch {family.published()[0]}",
+        )
+    return size
+
+
+def _family(checkpoint: Checkpoint, said: Family | None) -> Family:
+    """The family that the keys tell, or else the one that is said, or V1."""
+    found = tell_family(checkpoint.weights)
+    if found is None or said in (None, found[0]):
+        return said or (GHOSTNET if found is None else found[0])
+    told, key = found
+    raise CheckpointError(
+        f"these are weights of a {told.title} (it has {key}), but arch says {said.title}",
+        where=checkpoint.source.file,
+        remedy="leave it out, or pass the checkpoint it belongs to",
+    )
+
+
+def _num_classes(shapes: Shapes, family: Family, *, said: int | None, where: str) -> int:
+    shape = shapes[family.classifier]
     if len(shape) != 2 or shape[0] < 1:
         raise CheckpointError(
-            f"{_CLASSIFIER} is {_times(shape)}, not classes × features",
+            f"{family.classifier} is {_times(shape)}, not classes × features",
             where=where,
-            remedy="pass the weights of a GhostNet V1 classifier",
+            remedy=f"pass the weights of a {family.title} classifier",
         )
     if said is not None and said != shape[0]:
         raise CheckpointError(
-            f"num_classes is given as {said}, but {_CLASSIFIER} is {_times(shape)}: "
+            f"num_classes is given as {said}, but {family.classifier} is {_times(shape)}: "
             f"{shape[0]} classes",
             where=where,
             remedy="leave it out, or pass the checkpoint it belongs to",
@@ -149,48 +153,26 @@ def _num_classes(shapes: Shapes, *, said: int | None, where: str) -> int:
     return shape[0]
 
 
-def _width(
-    shapes: Shapes, family: Family, classes: int, *, said: float | None, where: str
-) -> float:
-    found = _roundest_width(shapes, family, classes)
+def _size(
+    shapes: Shapes, family: Family, form: Form, classes: int, *, said: Size | None, where: str
+) -> Size:
+    def off(size: Size) -> str | None:
+        expected = expected_shapes(form, size, classes)
+        return next((k for k in expected if k in shapes and expected[k] != shapes[k]), None)
+
+    found = family.sizes.find(shapes, lambda size: off(size) is None)
     if said is None:
         return found
-    expected = expected_shapes(family, said, classes)
-    off = next((key for key in expected if key in shapes and expected[key] != shapes[key]), None)
-    if off is not None:
+    key = off(said)
+    if key is not None:
+        needed = expected_shapes(form, said, classes)[key]
         raise CheckpointError(
-            f"width is given as {said}, at which {off} is {_times(expected[off])}, but in the "
-            f"file it is {_times(shapes[off])}: width {found}",
+            f"{said.words} is given, at which {key} is {_times(needed)}, but in the file it is "
+            f"{_times(shapes[key])}: {found.words}",
             where=where,
             remedy="leave it out, or pass the checkpoint it belongs to",
         )
     return said
-
-
-def _roundest_width(shapes: Shapes, family: Family, classes: int) -> float:
-    """The width of fewest decimals that gives these shapes, or nearly does.
-
-    Rounding to multiples of 4 lets a range of widths give the same shapes, and the widest layer
-    bounds that range to about ±0.4 %. Where no width gives all the shapes, the nearest is returned
-    and the check of shapes tells which differ.
-    """
-    shape = shapes[_WIDEST]
-    about = (shape[0] if shape else 0) / _WIDEST_CHANNELS
-    reach = 4 / _WIDEST_CHANNELS
-    for decimals in range(1, 5):
-        width = round(about, decimals)
-        if abs(width - about) > reach or width <= 0:
-            continue
-        expected = expected_shapes(family, width, classes)
-        if all(shapes.get(key, shape) == shape for key, shape in expected.items()):
-            return width
-    return max(round(about, 2), 0.01)
-
-
-def _width_evidence(shapes: Shapes, width: float, *, said: float | None) -> str:
-    if said is not None:
-        return f"width {width}: as given, and all shapes agree"
-    return f"width {width}: from the channels, e.g. {_WIDEST} is {_times(shapes[_WIDEST])}"
 
 
 def _check_config_classes(
@@ -228,10 +210,10 @@ def _check_config_name(
     if config is None or config.architecture is None:
         return []
     try:
-        family, width = parse_architecture(config.architecture)
+        family, size = parse_architecture(config.architecture)
     except InputError:
         return [f"config.json calls it {config.architecture!r}, a name that is not of the family"]
-    if family.name == info.family and (width is None or family.member(width) == info.name):
+    if family.name == info.family and (size is None or family.member(size) == info.name):
         return [f"config.json agrees: {config.architecture}"]
     return _contradiction(
         f"config.json says {config.architecture}, but the weights are of {info.name}",

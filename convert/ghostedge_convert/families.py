@@ -1,34 +1,19 @@
-"""The members of the family: which are supported, and how the others are known by their keys."""
+"""The table of families, and how a network's family is told: by keys or by name."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
-from torch import nn
-
-from ghostedge_convert.architectures.ghostnet import GhostNet
+from ghostedge_convert.family import Family, Size
+from ghostedge_convert.members.ghostnet import GHOSTNET
 from ghostedge_runtime.errors import CheckpointError, InputError
 
-
-@dataclass(frozen=True)
-class Family:
-    """A supported family: its title, its name as in ``ghostnet_100``, and its network."""
-
-    title: str
-    name: str
-    network: Callable[..., nn.Module]
-
-    def member(self, width: float) -> str:
-        """The name of the member at a width, in timm's way: ``ghostnet_130`` at 1.3."""
-        return f"{self.name}_{round(width * 100):03d}"
-
-
-GHOSTNET = Family("GhostNet V1", "ghostnet", GhostNet)
-FAMILIES = {family.name: family for family in (GHOSTNET,)}
+# The more particular first: the first of them that a key tells is taken.
+_TABLE: tuple[Family, ...] = (GHOSTNET,)
+FAMILIES = {family.name: family for family in _TABLE}
 
 # Relatives by a key part that only they have; the more particular first, since V3 has V2's too.
 _RELATIVES: tuple[tuple[str, str], ...] = (
@@ -61,24 +46,38 @@ def refuse_relative(keys: Collection[str], where: Path | str) -> None:
             )
 
 
-def parse_architecture(name: str) -> tuple[Family, float | None]:
-    """Read an architecture's name: ``ghostnet``, or ``ghostnet_100`` with its width.
+def tell_family(keys: Collection[str]) -> tuple[Family, str] | None:
+    """The family that keys are of, and the key that tells; None where none does."""
+    for family in _TABLE:
+        told = next((key for key in keys if re.search(family.tells, key)), None)
+        if told is not None:
+            return family, told
+    return None
+
+
+def parse_architecture(name: str) -> tuple[Family, Size | None]:
+    """Read an architecture's name: ``ghostnet``, or ``ghostnet_100`` with its size.
 
     Raises:
         InputError: The name is of no supported family; names the closest.
     """
-    base, _, hundredths = name.lower().partition("_")
-    family = FAMILIES.get(base)
-    if family is not None and (not hundredths or hundredths.isdecimal()):
-        return family, int(hundredths) / 100 if hundredths else None
+    wanted = name.lower()
+    for family in _TABLE:
+        if wanted == family.name:
+            return family, None
+        label = wanted.removeprefix(f"{family.name}_")
+        size = family.sizes.named(label) if label != wanted else None
+        if size is not None:
+            return family, size
+    base = wanted.partition("_")[0]
     if base in _RELATIVE_NAMES:
         raise InputError(
             f"{_RELATIVE_NAMES[base]} is not supported yet; {GHOSTNET.title} is",
             where=name,
             remedy="pass a GhostNet V1 checkpoint",
         )
-    known = ["ghostnet", *(GHOSTNET.member(width) for width in (0.5, 1.0, 1.3))]
-    closest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    known = [known for family in _TABLE for known in (family.name, *family.published())]
+    closest = difflib.get_close_matches(wanted, known, n=1, cutoff=0.4)
     raise InputError(
         f"there is no architecture {name!r}",
         where="arch",

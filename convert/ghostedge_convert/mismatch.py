@@ -56,6 +56,8 @@ def refuse_shapes(
     expected: Mapping[str, tuple[int, ...]],
     member: str,
     where: str,
+    *,
+    title: str,
 ) -> None:
     """Raise where a weight is not of the shape that the network needs.
 
@@ -70,7 +72,7 @@ def refuse_shapes(
     raise CheckpointError(
         f"{len(wrong)} weights have other shapes than {member}'s: {shown}{more}",
         where=where,
-        remedy="pass a checkpoint of an unchanged GhostNet V1 (3 input channels, any width)",
+        remedy=f"pass a checkpoint of an unchanged {title} (3 input channels)",
     )
 
 

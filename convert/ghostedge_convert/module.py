@@ -6,6 +6,7 @@ import torch
 
 from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.families import parse_architecture
+from ghostedge_convert.family import empty_network
 from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
 from ghostedge_runtime.metadata import ArchitectureInfo
 
@@ -13,19 +14,24 @@ from ghostedge_runtime.metadata import ArchitectureInfo
 def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Module:
     """Make the network of an architecture with a checkpoint's weights, in eval mode.
 
+    Weights in a training form are fused into the deployed network, which is the same function.
+
     Raises:
         CheckpointError: The weights do not fit the architecture.
         InputError: The architecture is not of a supported family.
     """
     family, _ = parse_architecture(architecture.family)
-    with torch.device("meta"):
-        network = family.network(width=architecture.width, num_classes=architecture.num_classes)
+    weights = family.own(checkpoint.weights)
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    form = family.form_of(found)
+    size = family.sizes.stated_by(architecture, found)
+    network = empty_network(form, size, architecture.num_classes)
     expected = network.state_dict()
-    found = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
     needed = {key: tuple(value.shape) for key, value in expected.items()}
-    refuse_keys(found, needed, family.title, checkpoint.source.file)
-    refuse_shapes(found, needed, architecture.name, checkpoint.source.file)
+    refuse_keys(found, needed, family.titled(form), checkpoint.source.file)
+    refuse_shapes(found, needed, architecture.name, checkpoint.source.file, title=family.title)
     # Counters of batches, which training uses and some writers leave out, are the only gap.
     absent = {k: torch.zeros(v.shape, dtype=v.dtype) for k, v in expected.items() if k not in found}
-    network.load_state_dict({**checkpoint.weights, **absent}, assign=True)
-    return network.eval()
+    network.load_state_dict({**weights, **absent}, assign=True)
+    network.eval()
+    return network if family.fuse is None else family.fuse(network).eval()

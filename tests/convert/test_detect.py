@@ -79,7 +79,7 @@ def test_a_width_that_gives_the_same_shapes_is_taken_as_said():
 @pytest.mark.parametrize("said", [{"width": 0.5}, {"arch": "ghostnet_050"}])
 def test_another_width_than_the_shapes_have_is_refused_with_both(said):
     what = refusal(weights_of(1.0), **said).what
-    assert "width is given as 0.5, at which conv_stem.weight is 8 × 3 × 3 × 3" in what
+    assert "width 0.5 is given, at which conv_stem.weight is 8 × 3 × 3 × 3" in what
     assert "in the file it is 16 × 3 × 3 × 3: width 1.0" in what
 
 

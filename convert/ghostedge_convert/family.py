@@ -1,0 +1,155 @@
+"""What a family of networks brings so that its weights are recognised, sized and built.
+
+A `Family` is data: `families` holds the table of them, a file each under ``members``. Detection,
+building and their errors ask nothing of a family but what stands here, so a new one is added by
+writing its file and naming it in the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing
+
+Shapes = Mapping[str, tuple[int, ...]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Size:
+    """One member's size.
+
+    Attributes:
+        label: What stands for it in the member's name: ``130`` in ``ghostnet_130``.
+        words: How it is said to a person: ``width 1.3``.
+        width: The channel multiplier; 1.0 in a family that has none.
+        options: What the network's constructor is given for it, besides ``num_classes``.
+    """
+
+    label: str
+    words: str
+    width: float
+    options: tuple[tuple[str, Hashable], ...]
+
+
+class Sizes(Protocol):
+    """How the sizes of a family are named and found. Hashable: make it a frozen dataclass."""
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The labels of the published members, which errors suggest."""
+
+    def named(self, label: str) -> Size | None:
+        """The size of a label, None where it is no label of this family's."""
+
+    def of_width(self, width: float) -> Size | None:
+        """The size at a channel multiplier, None where the family has no multiplier."""
+
+    def like(self, shapes: Shapes) -> Size:
+        """A size whose network has all the keys that these weights should have."""
+
+    def find(self, shapes: Shapes, fits: Callable[[Size], bool]) -> Size:
+        """The size that gives these shapes, or nearly does where none gives them all.
+
+        Args:
+            shapes: Of all the family's weights by key; they may be of any rank.
+            fits: Whether a size gives exactly these shapes.
+        """
+
+    def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:
+        """The size that a detected architecture is of."""
+
+    def evidence(self, size: Size, shapes: Shapes) -> str:
+        """What in the shapes tells the size, a line for a person."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way in which weights of a family are stored.
+
+    Attributes:
+        network: Called with a size's options and ``num_classes``, makes the network whose
+            ``state_dict`` has this form's keys.
+        title: What it is called beside the family, e.g. ``training form``; empty for an only form.
+        tells: A pattern that some key of this form has and no form after it in the family's.
+    """
+
+    network: Callable[..., nn.Module]
+    title: str = ""
+    tells: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of networks.
+
+    Attributes:
+        title: What people call it: ``GhostNetV2``.
+        name: What its members' names begin with: ``ghostnetv2`` in ``ghostnetv2_100``.
+        sizes: How its sizes are named and found.
+        forms: How its weights are stored; the first is taken whose pattern a key has.
+        tells: A pattern that some key of it has and no family after it in the table.
+        classifier: The key of the weight, classes × features, that tells the classes.
+        renames: Other spellings of keys: pattern and replacement, applied to every key.
+        fuse: Makes the network that is deployed out of one of any form, the same function in
+            evaluation mode; None where what is trained is deployed.
+        preprocessing: What its published weights are evaluated with.
+    """
+
+    title: str
+    name: str
+    sizes: Sizes
+    forms: tuple[Form, ...]
+    tells: str
+    classifier: str = "classifier.weight"
+    renames: tuple[tuple[str, str], ...] = ()
+    fuse: Callable[[nn.Module], nn.Module] | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    def member(self, size: Size) -> str:
+        """The name of a member: ``ghostnet_130``."""
+        return f"{self.name}_{size.label}"
+
+    def published(self) -> tuple[str, ...]:
+        """The names of the published members."""
+        return tuple(f"{self.name}_{label}" for label in self.sizes.published)
+
+    def form_of(self, keys: Collection[str]) -> Form:
+        """The form that keys are of; the last where no pattern is found."""
+        told = (form for form in self.forms if any(re.search(form.tells, key) for key in keys))
+        return next(told, self.forms[-1])
+
+    def titled(self, form: Form) -> str:
+        """The family's title with the form's."""
+        return f"{self.title} in its {form.title}" if form.title else self.title
+
+    def own(self, weights: Mapping[str, T]) -> dict[str, T]:
+        """The weights under the family's own spelling of their keys."""
+        return {self._spelt(key): value for key, value in weights.items()}
+
+    def _spelt(self, key: str) -> str:
+        for pattern, replacement in self.renames:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+
+@lru_cache(maxsize=32)
+def expected_shapes(form: Form, size: Size, num_classes: int) -> Shapes:
+    """The ``state_dict`` shapes of a network; nothing is allocated."""
+    network = empty_network(form, size, num_classes)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    return MappingProxyType(shapes)
+
+
+def empty_network(form: Form, size: Size, num_classes: int) -> nn.Module:
+    """A network without values, on torch's ``meta`` device."""
+    with torch.device("meta"):
+        return form.network(**dict(size.options), num_classes=num_classes)

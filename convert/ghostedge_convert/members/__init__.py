@@ -1,0 +1,1 @@
+"""A file for each family: what detection needs of it, as data."""

@@ -8,24 +8,24 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ghostedge_convert.family import Family, Size
+from ghostedge_convert.members.gghost_regnet import GGHOST_REGNET
 from ghostedge_convert.members.ghostnet import GHOSTNET
+from ghostedge_convert.members.repghost import REPGHOST
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 # The more particular first: the first of them that a key tells is taken.
-_TABLE: tuple[Family, ...] = (GHOSTNET,)
+_TABLE: tuple[Family, ...] = (GGHOST_REGNET, REPGHOST, GHOSTNET)
 FAMILIES = {family.name: family for family in _TABLE}
 
 # Relatives by a key part that only they have; the more particular first, since V3 has V2's too.
 _RELATIVES: tuple[tuple[str, str], ...] = (
     (r"_rpr_(conv|skip|scale)", "GhostNetV3 (in its training form)"),
-    (r"\.fusion_(bn|conv)\b|\.cheap_operation\.(weight|bias)$", "RepGhostNet"),
     (r"\.short_conv\.\d+\.bias$", "GhostNetV3 (in its deployed form)"),
     (r"\.short_conv\.", "GhostNetV2"),
 )
 _RELATIVE_NAMES = {
     "ghostnetv2": "GhostNetV2",
     "ghostnetv3": "GhostNetV3",
-    "repghostnet": "RepGhostNet",
 }
 
 

@@ -96,7 +96,6 @@ def test_another_number_of_classes_than_the_classifier_has_is_refused_with_both(
         ({"arch": "resnet50"}, "there is no architecture 'resnet50'"),
         ({"arch": "ghostnet_x"}, "there is no architecture"),
         ({"arch": "ghostnetv2_100"}, "GhostNetV2 is not supported yet; GhostNet V1 is"),
-        ({"arch": "repghostnet_100"}, "RepGhostNet is not supported yet"),
         ({"arch": "ghostnet_100", "width": 1.3}, "ghostnet_100 is of width 1.0"),
         ({"width": 0}, "0 is not a positive number"),
         ({"width": float("nan")}, "nan is not a positive number"),
@@ -158,8 +157,6 @@ def test_a_config_with_a_name_of_its_own_is_noted():
         ("blocks.0.0.ghost1.primary_rpr_conv.0.conv.weight", "GhostNetV3 (in its training form)"),
         ("blocks.1.0.dw_rpr_scale.bn.weight", "GhostNetV3 (in its training form)"),
         ("blocks.2.0.ghost1.short_conv.0.bias", "GhostNetV3 (in its deployed form)"),
-        ("blocks.0.0.ghost1.fusion_bn.0.weight", "RepGhostNet"),
-        ("blocks.0.0.ghost1.cheap_operation.weight", "RepGhostNet"),
     ],
 )
 def test_relatives_are_refused_by_name(key, title):

@@ -1,0 +1,83 @@
+"""Parameters and multiply-accumulates of every published member, to the digits published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from ghostedge_convert.families import parse_architecture
+from ghostedge_convert.family import empty_network
+
+
+def costs(network: nn.Module) -> tuple[int, int, int]:
+    """Parameters, multiply-accumulates of convs and linear layers, and normed elements, at 224."""
+    macs, normed = [], []
+
+    def weighs(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        macs.append(output.numel() * layer.weight[0].numel())
+
+    def norms(_: nn.Module, __: object, output: torch.Tensor) -> None:
+        normed.append(output.numel())
+
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(weighs)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.register_forward_hook(norms)
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 224, 224, device="meta"))
+    return sum(p.numel() for p in network.parameters()), sum(macs), sum(normed)
+
+
+@pytest.fixture
+def published() -> Callable[[str], nn.Module]:
+    """The member of a name as it was trained, without values."""
+
+    def make(name: str) -> nn.Module:
+        family, size = parse_architecture(name)
+        assert size is not None
+        return empty_network(family.forms[0], size, 1000)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "timms_gmacs", "authors_mmacs"),
+    [
+        ("repghostnet_050", 2.31, 0.05, 43),
+        ("repghostnet_058", 2.55, 0.07, 60),
+        ("repghostnet_080", 3.28, 0.10, 96),
+        ("repghostnet_100", 4.07, 0.15, 142),
+        ("repghostnet_111", 4.54, 0.18, 170),
+        ("repghostnet_130", 5.48, 0.25, 231),
+        ("repghostnet_150", 6.58, 0.32, 301),
+        ("repghostnet_200", 9.80, 0.54, 516),
+    ],
+)
+def test_repghostnets_cost_what_timm_and_the_authors_publish(
+    published, name, millions, timms_gmacs, authors_mmacs
+):
+    parameters, macs, normed = costs(published(name))
+    assert round(parameters / 1e6, 2) == millions
+    # The authors leave batch norms out; timm counts two operations an element.
+    assert round(macs / 1e6) == authors_mmacs
+    assert round((macs + 2 * normed) / 1e9, 2) == timms_gmacs
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "gmacs"),
+    [
+        ("g_ghost_regnetx_032", 10.5, 1.8),
+        ("g_ghost_regnetx_040", 15.7, 2.2),
+        ("g_ghost_regnetx_080", 24.6, 4.2),
+        ("g_ghost_regnetx_160", 32.4, 9.0),
+    ],
+)
+def test_g_ghost_regnets_cost_what_huawei_publishes(published, name, millions, gmacs):
+    parameters, macs, normed = costs(published(name))
+    assert round(parameters / 1e6, 1) == millions
+    # 4.15 of the third round to 4.2 with its batch norms alone.
+    assert round((macs + normed) / 1e9, 1) == gmacs

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ghostedge_runtime.backend import Array, TensorInfo
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.images import ImageSource, normalize, prepare
+from ghostedge_runtime.images import MODES, ImageSource, normalize, prepare
 from ghostedge_runtime.metadata import ModelMetadata, Preprocessing
 
 _Encoder = Callable[[npt.NDArray[np.uint8], Preprocessing], Array]
@@ -45,7 +45,8 @@ class ImageInput:
         spec = metadata.input
         height, width = metadata.preprocessing.input_size
         self._channels_first = spec.layout == "NCHW"
-        item = (3, height, width) if self._channels_first else (height, width, 3)
+        channels = len(metadata.preprocessing.mean)
+        item = (channels, height, width) if self._channels_first else (height, width, channels)
         encoder = _ENCODERS.get((spec.dtype, spec.normalized))
         if encoder is None or spec.dtype != tensor.dtype or not _fits(item, tensor.shape[1:]):
             raise ModelFileError(
@@ -53,6 +54,12 @@ class ImageInput:
                 f"{spec.dtype} images of shape {list(item)}, but its input takes {tensor}",
                 where=where,
                 remedy="convert the model again with `ghostedge convert`",
+            )
+        if channels not in MODES:
+            raise ModelFileError(
+                f"its input has {channels} channels, which no image has",
+                where=where,
+                remedy="prepare arrays of its own shape and pass them to predict()",
             )
         self._encode: _Encoder = encoder
 

@@ -32,8 +32,10 @@ from ghostedge_runtime.metadata import Preprocessing
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "MODES",
     "ImageSource",
     "LabelledImages",
+    "is_image",
     "list_images",
     "list_labelled",
     "normalize",
@@ -43,6 +45,8 @@ __all__ = [
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 MAX_PIXELS = 8192 * 8192
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""What images are decoded to for a network of so many input channels: Pillow's names."""
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, npt.NDArray[Any]]
 
@@ -54,27 +58,37 @@ _FILTERS = {
 }
 
 
-def open_image(source: ImageSource) -> Image.Image:
-    """Decode an image to RGB.
+def is_image(source: Any, rank: int) -> bool:
+    """Whether something is one image rather than arrays for an input of ``rank`` axes."""
+    if isinstance(source, np.ndarray):
+        return source.dtype == np.uint8 and source.ndim in (2, 3) and source.ndim < rank
+    return isinstance(source, (str, os.PathLike, bytes, Image.Image))
 
-    Palette, grey, CMYK, 16-bit and transparent images become RGB by Pillow's ``convert``.
+
+def open_image(source: ImageSource, mode: str = "RGB") -> Image.Image:
+    """Decode an image.
+
+    Palette, grey, CMYK, 16-bit, transparent and colour images take the mode by Pillow's
+    ``convert``: grey (``L``) is ITU-R 601-2 luma, an image without transparency is opaque (255) in
+    ``RGBA``, and ``RGB`` leaves transparency out.
 
     Args:
         source: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
-            (height, width, 3) in RGB order.
+            (height, width, 3) in RGB order; for another mode also (height, width, channels).
+        mode: One of `MODES`.
 
     Raises:
         ImageError: It is missing, empty, cut short, not a JPEG, PNG, BMP or WebP, larger than
             `MAX_PIXELS`, or an array of another shape or dtype.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _in_mode(_from_array(source, mode), mode, "the array given")
     if isinstance(source, Image.Image):
-        return _decoded(source, "the image given")
+        return _in_mode(source, mode, "the image given")
     if isinstance(source, bytes):
-        return _opened(io.BytesIO(source), len(source), "the image bytes given")
+        return _opened(io.BytesIO(source), len(source), mode, "the image bytes given")
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(source))
+        return _from_file(Path(source), mode)
     raise ImageError(
         f"a {type(source).__name__} is not an image",
         remedy="pass a path, bytes, a Pillow image or a uint8 array of shape (height, width, 3)",
@@ -86,17 +100,17 @@ def prepare(source: ImageSource, preprocessing: Preprocessing) -> npt.NDArray[np
 
     Args:
         source: What `open_image` takes.
-        preprocessing: Of the model the image is for.
+        preprocessing: Of the model the image is for; as many channels as it has means.
 
     Returns:
-        uint8 (height, width, 3) of ``preprocessing.input_size``, channels in
+        uint8 (height, width, channels) of ``preprocessing.input_size``, channels in
         ``preprocessing.color_order``.
 
     Raises:
         ImageError: As `open_image`; also an image so elongated that its resized form would
-            exceed `MAX_PIXELS`.
+            exceed `MAX_PIXELS`, and a number of channels that images do not have.
     """
-    image = open_image(source)
+    image = open_image(source, _mode(preprocessing))
     width, height = image.size
     new_height, new_width = _resized((height, width), preprocessing)
     if new_height * new_width > MAX_PIXELS:
@@ -108,8 +122,10 @@ def prepare(source: ImageSource, preprocessing: Preprocessing) -> npt.NDArray[np
     if (new_height, new_width) != (height, width):
         image = image.resize((new_width, new_height), _FILTERS[preprocessing.interpolation])
     pixels = np.asarray(image)[_centre((new_height, new_width), preprocessing.input_size)]
-    if preprocessing.color_order == "BGR":
-        pixels = pixels[..., ::-1]
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    elif preprocessing.color_order == "BGR":
+        pixels = pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]
     return np.ascontiguousarray(pixels)
 
 
@@ -130,6 +146,16 @@ def normalize(
     values -= np.asarray(preprocessing.mean, np.float32)
     values /= np.asarray(preprocessing.std, np.float32)
     return values
+
+
+def _mode(preprocessing: Preprocessing) -> str:
+    channels = len(preprocessing.mean)
+    if channels not in MODES:
+        raise ImageError(
+            f"no image has {channels} channels, as the preprocessing has",
+            remedy="prepare arrays of the model's own shape and pass them to predict()",
+        )
+    return MODES[channels]
 
 
 def _resized(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
@@ -154,20 +180,29 @@ def _centre(size: Sequence[int], crop: Sequence[int]) -> tuple[slice, slice]:
     return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+def _from_array(array: npt.NDArray[Any], mode: str) -> Image.Image:
+    channels = next(count for count, name in MODES.items() if name == mode)
+    shape = array.shape[:2] if array.ndim == 3 and array.shape[2] == 1 else array.shape
+    depth = shape[2] if len(shape) == 3 else 1
+    if (
+        array.dtype != np.uint8
+        or len(shape) not in (2, 3)
+        or depth not in (3, channels)
+        or array.size == 0
+    ):
+        more = "" if channels == 3 else f" or (height, width, {channels})"
         raise ImageError(
-            f"an image array must be uint8 of shape (height, width, 3), "
+            f"an image array must be uint8 of shape (height, width, 3){more}, "
             f"got {array.dtype} of shape {array.shape}",
             remedy="for raw model input use predict()",
         )
-    return Image.fromarray(np.ascontiguousarray(array), "RGB")
+    return Image.fromarray(np.ascontiguousarray(array.reshape(shape)), MODES[depth])
 
 
-def _from_file(path: Path) -> Image.Image:
+def _from_file(path: Path, mode: str) -> Image.Image:
     try:
         with path.open("rb") as file:
-            return _opened(file, path.stat().st_size, str(path))
+            return _opened(file, path.stat().st_size, mode, str(path))
     except OSError as error:
         raise ImageError(
             f"it cannot be read ({error.strerror or error})",
@@ -176,7 +211,7 @@ def _from_file(path: Path) -> Image.Image:
         ) from error
 
 
-def _opened(file: Any, size: int, where: str) -> Image.Image:
+def _opened(file: Any, size: int, mode: str, where: str) -> Image.Image:
     if size == 0:
         raise ImageError("it is empty (0 bytes)", where=where, remedy="replace or remove it")
     try:
@@ -191,10 +226,10 @@ def _opened(file: Any, size: int, where: str) -> Image.Image:
     # ValueError, EOFError, struct.error, DecompressionBombError and more.
     except Exception as error:
         raise _broken(error, where) from error
-    return _decoded(image, where)
+    return _in_mode(image, mode, where)
 
 
-def _decoded(image: Image.Image, where: str) -> Image.Image:
+def _in_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
     width, height = image.size
     if width * height > min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS):
         raise ImageError(
@@ -204,7 +239,7 @@ def _decoded(image: Image.Image, where: str) -> Image.Image:
         )
     try:
         image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return image if image.mode == mode else image.convert(mode)
     except Exception as error:  # as in _opened: the decoders' errors have no common base
         raise _broken(error, where) from error
 

@@ -32,7 +32,9 @@ class Preprocessing:
 
     The shorter side is resized to ``floor(input side / crop_pct)``, the centre is cropped to
     ``input_size``, then ``(pixel / 255 - mean) / std`` per channel: timm's evaluation transform
-    (``crop_mode="center"``).
+    (``crop_mode="center"``). There are as many channels as means: images are decoded to grey for
+    one, to RGB for three and to RGBA for four; transparency is a channel like the others, 255 where
+    the image has none.
 
     Attributes:
         input_size: Height and width in pixels.
@@ -40,7 +42,8 @@ class Preprocessing:
         crop_pct: Share of the resized image that the crop keeps, in (0, 1].
         mean: Per channel, on the [0, 1] scale, in ``color_order``.
         std: Per channel, on the [0, 1] scale, in ``color_order``.
-        color_order: Order of the channels the network expects.
+        color_order: Order of the channels the network expects; transparency comes last in both,
+            and grey images have none.
     """
 
     input_size: tuple[int, int] = (224, 224)
@@ -90,11 +93,22 @@ class ArchitectureInfo:
 
 
 @dataclass(frozen=True)
+class OutputQuantization:
+    """What an integer output stands for: ``real = (stored - zero_point) * scale``."""
+
+    name: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
 class QuantizationInfo:
     """How an int8 file was made.
 
-    ``output_scale`` and ``output_zero_point`` turn an int8 output into logits where the format
-    itself does not carry them: ONNX keeps them inside the graph, out of a runtime's reach.
+    ``outputs`` turns int8 outputs into real numbers where the format itself does not carry the
+    scales: ONNX keeps them inside the graph, out of a runtime's reach. A file of one output says
+    the same in ``output_scale`` and ``output_zero_point``, which older readers look at; one of
+    several leaves them out, so that none takes the first output's scale for all.
 
     The defaults describe files from before a field existed.
 
@@ -107,6 +121,7 @@ class QuantizationInfo:
         bias_correction: How biases were corrected: ``none``, ``fast`` or ``full``.
         rounding: How weights were rounded: ``nearest`` or ``adaptive``.
         float_layers: Names of the layers that were left float.
+        outputs: Scale and zero point of each integer output.
     """
 
     ranges: str
@@ -119,6 +134,20 @@ class QuantizationInfo:
     bias_correction: str = "none"
     rounding: str = "nearest"
     float_layers: tuple[str, ...] = ()
+    outputs: tuple[OutputQuantization, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.outputs) == 1 and self.output_scale is None:
+            (only,) = self.outputs
+            object.__setattr__(self, "output_scale", only.scale)
+            object.__setattr__(self, "output_zero_point", only.zero_point)
+
+    def of_output(self, name: str) -> tuple[float | None, int | None]:
+        """Scale and zero point of an integer output, None where the file tells neither."""
+        if not self.outputs:
+            return self.output_scale, self.output_zero_point
+        found = {each.name: (each.scale, each.zero_point) for each in self.outputs}
+        return found.get(name, (None, None))
 
 
 @dataclass(frozen=True)
@@ -168,7 +197,7 @@ class ModelMetadata:
                 architecture=_maybe(ArchitectureInfo, data.get("architecture")),
                 labels=None if data.get("labels") is None else tuple(data["labels"]),
                 precision=data.get("precision", "float32"),
-                quantization=_maybe(QuantizationInfo, data.get("quantization")),
+                quantization=_quantization(data.get("quantization")),
                 source=_maybe(Source, data.get("source")),
                 producer=data.get("producer"),
             )
@@ -193,3 +222,11 @@ def _build(kind: type[Any], data: Mapping[str, Any]) -> Any:
 
 def _maybe(kind: type[Any], data: Mapping[str, Any] | None) -> Any:
     return None if data is None else _build(kind, data)
+
+
+def _quantization(data: Mapping[str, Any] | None) -> QuantizationInfo | None:
+    if data is None:
+        return None
+    outputs = [_build(OutputQuantization, each) for each in data.get("outputs") or ()]
+    found: QuantizationInfo = _build(QuantizationInfo, {**data, "outputs": outputs})
+    return found

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from ghostedge_runtime.backend import Array, Backend, ModelIO, format_shape
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.image_input import ImageInput
-from ghostedge_runtime.images import ImageSource
+from ghostedge_runtime.images import ImageSource, is_image
 from ghostedge_runtime.latency import Latency, LatencyRecorder
 from ghostedge_runtime.loading import open_backend
 from ghostedge_runtime.metadata import ModelMetadata
+from ghostedge_runtime.real_values import real_values, softmax
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Model:
 
         Args:
             image: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
-                (height, width, 3) in RGB order.
+                (height, width, 3) in RGB order. A network of one channel gets it in grey, one
+                of four in RGBA; both also take arrays of their own channels.
             top_k: How many classes to return, at most.
 
         Returns:
@@ -132,7 +134,7 @@ class Model:
         """
         if top_k < 1:
             raise InputError(f"top_k must be at least 1, got {top_k}")
-        scores = _softmax(self.logits(self.preprocess(image))[0])
+        scores = softmax(self.logits(self.preprocess(image))[0])
         labels = self._labels(len(scores))
         best = np.argsort(-scores, kind="stable")[:top_k]
         return tuple(Classification(int(i), labels[i], float(scores[i])) for i in best)
@@ -159,19 +161,21 @@ class Model:
             self._preprocessing_clock.add(spent)
         return batch
 
-    def predict(self, batch: Array) -> Array | dict[str, Array]:
-        """Run raw arrays through the model.
+    def predict(self, batch: Array | ImageSource) -> Array | dict[str, Array]:
+        """Run an image, or raw arrays, through the model.
 
         Args:
-            batch: Of the input's dtype and, the number of images aside, its shape (see `io`).
-                More images than the file's own batch size run in chunks of it, the last one
-                padded with zeros.
+            batch: An image as for `classify`, or arrays of the input's dtype and, the number of
+                images aside, its shape (see `io`). More images than the file's own batch size run
+                in chunks of it, the last one padded with zeros.
 
         Returns:
-            The output as the model gives it, with as many rows as ``batch``; for a model of
-            several outputs a dict by their names.
+            The output as the model gives it, with as many rows as ``batch`` (one for an image);
+            for a model of several outputs a dict by their names, in the file's order. TFLite's
+            feature maps are channels-last, ONNX's channels-first: the shapes are in `io`.
 
         Raises:
+            ImageError: The image cannot be used.
             InputError: Another dtype or shape, or the model is closed.
             ModelFileError: The interpreter cannot run the graph.
         """
@@ -186,9 +190,33 @@ class Model:
             or batch.dtype is not self._dtype
             or batch.shape != self._shape
         ):
+            if is_image(batch, len(self._shape)):
+                batch = self.preprocess(batch)
             return self._named(self._predict_chunks(backend, self._checked(batch)))
         outputs = backend.run(batch)
         return outputs[0] if len(outputs) == 1 else self._named(outputs)
+
+    def values(self, batch: Array | ImageSource) -> dict[str, npt.NDArray[np.float32]]:
+        """Run an image, or raw arrays, through the model and return real numbers by output name.
+
+        Args:
+            batch: As for `predict`.
+
+        Returns:
+            Every output, one or several, as float32, integers dequantized.
+
+        Raises:
+            ImageError: As `predict`.
+            InputError: As `predict`.
+            ModelFileError: The scale of an integer output is not known, or the numbers are not
+                finite.
+        """
+        found = self.predict(batch)
+        outputs = found if isinstance(found, dict) else {self._io.outputs[0].name: found}
+        return {
+            tensor.name: real_values(outputs[tensor.name], tensor, self.path)
+            for tensor in self._io.outputs
+        }
 
     def logits(self, batch: Array) -> npt.NDArray[np.float32]:
         """Run raw arrays through a classifier and return real numbers, an int8 output dequantized.
@@ -212,14 +240,7 @@ class Model:
                 where=self.path,
                 remedy="use predict() for the raw outputs",
             )
-        values = self._dequantized(output)
-        if not np.isfinite(values).all():
-            raise ModelFileError(
-                "it computes infinite numbers or none at all (NaN) for this input",
-                where=self.path,
-                remedy="its weights are damaged: convert the model again",
-            )
-        return values
+        return real_values(output, self._io.outputs[0], self.path)
 
     def close(self) -> None:
         """Let go of the interpreter and its memory; calls that run now still end well."""
@@ -313,28 +334,9 @@ class Model:
             chunks.append([output[:rows] for output in outputs])
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
-    def _dequantized(self, output: Array) -> npt.NDArray[np.float32]:
-        tensor = self._io.outputs[0]
-        if output.dtype.kind == "f":
-            return output.astype(np.float32, copy=False)
-        if tensor.scale is None:
-            raise ModelFileError(
-                f"its output is {tensor.dtype} and nothing in the file tells the scale",
-                where=self.path,
-                remedy="use predict() for the raw numbers, or convert the model with "
-                "float32 output",
-            )
-        steps = output.astype(np.float32) - np.float32(tensor.zero_point or 0)
-        return np.asarray(steps * np.float32(tensor.scale))
-
     def _closed(self) -> InputError:
         return InputError(
             "the model is closed",
             where=self.path,
             remedy="call it inside its `with` block, or open it again with Model(path)",
         )
-
-
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    return np.asarray(powers / powers.sum())

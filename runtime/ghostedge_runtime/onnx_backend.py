@@ -104,8 +104,8 @@ def _with_quantization(tensor: TensorInfo, metadata: ModelMetadata | None) -> Te
     """An int8 output with the scale that only the metadata tells."""
     if tensor.dtype != "int8" or metadata is None or metadata.quantization is None:
         return tensor
-    info = metadata.quantization
-    return replace(tensor, scale=info.output_scale, zero_point=info.output_zero_point)
+    scale, zero_point = metadata.quantization.of_output(tensor.name)
+    return replace(tensor, scale=scale, zero_point=zero_point)
 
 
 def _tensor(node: Any, where: Path) -> TensorInfo:

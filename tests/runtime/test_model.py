@@ -185,7 +185,7 @@ def test_an_open_batch_runs_at_once(save_onnx: Save) -> None:
     [
         (np.zeros((1, 8, 8, 3), np.float32), "float32 [1, 8, 8, 3]"),
         (np.zeros((1, 3, 8, 8), np.uint8), "uint8 [1, 3, 8, 8]"),
-        (np.zeros((8, 8, 3), np.uint8), "uint8 [8, 8, 3]"),
+        (np.zeros((8, 8, 3), np.float32), "float32 [8, 8, 3]"),
         (np.zeros((0, 8, 8, 3), np.uint8), "uint8 [0, 8, 8, 3]"),
         ([[1, 2]], "a list"),
     ],

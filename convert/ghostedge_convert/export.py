@@ -12,19 +12,21 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
 import torch
 
 from ghostedge_convert.naming import name_by_module, name_constants, strip_origin
+from ghostedge_convert.outputs import check_names, check_unique, name_outputs, names_of
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
 from ghostedge_runtime.errors import InputError
 
 OPSET = 18
 INPUT_NAME = "input"
-OUTPUT_NAME = "logits"
+RAW_INPUT_NAME = "image"
+"""What int8 graphs call their input, which takes raw pixels."""
 
 
 def export_onnx(
@@ -33,20 +35,26 @@ def export_onnx(
     input_size: tuple[int, int],
     batch: int = 1,
     in_channels: int = 3,
+    output_names: Sequence[str] | None = None,
 ) -> onnx.ModelProto:
     """Export a module in eval mode.
 
     Args:
-        module: Maps one float32 ``[N, C, H, W]`` tensor to one tensor.
+        module: Maps one float32 ``[N, C, H, W]`` tensor to a tensor, or to several in a dict, a
+            tuple or a list.
         input_size: Height and width in pixels.
         batch: N, fixed in the graph.
         in_channels: C.
+        output_names: A name for each output, in the order in which the module returns them. None:
+            a dict's keys, ``output_0``, ``output_1``, … for a tuple, ``logits`` for one tensor.
 
     Returns:
-        A model with input ``input`` (float32 NCHW) and output ``logits``, every size static.
+        A model with input ``input`` (float32 NCHW) and the outputs by these names, every size
+        static.
 
     Raises:
-        InputError: A size is not positive, or the module is in training mode.
+        InputError: A size is not positive, the module is in training mode, it returns something
+            that is no tensor, or the names do not fit its outputs.
     """
     if min(batch, in_channels, *input_size) < 1:
         raise InputError(
@@ -60,21 +68,26 @@ def export_onnx(
             where="export",
             remedy="call module.eval() first",
         )
-    model = _trace(module, torch.zeros(batch, in_channels, *input_size))
+    model = _trace(module, torch.zeros(batch, in_channels, *input_size), output_names)
     fold_constants(model)
     remove_dead_nodes(model)
     name_by_module(model)
     name_constants(model)
     strip_origin(model)
+    check_unique(model)
     model.graph.name = type(module).__name__
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
+def _trace(
+    module: torch.nn.Module, example: torch.Tensor, stated: Sequence[str] | None
+) -> ir.Model:
     with _quiet(), torch.no_grad():
         program = torch.export.export(module, (example,), strict=False)
+    names = _names(program, stated)
+    with _quiet(), torch.no_grad():
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -82,11 +95,28 @@ def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
             verbose=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
         )
     if exported is None:  # the type says so of its older, file-writing form
         raise RuntimeError("torch.onnx.export returned no program")
+    name_outputs(exported.model, names)
     return exported.model
+
+
+def _names(program: torch.export.ExportedProgram, stated: Sequence[str] | None) -> tuple[str, ...]:
+    """The outputs' names, of what the traced module returned where nobody states them."""
+    spec = program.call_spec.out_spec
+    found = names_of(spec.unflatten(range(spec.num_leaves)))
+    ends = program.graph_signature.user_outputs
+    for name, end in zip(found, ends, strict=True):
+        if not isinstance(end, str):
+            raise InputError(
+                f"its output {name!r} is {end!r}, no tensor",
+                where="export",
+                remedy="let the module return tensors only, in evaluation mode",
+            )
+    names = found if stated is None else tuple(stated)
+    check_names(names, len(found), (INPUT_NAME, RAW_INPUT_NAME))
+    return names
 
 
 @contextlib.contextmanager

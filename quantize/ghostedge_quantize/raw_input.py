@@ -6,7 +6,9 @@
   hold the same values exactly.
 - ``- mean`` is an int8 Add whose output range is known exactly. Zero is now the mean pixel, which
   is what the float network pads with, so the first convolution's border is right too.
-- ``/ std`` goes into the first convolution's weights, per input channel.
+- ``/ std`` goes into the first convolution's weights, per input channel. Where something else
+  reads the image too (a max pool beside the first convolution), it goes into the two codes above
+  if it is the same for all channels, and else into an int8 Mul before that reader.
 
 The shift constant is repeated along the width, [1, C, 1, W]: in NHWC its inner run is then W*C
 values long, which XNNPACK's broadcasting add wants (3 at a time would be slow).
@@ -33,15 +35,14 @@ def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, R
     """Replace the normalised float NCHW input by raw uint8 NHWC pixels (in place, still float).
 
     Args:
-        graph: A canonical graph with one input, read by convolutions only.
+        graph: A canonical graph with one input.
         preprocessing: Mean and std, on the [0, 1] scale.
 
     Returns:
         The new activations' ranges, known without measuring.
 
     Raises:
-        InputError: The input is not one image of ``preprocessing``'s channels, or something
-            other than a convolution reads it.
+        InputError: The input is not one image of ``preprocessing``'s channels.
     """
     (old,) = _single_input(graph)
     batch, channels, height, width = _static_shape(old)
@@ -50,26 +51,44 @@ def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, R
             f"it has {channels} channels, the preprocessing has {len(preprocessing.mean)}",
             where=old.name,
         )
-    mean = np.asarray(preprocessing.mean, np.float32)
+    mean, std = (np.asarray(each, np.float32) for each in (preprocessing.mean, preprocessing.std))
     image = ir.Value(
         name=IMAGE,
         shape=ir.Shape([batch, height, width, channels]),
         type=ir.TensorType(ir.DataType.UINT8),
     )
-    for node, index in list(old.uses()):
-        _divide_by_std(graph, node, index, np.asarray(preprocessing.std, np.float32))
-    nodes = _shift_nodes(
-        graph, image, old, np.broadcast_to(-mean[None, :, None, None], (1, channels, 1, width))
-    )
-    old.replace_all_uses_with(nodes[-1].outputs[0])
+    readers = list(old.uses())
+    others = [(node, index) for node, index in readers if not _takes_factors(node, index)]
+    common = float(std[0]) if others and (std == std[0]).all() else 1.0
+    mean, std = mean / np.float32(common), std / np.float32(common)
+    nodes = _shift_nodes(graph, image, old, _along_width(-mean, width), 1 / common)
+    shifted = nodes[-1].outputs[0]
+    ranges = {
+        f"{IMAGE}_unit": Range(0.0, 1 / common),
+        f"{IMAGE}_minus_mean": _shift_range(mean),
+        f"{IMAGE}_shifted": _including_zero(-mean, 1 / common - mean),
+    }
+    old.replace_all_uses_with(shifted)
+    if (std != 1).any():
+        for node in {node for node, index in readers if _takes_factors(node, index)}:
+            _divide_by_std(graph, node, std)
+        if others:
+            nodes.append(_scale_node(graph, shifted, _along_width(1 / std, width)))
+            ranges[f"{IMAGE}_normalised"] = _including_zero(-mean / std, (1 - mean) / std)
+            for node, index in others:
+                node.replace_input_with(index, nodes[-1].outputs[0])
     graph.insert_before(graph[0], nodes)
     graph.inputs[0] = image
-    low, high = -float(mean.max()), 1 - float(mean.min())
-    return {
-        f"{IMAGE}_unit": Range(0.0, 1.0),
-        f"{IMAGE}_minus_mean": _shift_range(mean),
-        f"{IMAGE}_shifted": Range(min(low, 0.0), max(high, 0.0)),
-    }
+    return ranges
+
+
+def _along_width(values: np.ndarray, width: int) -> np.ndarray:
+    """[C] as [1, C, 1, W]."""
+    return np.broadcast_to(values[None, :, None, None], (1, len(values), 1, width))
+
+
+def _including_zero(low: np.ndarray, high: np.ndarray) -> Range:
+    return Range(min(float(low.min()), 0.0), max(float(high.max()), 0.0))
 
 
 def float_shift(graph: ir.Graph, keep_float: Collection[str]) -> list[str]:
@@ -121,14 +140,17 @@ def _static_shape(value: ir.Value) -> tuple[int, int, int, int]:
 
 
 def _shift_nodes(
-    graph: ir.Graph, image: ir.Value, old: ir.Value, shift: np.ndarray
+    graph: ir.Graph, image: ir.Value, old: ir.Value, shift: np.ndarray, white: float
 ) -> list[ir.Node]:
-    """``Add(DequantizeLinear(Transpose(image)), shift)`` with values named after the image."""
+    """``Add(DequantizeLinear(Transpose(image)), shift)`` with values named after the image.
+
+    ``white`` is what the pixel 255 stands for.
+    """
 
     def value(suffix: str, dtype: ir.DataType) -> ir.Value:
         return ir.Value(name=f"{IMAGE}_{suffix}", shape=old.shape, type=ir.TensorType(dtype))
 
-    scale = add_initializer(graph, f"{IMAGE}_scale", np.float32(1 / 255))
+    scale = add_initializer(graph, f"{IMAGE}_scale", np.float32(white / 255))
     zero = add_initializer(graph, f"{IMAGE}_zero_point", np.uint8(0))
     nchw = value("nchw", ir.DataType.UINT8)
     unit = value("unit", ir.DataType.FLOAT)
@@ -143,16 +165,25 @@ def _shift_nodes(
     ]
 
 
-def _divide_by_std(graph: ir.Graph, node: ir.Node, index: int, std: np.ndarray) -> None:
+def _scale_node(graph: ir.Graph, shifted: ir.Value, factors: np.ndarray) -> ir.Node:
+    """``Mul(shifted, factors)``: the normalised image, for readers that cannot divide."""
+    normalised = ir.Value(
+        name=f"{IMAGE}_normalised", shape=shifted.shape, type=ir.TensorType(ir.DataType.FLOAT)
+    )
+    over_std = add_initializer(graph, f"{IMAGE}_over_std", factors)
+    return ir.node("Mul", [shifted, over_std], outputs=[normalised], name=f"{IMAGE}_normalise")
+
+
+def _takes_factors(node: ir.Node, index: int) -> bool:
+    """Whether a reader of the image has weights that a factor per channel can go into."""
+    return node.op_type == "Conv" and index == 0 and constant(node.inputs[1]) is not None
+
+
+def _divide_by_std(graph: ir.Graph, node: ir.Node, std: np.ndarray) -> None:
     """Scale a convolution's weights [O, C/groups, kH, kW] by 1/std of their input channel."""
-    weight = constant(node.inputs[1]) if node.op_type == "Conv" and index == 0 else None
+    weight = constant(node.inputs[1])
     if weight is None:
-        raise InputError(
-            f"the image input is read by {node.op_type}, the normalisation can only go into a "
-            "convolution with constant weights",
-            where=node.name,
-            remedy="quantize it without preprocessing",
-        )
+        raise ValueError(f"{node.name} has computed weights")
     outputs, per_group = weight.shape[:2]
     groups = int_attribute(node, "group", 1)
     first = np.arange(outputs) // (outputs // groups) * per_group

@@ -178,22 +178,42 @@ def test_the_pixels_of_a_depthwise_first_layer_are_scaled_per_channel(toy: Toy, 
     assert run(int8, [pixels]) == pytest.approx(expected, abs=2 * 6 / 255)
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("z = Relu(input) logits = Conv(z, w)", "read by Relu"),
-        ("logits = Conv(w, input)", "read by Conv"),
-    ],
-)
-def test_a_graph_that_does_not_begin_with_a_convolution_is_refused(
-    toy: Toy, body: str, message: str
+@pytest.mark.parametrize("std", [(0.25, 0.25, 0.25), (0.3, 0.2, 0.25)])
+def test_what_is_no_convolution_reads_the_normalised_image_too(
+    toy: Toy, run: Run, std: tuple[float, ...]
 ) -> None:
-    weights = {"w": np.ones((3, 3, 1, 1))}
-    shape = (3, 3, 1, 1) if "w, input" in body else (1, 3, 8, 8)
-    model = toy(body, {"w": np.ones((1, 3, 8, 8))} if "w, input" in body else weights,
-                shape=shape, output=(1, 3, 8, 8))  # fmt: skip
-    with pytest.raises(InputError, match=message):
-        quantize(model, Ranges("minmax", 1, {}), preprocessing=Preprocessing())
+    """A max pool beside the first convolution: all channels' std in the codes, or one Mul."""
+    body = """
+        made = Conv<pads=[1,1,1,1]>(input, w, b)
+        kept = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(input)
+        logits = Concat<axis=1>(made, kept)
+    """
+    random = np.random.default_rng(0)
+    weights = {"w": random.normal(0, 0.2, (5, 3, 3, 3)), "b": np.linspace(-1, 1, 5)}
+    model = toy(body, weights, output=(1, 8, 8, 8))
+    preprocessing = Preprocessing(mean=(0.5, 0.4, 0.45), std=std)
+    pixels = random.integers(0, 256, (4, 1, 8, 8, 3), np.uint8)
+    normalised = list(((pixels / 255 - preprocessing.mean) / std).transpose(0, 1, 4, 2, 3))
+    floats = [image.astype(np.float32) for image in normalised]
+    int8 = quantize(model, calibrate(model, floats, method="minmax"), preprocessing=preprocessing)
+    error = np.abs(run(int8, list(pixels)) - run(model, floats))
+    step = scalar(int8, next(n.input[1] for n in int8.graph.node if "logits" in n.output))
+    assert error[:, 5:].max() <= 1.5 * step
+    assert error.max() <= 3 * step
+    assert ("Mul" in [node.op_type for node in int8.graph.node]) == (len(set(std)) > 1)
+
+
+def test_a_graph_without_any_convolution_takes_raw_pixels(toy: Toy, run: Run) -> None:
+    body = "z = Flatten(input) logits = Gemm<transB=1>(z, w, b)"
+    random = np.random.default_rng(0)
+    model = toy(body, {"w": random.normal(0, 0.1, (10, 192)), "b": np.zeros(10)})
+    preprocessing = Preprocessing()
+    pixels = random.integers(0, 256, (1, 8, 8, 3), np.uint8)
+    image = ((pixels / 255 - preprocessing.mean) / preprocessing.std).transpose(0, 3, 1, 2)
+    image = image.astype(np.float32)
+    int8 = quantize(model, calibrate(model, [image], method="minmax"), preprocessing=preprocessing)
+    expected = run(model, [image])
+    assert run(int8, [pixels]) == pytest.approx(expected, abs=0.02 * float(np.abs(expected).max()))
 
 
 def test_preprocessing_for_other_channels_is_refused(toy: Toy) -> None:

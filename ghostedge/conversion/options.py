@@ -15,6 +15,16 @@ BiasCorrection = Literal["none", "fast", "full"]
 Rounding = Literal["nearest", "adaptive"]
 OutputType = Literal["float32", "int8"]
 
+_INT8_FLAGS = {
+    "ranges": "--ranges",
+    "equalize": "--no-equalize",
+    "bias_correction": "--bias-correction",
+    "rounding": "--rounding",
+    "per_channel": "--per-tensor",
+    "output_type": "--output-type",
+}
+"""Options that choose how int8 is made, and the flags that set them."""
+
 
 @dataclass(frozen=True)
 class PreprocessingOverrides:
@@ -107,6 +117,15 @@ class ConvertOptions:
                 raise InputError(
                     f"there is no {chosen!r}", where=flag, remedy=f"use one of {', '.join(known)}"
                 )
+        self._check_int8_flags()
+
+    def _check_int8_flags(self) -> None:
+        """A flag without an effect is not quietly ignored."""
+        if "int8" in self.precisions or self.is_onnx:
+            return
+        for name, flag in _INT8_FLAGS.items():
+            if getattr(self, name) != getattr(ConvertOptions, name):
+                raise InputError("it is of use only to int8", where=flag, remedy="add --int8")
 
     def _check_precision(self) -> None:
         if self.is_onnx and (self.int8 or self.precision != ConvertOptions.precision):

@@ -31,6 +31,26 @@ def test_calibration_images_without_int8_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changed", "flag"),
+    [
+        ({"ranges": "mse"}, "--ranges"),
+        ({"equalize": False}, "--no-equalize"),
+        ({"bias_correction": "none"}, "--bias-correction"),
+        ({"rounding": "adaptive"}, "--rounding"),
+        ({"per_channel": False}, "--per-tensor"),
+        ({"output_type": "int8"}, "--output-type"),
+    ],
+)
+def test_how_int8_is_made_cannot_be_chosen_where_none_is(
+    changed: dict[str, Any], flag: str
+) -> None:
+    with pytest.raises(InputError, match=flag) as refused:
+        options(precision=("float16",), **changed)
+    assert "add --int8" in str(refused.value)
+    assert options(int8=True, calib=Path("photos"), **changed)
+
+
+@pytest.mark.parametrize(
     ("changed", "named"),
     [
         ({"batch": 0}, "--batch"),

@@ -18,7 +18,6 @@ from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge_convert import (
     embed_onnx_metadata,
-    export_onnx,
     lower_to_tflite,
     to_deploy_graph,
 )
@@ -53,11 +52,8 @@ class FloatGraph:
 
 
 def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
-    """Export the module and simplify the graph; metadata goes inside."""
-    exported = export_onnx(
-        loaded.module, input_size=loaded.preprocessing.input_size, batch=options.batch
-    )
-    result = to_deploy_graph(exported)
+    """Export the network and simplify the graph; metadata goes inside."""
+    result = to_deploy_graph(loaded.network.to_onnx(batch=options.batch))
     metadata = ModelMetadata(
         preprocessing=loaded.preprocessing,
         input=InputSpec(layout="NCHW", dtype="float32", normalized=True),

@@ -1,12 +1,12 @@
-"""Checkpoint file → module, with everything that was inferred on the way written down."""
+"""Checkpoint file → network, with everything that was inferred on the way written down."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import (
@@ -21,9 +21,6 @@ from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import LabelledImages, list_labelled
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
 
-if TYPE_CHECKING:
-    import torch
-
 _FROM_SHAPES = "from the weights' shapes"
 _FROM_CONFIG = "from config.json"
 _FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
@@ -34,11 +31,21 @@ _FROM_FOLDERS = "from the evaluation set's folder names"
 class Loaded:
     """A network ready to be exported.
 
-    ``labels`` are in the order of the network's outputs, None where nobody named them.
+    Attributes:
+        network: What is converted.
+        origin: What to call it beside its files, e.g. ``checkpoint``.
+        architecture: None where it is no member of the family.
+        preprocessing: How images become its input.
+        labels: In the order of the network's outputs, None where nobody named them.
+        evaluation: The labelled images of ``--eval``.
+        source: The file it came from.
+        inferred: What was not stated, and where it is from.
+        notes: What else was found on the way.
     """
 
-    module: torch.nn.Module
-    architecture: ArchitectureInfo
+    network: Network
+    origin: str
+    architecture: ArchitectureInfo | None
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
     evaluation: LabelledImages | None
@@ -77,7 +84,8 @@ def load(options: ConvertOptions) -> Loaded:
         Inferred("labels", label_words(labels), label_origin),
     )
     return Loaded(
-        module=build(checkpoint, architecture),
+        network=TorchNetwork(build(checkpoint, architecture), preprocessing.input_size),
+        origin="checkpoint",
         architecture=architecture,
         preprocessing=preprocessing,
         labels=labels,

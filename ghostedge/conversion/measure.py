@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ghostedge.console import Reporter
@@ -23,9 +22,8 @@ from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
 from ghostedge.timing import TimingJob, time_alone
 from ghostedge_runtime import Benchmark, Model, host_facts
 from ghostedge_runtime.evaluation import score_logits
-from ghostedge_runtime.images import open_image
+from ghostedge_runtime.images import LabelledImages, open_image
 
-CHECKPOINT = "checkpoint"
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.
 TIMING_SECONDS = 0.5
 TIMING_RUNS = 50
@@ -59,22 +57,24 @@ def collect_logits(
     return {name: np.concatenate(each) for name, each in zip(models, by_model, strict=True)}
 
 
-def checkpoint_logits(loaded: Loaded, images: ImageSet) -> Logits:
-    """Logits of the torch module, the origin that every comparison goes back to."""
-    with torch.inference_mode():
-        rows = [
-            loaded.module(torch.from_numpy(batch)).numpy()
-            for batch in Batches(images, loaded.preprocessing, 1)
-        ]
-    return np.concatenate(rows)
+def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Logits:
+    """Logits of the network itself, the origin that every comparison goes back to."""
+    rows = [
+        loaded.network.answers(each)[0] for each in Batches(images, loaded.preprocessing, batch)
+    ]
+    return np.concatenate(rows)[: len(images)]
 
 
 def compare(
-    files: Sequence[ModelFile], logits: Mapping[str, Logits], loaded: Loaded, images: ImageSet
+    files: Sequence[ModelFile],
+    logits: Mapping[str, Logits],
+    loaded: Loaded,
+    images: ImageSet,
+    batch: int,
 ) -> dict[str, Parity]:
     """Each file held against the one it was made from.
 
-    The checkpoint itself is slow to run, so the file made from it is compared on
+    The origin itself is slow to run, so the file made from it is compared on
     ``PARITY_IMAGES`` of the images, every other one on all of them.
     """
     found: dict[str, Parity] = {}
@@ -83,13 +83,13 @@ def compare(
         if file.reference is None:
             source = images.head(PARITY_IMAGES)
             mine = mine[spread(len(images), PARITY_IMAGES)]
-            theirs = checkpoint_logits(loaded, source)
+            theirs = origin_logits(loaded, source, batch)
         else:
             theirs = logits[file.reference]
         found[file.path.name] = parity(
             mine,
             theirs,
-            reference=file.reference or CHECKPOINT,
+            reference=file.reference or loaded.origin,
             image_source=images.description,
             budget=BUDGETS[file.format, file.precision],
         )
@@ -106,11 +106,11 @@ def float_agreement_pct(
     return agreement_pct(logits[file.path.name].argmax(1), original)
 
 
-def accuracy(logits: Logits, loaded: Loaded) -> Accuracy | None:
+def accuracy(logits: Logits, evaluation: LabelledImages | None) -> Accuracy | None:
     """Accuracy on the evaluation set, None where there is none."""
-    if loaded.evaluation is None:
+    if evaluation is None:
         return None
-    found = score_logits(logits, loaded.evaluation)
+    found = score_logits(logits, evaluation)
     return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
 
 
@@ -128,14 +128,15 @@ def latencies(files: Sequence[ModelFile], timed: Mapping[str, Benchmark]) -> dic
     """Each file's latency, with its speed-up over the float file of the same format."""
     float_p50 = {f.format: timed[f.path.name].p50_ms for f in files if f.precision == "float32"}
     return {
-        f.path.name: _latency(
+        f.path.name: latency(
             timed[f.path.name], None if f.precision == "float32" else float_p50[f.format]
         )
         for f in files
     }
 
 
-def _latency(timed: Benchmark, float_p50_ms: float | None) -> Latency:
+def latency(timed: Benchmark, float_p50_ms: float | None = None) -> Latency:
+    """A file's timing for the manifest, with its speed-up over a float file where there is one."""
     fields = {f: getattr(timed, f) for f in Latency.__dataclass_fields__ if f != "speed_up"}
     speed_up = None if float_p50_ms is None else float_p50_ms / timed.p50_ms
     return Latency(**fields, speed_up=speed_up)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,10 @@ from ghostedge.conversion.artefacts import ModelFile, opened
 from ghostedge.conversion.checks import BUDGETS, Budget, Logits, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, ImageSet, spread
 from ghostedge.conversion.onnx_source import OnnxSource
-from ghostedge.manifest import Accuracy, Artefact, Latency, Parity, TensorSignature
+from ghostedge.conversion.records import Findings, artefacts
+from ghostedge.manifest import Artefact, Parity
 from ghostedge_convert import embed_onnx_metadata
-from ghostedge_runtime import Benchmark, Model
-from ghostedge_runtime.backend import TensorInfo
-from ghostedge_runtime.evaluation import score_logits
+from ghostedge_runtime import Model
 from ghostedge_runtime.images import open_image
 
 _SAME_GRAPH = Budget(max_abs_diff=1e-4)
@@ -54,21 +52,15 @@ def judge(
             found = _parities(source, files, logits, images, exact=exact)
         with clock.stage("time"):
             timed = measure.time_all(files, threads, reporter)
-        return tuple(
-            Artefact(
-                file=file.path.name,
-                format=file.format,
-                precision=file.precision,
-                bytes=file.path.stat().st_size,
-                sha256=hashlib.sha256(file.path.read_bytes()).hexdigest(),
-                inputs=_signature((models[file.path.name].io.input,)),
-                outputs=_signature(models[file.path.name].io.outputs),
-                parity=found[file.path.name],
-                accuracy=_accuracy(logits[file.path.name], source),
-                latency=_latency(timed[file.path.name]),
+        findings = {
+            name: Findings(
+                parity=parity_found,
+                latency=measure.latency(timed[name]),
+                accuracy=measure.accuracy(logits[name], source.evaluation),
             )
-            for file in files
-        )
+            for name, parity_found in found.items()
+        }
+        return artefacts(files, models, findings)
 
 
 def parity_words(artefact: Artefact) -> str:
@@ -129,21 +121,3 @@ def _source_logits(source: OnnxSource, images: ImageSet) -> Logits:
         with Model(path) as model:
             rows = [model.logits(model.preprocess(open_image(image))) for image in images.sources]
     return np.concatenate(rows)
-
-
-def _accuracy(logits: Logits, source: OnnxSource) -> Accuracy | None:
-    if source.evaluation is None:
-        return None
-    found = score_logits(logits, source.evaluation)
-    return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
-
-
-def _latency(timed: Benchmark) -> Latency:
-    fields = [name for name in Latency.__dataclass_fields__ if name != "speed_up"]
-    return Latency(**{name: getattr(timed, name) for name in fields})
-
-
-def _signature(tensors: Sequence[TensorInfo]) -> tuple[TensorSignature, ...]:
-    return tuple(
-        TensorSignature(t.name, t.dtype, tuple(t.shape), t.scale, t.zero_point) for t in tensors
-    )

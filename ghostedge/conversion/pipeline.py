@@ -6,7 +6,6 @@ appears, whole, when the last stage is through.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -36,11 +35,11 @@ from ghostedge.conversion.imagesets import (
 from ghostedge.conversion.load import Loaded, load
 from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions, artefact_name
+from ghostedge.conversion.records import Findings, artefacts
 from ghostedge.guard_report import GuardReport
-from ghostedge.manifest import Artefact, Manifest, Stage, TensorSignature
+from ghostedge.manifest import Artefact, Manifest, Stage
 from ghostedge.output import check_target, staged_folder
 from ghostedge_runtime import host_facts
-from ghostedge_runtime.backend import TensorInfo
 
 _VERSIONED = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
@@ -76,7 +75,7 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
             clock=clock,
             reporter=reporter,
         )
-        artefacts = _judge(
+        made = _judge(
             loaded=loaded,
             calibration=calibration,
             options=options,
@@ -91,13 +90,13 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
             metadata=json.loads(graph.metadata.to_json()),
             inferred=loaded.inferred,
             notes=(*loaded.notes, *graph.notes, *written.notes),
-            artefacts=artefacts,
+            artefacts=made,
             stages=tuple(Stage(name, round(seconds, 3)) for name, seconds in clock.stages),
             arguments=options.to_dict(),
             versions={name: version(name) for name in _VERSIONED},
             host=asdict(host_facts()),
             missed=(
-                *measure.missed_budgets(artefacts),
+                *measure.missed_budgets(made),
                 *(written.guard.missed() if written.guard else ()),
             ),
             guard=written.guard,
@@ -210,28 +209,16 @@ def _judge(
     with opened(files) as models:
         with clock.stage("check and score"):
             logits = measure.collect_logits(models, images, reporter)
-            parity = measure.compare(files, logits, loaded, images)
+            parity = measure.compare(files, logits, loaded, images, options.batch)
         with clock.stage("time"):
             latency = measure.latencies(files, measure.time_all(files, options.threads, reporter))
-        return tuple(
-            Artefact(
-                file=file.path.name,
-                format=file.format,
-                precision=file.precision,
-                bytes=file.path.stat().st_size,
-                sha256=hashlib.sha256(file.path.read_bytes()).hexdigest(),
-                inputs=_signature((models[file.path.name].io.input,)),
-                outputs=_signature(models[file.path.name].io.outputs),
+        findings = {
+            file.path.name: Findings(
                 parity=parity[file.path.name],
-                float_agreement_pct=measure.float_agreement_pct(file, files, logits),
-                accuracy=measure.accuracy(logits[file.path.name], loaded),
                 latency=latency[file.path.name],
+                accuracy=measure.accuracy(logits[file.path.name], loaded.evaluation),
+                float_agreement_pct=measure.float_agreement_pct(file, files, logits),
             )
             for file in files
-        )
-
-
-def _signature(tensors: Sequence[TensorInfo]) -> tuple[TensorSignature, ...]:
-    return tuple(
-        TensorSignature(t.name, t.dtype, tuple(t.shape), t.scale, t.zero_point) for t in tensors
-    )
+        }
+        return artefacts(files, models, findings)

@@ -14,6 +14,7 @@ from ghostedge.manifest import Artefact, Manifest, Parity
 from ghostedge_runtime import Benchmark, Classification, Evaluation
 
 _LEFT, _RIGHT = "left", "right"
+_DASH = "–"
 
 
 def _table(title: str | None, columns: Sequence[tuple[str, str]]) -> Table:
@@ -30,26 +31,29 @@ def size_words(size: int) -> str:
 
 
 def conversion_table(manifest: Manifest) -> Table:
-    """What ``ghostedge convert`` closes with: a row per artefact."""
+    """What ``ghostedge convert`` closes with: a row per artefact, no column of dashes alone."""
     threads = {a.latency.threads for a in manifest.artefacts if a.latency}
     scored = next((a.accuracy for a in manifest.artefacts if a.accuracy), None)
     first = manifest.artefacts[-1].parity
     batch = manifest.artefacts[0].inputs[0].shape[0]
+    columns = (
+        ("artefact", _LEFT),
+        ("size", _RIGHT),
+        ("check against its source", _LEFT),
+        ("agrees with float", _RIGHT),
+        *((("top-1", _RIGHT), ("top-5", _RIGHT)) if scored else ()),
+        ("p50", _RIGHT),
+        ("vs float", _RIGHT),
+    )
+    rows = [_conversion_row(each, scored=scored is not None) for each in manifest.artefacts]
+    told = [i for i in range(len(columns)) if any(row[i] != _DASH for row in rows)]
     table = _table(
         f"{manifest.name}: checked on {first.image_source}, timed with "
         f"{'/'.join(map(str, sorted(threads)))} thread(s), a batch of {batch} at a time",
-        (
-            ("artefact", _LEFT),
-            ("size", _RIGHT),
-            ("check against its source", _LEFT),
-            ("agrees with float", _RIGHT),
-            *((("top-1", _RIGHT), ("top-5", _RIGHT)) if scored else ()),
-            ("p50", _RIGHT),
-            ("vs float", _RIGHT),
-        ),
+        tuple(columns[i] for i in told),
     )
-    for artefact in manifest.artefacts:
-        table.add_row(*_conversion_row(artefact, scored=scored is not None))
+    for row in rows:
+        table.add_row(*(row[i] for i in told))
     return table
 
 
@@ -89,7 +93,7 @@ def _parity_words(parity: Parity, *, by_top1: bool) -> str:
 
 
 def _or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
+    return _DASH if value is None else form.format(value)
 
 
 def bench_table(

@@ -68,7 +68,7 @@ _OF_ACTIVATIONS: tuple[_Cause[Activation], ...] = (
     _Cause(
         lambda facts: facts.bulk * 4 <= facts.levels,
         "a few outliers set the range: 99% of its output lies within {bulk} of {levels} codes",
-        f"equalize channels, --ranges mse or percentile, or {_LEAVE_FLOAT}",
+        f"equalize channels, which --no-equalize skips, or {_LEAVE_FLOAT}",
     ),
     _Cause(
         lambda _: True,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ghostedge.inspection.report import Inspection
-from ghostedge.tables import inspection_tables
+from ghostedge.manifest import Accuracy, Artefact, Latency, Manifest, Parity, TensorSignature
+from ghostedge.tables import conversion_table, inspection_tables
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing, QuantizationInfo
 
 OLDEST = {"ranges": "mse", "calibration_images": 500, "output_type": "float32"}
@@ -39,3 +41,50 @@ def quantized_row(quantization: dict[str, Any]) -> str:
 )
 def test_inspection_says_what_was_done_for_int8(quantization: dict[str, Any], said: str) -> None:
     assert quantized_row(quantization) == said
+
+
+def conversion_headings(*, accuracy: Accuracy | None, speed_up: float | None) -> list[str]:
+    signature = (TensorSignature("input", "float32", (1, 3, 64, 64)),)
+    artefact = Artefact(
+        file="m.onnx",
+        format="onnx",
+        precision="float32",
+        bytes=1,
+        sha256="0",
+        inputs=signature,
+        outputs=signature,
+        parity=Parity("checkpoint", 1, "images", 0.0, 100.0, "none", within_budget=True),
+        accuracy=accuracy,
+        latency=Latency(**{**dict.fromkeys(Latency.__dataclass_fields__, 1), "speed_up": speed_up}),
+    )
+    manifest = Manifest(
+        folder=Path("out"),
+        name="m",
+        source_sha256="0",
+        metadata={},
+        inferred=(),
+        notes=(),
+        artefacts=(artefact,),
+        stages=(),
+        arguments={},
+        versions={},
+        host={},
+        missed=(),
+    )
+    return [str(column.header) for column in conversion_table(manifest).columns]
+
+
+def test_a_conversion_shows_no_column_that_no_file_has_a_value_for() -> None:
+    assert conversion_headings(accuracy=None, speed_up=None) == [
+        "artefact",
+        "size",
+        "check against its source",
+        "p50",
+    ]
+    accuracy = Accuracy(images=1, top1_pct=50.0, top5_pct=100.0)
+    assert conversion_headings(accuracy=accuracy, speed_up=2.0)[3:] == [
+        "top-1",
+        "top-5",
+        "p50",
+        "vs float",
+    ]

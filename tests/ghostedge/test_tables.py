@@ -55,7 +55,7 @@ def conversion_headings(*, accuracy: Accuracy | None, speed_up: float | None) ->
         outputs=signature,
         parity=Parity("checkpoint", 1, "images", 0.0, 100.0, "none", within_budget=True),
         accuracy=accuracy,
-        latency=Latency(**{**dict.fromkeys(Latency.__dataclass_fields__, 1), "speed_up": speed_up}),
+        latency=Latency(1, 50, 1.0, 1.1, 1.2, 5.0, 2.0, True, None, speed_up),
     )
     manifest = Manifest(
         folder=Path("out"),

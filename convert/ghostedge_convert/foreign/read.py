@@ -6,7 +6,7 @@ said here, before anything is done with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ghostedge_runtime.errors import InputError, ModelFileError
 
 _ONNX_DOMAINS = ("", "ai.onnx")
 _DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+_FUSED = ("QLinear", "QGemm", "QAttention")
 _IMAGE_RANK = 4
 _COLOURS = 3
 
@@ -47,8 +48,18 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """Read a QDQ model with all its weights.
 
     Raises:
-        ModelFileError: There is none, it is cut or no ONNX, its external data is missing, or it is
-            a float model or one quantized in another format.
+        ModelFileError: As ``open_onnx``, or it is a float model or one quantized in another format.
+    """
+    model = open_onnx(path)
+    _refuse_other_formats(model, path)
+    return model
+
+
+def open_onnx(path: Path) -> onnx.ModelProto:
+    """Read a model with all its weights.
+
+    Raises:
+        ModelFileError: There is none, it is cut or no valid ONNX, or its external data is missing.
     """
     try:
         model = onnx.load(path)
@@ -69,7 +80,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise ModelFileError(
             "it is no ONNX file, or holds no graph",
             where=path,
-            remedy="pass the .onnx that the quantizer wrote",
+            remedy="pass the .onnx that the exporter or quantizer wrote",
         )
     try:
         checker.check_model(model)
@@ -79,8 +90,16 @@ def read_onnx(path: Path) -> onnx.ModelProto:
             where=path,
             remedy="export or quantize it again",
         ) from error
-    _refuse_other_formats(model, path)
     return model
+
+
+def is_float(model: onnx.ModelProto) -> bool:
+    """Whether nothing in a model is quantized, in whatever format."""
+    nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
+    return not any(
+        node.op_type in (QUANTIZE, DEQUANTIZE, *_DYNAMIC) or node.op_type.startswith(_FUSED)
+        for node in nodes
+    )
 
 
 def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
@@ -88,7 +107,7 @@ def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
     nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
     ops = {node.op_type for node in nodes}
     named = {node.op_type: node.name or node.output[0] for node in nodes}
-    fused = sorted(op for op in ops if op.startswith("QLinear") or op in ("QGemm", "QAttention"))
+    fused = sorted(op for op in ops if op.startswith(_FUSED))
     dynamic = sorted(ops.intersection(_DYNAMIC))
     if fused:
         raise ModelFileError(
@@ -117,13 +136,22 @@ def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
         )
 
 
-def pinned(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) -> Pinned:
+def pinned(
+    model: onnx.ModelProto,
+    *,
+    batch: int,
+    size: tuple[int, int] | None,
+    channels: Sequence[int] = (_COLOURS,),
+    opset: int = OLDEST_OPSET,
+) -> Pinned:
     """Fill in a dynamic batch and image size, and bring an old operator set up to date.
 
     Args:
         model: A model with one image input of rank 4; untouched.
         batch: For a dynamic batch, or one more than 1 that must be the model's own.
         size: Height and width for dynamic ones, or what must be the model's own.
+        channels: How many the images may have.
+        opset: The operator set that an older model is brought up to.
 
     Raises:
         ModelFileError: The input is no image, its size contradicts the graph, or the operator set
@@ -136,18 +164,20 @@ def pinned(model: onnx.ModelProto, *, batch: int, size: tuple[int, int] | None) 
         copy = inline_local_functions(copy)
     notes = []
     version = _opset(copy)
-    if version < OLDEST_OPSET:
-        copy = _updated(copy, version)
-        notes.append(f"operator set {version} brought up to {OLDEST_OPSET}")
+    if version < opset:
+        copy = _updated(copy, version, opset)
+        notes.append(f"operator set {version} brought up to {opset}")
     image = _image_input(copy)
     dims = image.type.tensor_type.shape.dim
     known = [d.dim_value if d.dim_value > 0 else None for d in dims]
-    channels_first = known[1] == _COLOURS
-    if not channels_first and known[3] != _COLOURS:
+    channels_first = known[1] in channels
+    if not channels_first and known[3] not in channels:
+        many = " or ".join(map(str, channels))
         raise ModelFileError(
-            f"it takes {[k or '?' for k in known]}, which is no batch of colour images",
+            f"it takes {[k or '?' for k in known]}, which is no batch of images of {many} channels",
             where=f"input {image.name!r}",
-            remedy="only classifiers of images (N, 3, H, W or N, H, W, 3) can be converted",
+            remedy="only networks of images, (N, C, H, W) or (N, H, W, C), can be converted; the "
+            "number of channels has to be a fixed one",
         )
     spatial = (2, 3) if channels_first else (1, 2)
     wanted = dict(zip((0, *spatial), (batch, *(size or (None, None))), strict=True))
@@ -170,15 +200,15 @@ def _opset(model: onnx.ModelProto) -> int:
     return next((int(o.version) for o in model.opset_import if o.domain in _ONNX_DOMAINS), 0)
 
 
-def _updated(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+def _updated(model: onnx.ModelProto, version: int, opset: int) -> onnx.ModelProto:
     try:
-        return version_converter.convert_version(model, OLDEST_OPSET)
+        return version_converter.convert_version(model, opset)
     except Exception as error:  # the converter's C++ errors have no common base
         raise ModelFileError(
-            f"its operator set {version} is older than {OLDEST_OPSET} and cannot be brought up "
+            f"its operator set {version} is older than {opset} and cannot be brought up "
             f"to date ({str(error).strip().splitlines()[0]})",
             where="opset_import",
-            remedy=f"export it with opset {OLDEST_OPSET} or later and quantize it again",
+            remedy=f"export it with opset {opset} or later, and quantize it again if it was",
         ) from error
 
 

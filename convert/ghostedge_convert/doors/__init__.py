@@ -1,0 +1,1 @@
+"""Networks that come as something other than a checkpoint of the family: a loader for each."""

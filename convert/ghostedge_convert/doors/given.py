@@ -1,0 +1,153 @@
+"""A network that somebody else's code or file made, ready to be exported.
+
+Whatever it came as, it leaves here as a torch module in evaluation mode, float32, on the CPU, a
+copy of its own: the caller's module is never touched. What it computes is not looked into; that it
+computes at all, on one batch of images, is.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Source
+
+CHANNELS = (3, 1, 4)
+"""How many an image may have, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class GivenModule:
+    """A module and what is known of it.
+
+    Attributes:
+        module: In evaluation mode; maps one float32 (N, C, H, W) batch to its outputs.
+        title: What it is, for a report: ``module Net (given)``.
+        source: The file it came from, or the module's own name; its SHA-256.
+        in_channels: C.
+        input_size: Height and width that it was made for; None where any will do.
+        notes: What was changed on the way, a line each.
+    """
+
+    module: torch.nn.Module
+    title: str
+    source: Source
+    in_channels: int = 3
+    input_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def inference_copy(module: torch.nn.Module, where: str) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """A copy in evaluation mode, float32 and on the CPU, and what that changed.
+
+    Raises:
+        InputError: The module cannot be copied, or its weights are not there or not finite.
+    """
+    notes = []
+    if module.training:
+        notes.append("the module was in training mode; it is converted in evaluation mode")
+    kinds = {str(t.dtype).removeprefix("torch.") for t in _floats(module.state_dict())}
+    if kinds - {"float32"}:
+        notes.append(f"converted {', '.join(sorted(kinds - {'float32'}))} weights to float32")
+    refuse_unusable(module.state_dict(), where)
+    try:
+        mine = copy.deepcopy(module).to(device="cpu", dtype=torch.float32).eval()
+    except Exception as error:  # a module's own __deepcopy__ or hooks may raise whatever they do
+        raise InputError(
+            f"the module cannot be copied to the CPU as float32 ({in_a_line(error)})",
+            where=where,
+            remedy="pass a plain torch.nn.Module that copy.deepcopy takes, before any quantization",
+        ) from error
+    return mine.requires_grad_(False), tuple(notes)
+
+
+def refuse_unusable(weights: Mapping[str, Any], where: str) -> None:
+    """Refuse weights that no network computes with.
+
+    Raises:
+        InputError: A weight was never initialised, is on the meta device, or is not finite.
+    """
+    for key, value in weights.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        lazy = torch.nn.parameter.is_lazy(value)
+        if lazy or value.is_meta:
+            raise InputError(
+                f"its weight {key} has no values yet",
+                where=where,
+                remedy="load the weights, and run lazy layers once, before the conversion",
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(
+                f"its weight {key} holds values that are NaN or infinite",
+                where=where,
+                remedy="training has diverged or the file is damaged: take earlier weights",
+            )
+
+
+def _floats(weights: Mapping[str, Any]) -> Iterator[torch.Tensor]:
+    return (v for v in weights.values() if isinstance(v, torch.Tensor) and v.is_floating_point())
+
+
+def state_hash(module: torch.nn.Module) -> str:
+    """SHA-256 of the state_dict: every key, type, shape and value, in order."""
+    digest = hashlib.sha256()
+    for key, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            data = value.detach().cpu().contiguous()
+            digest.update(f"{key} {data.dtype} {tuple(data.shape)}\n".encode())
+            digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def try_on(module: torch.nn.Module, example: torch.Tensor, where: str) -> None:
+    """Run the module once.
+
+    Raises:
+        InputError: It does not take the example, or returns something else than float tensors.
+    """
+    shape = "×".join(map(str, example.shape))
+    try:
+        with torch.no_grad():
+            found = module(example)
+    except Exception as error:  # code of the user's, which raises whatever it does
+        raise InputError(
+            f"it cannot compute a batch of {shape} ({in_a_line(error)})",
+            where=where,
+            remedy="give the size that it was made for; it is called with one float32 tensor, "
+            "N×C×H×W",
+        ) from error
+    others = [type(leaf).__name__ for leaf in _leaves(found) if not _is_float_tensor(leaf)]
+    if others or not list(_leaves(found)):
+        raise InputError(
+            f"it returns {others[0] if others else 'nothing'}, where float tensors are wanted",
+            where=where,
+            remedy="return a tensor, or a dict, tuple or list of tensors, in evaluation mode",
+        )
+
+
+def _leaves(found: Any) -> Iterator[Any]:
+    if isinstance(found, Mapping):
+        found = tuple(found.values())
+    if not isinstance(found, (tuple, list)):
+        yield found
+        return
+    for each in found:
+        yield from _leaves(each)
+
+
+def _is_float_tensor(leaf: object) -> bool:
+    return isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+
+
+def in_a_line(error: BaseException) -> str:
+    """An exception as the last line of its traceback would have it, of a long one the start."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]}…"

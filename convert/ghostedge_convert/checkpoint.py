@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
-from ghostedge_convert.config import CheckpointConfig, read_config
+from ghostedge_convert.config import CheckpointConfig
+from ghostedge_convert.embedded_config import own_config
 from ghostedge_convert.files import SUFFIXES, read_weights_file
 from ghostedge_convert.wrappers import unwrap
+from ghostedge_convert.zips import refuse_unpacked
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Source
 
@@ -25,6 +27,7 @@ class Checkpoint:
         weights: Finite tensors by ``state_dict`` key; floating ones are float32.
         config: What the ``config.json`` beside the file says, or None where there is none.
         source: The file's name and SHA-256.
+        prefix: What was taken off the front of every key, such as ``module.``; empty for most.
         notes: What was chosen, converted or ignored on the way, a line each.
     """
 
@@ -32,34 +35,43 @@ class Checkpoint:
     config: CheckpointConfig | None
     source: Source
     notes: tuple[str, ...]
+    prefix: str = ""
 
 
-def load_checkpoint(path: str | PathLike[str], *, ema: bool = False) -> Checkpoint:
-    """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.bin`` or ``.safetensors`` file.
+def load_checkpoint(
+    path: str | PathLike[str], *, ema: bool = False, unsafe_pickle: bool = False
+) -> Checkpoint:
+    """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt``, ``.bin`` or ``.safetensors`` file.
 
-    Takes a bare ``state_dict`` or one under ``state_dict``, ``model`` or ``model_state``, with or
-    without a ``module.`` prefix. Reads the ``config.json`` beside the file where there is one.
-    Pickles are loaded with ``weights_only=True``: no code of the file's runs.
+    Takes a bare ``state_dict`` or one inside the wrappers of ``wrappers``, with or without the
+    prefixes of ``key_names``. What the file does not say of classes and preprocessing, the
+    ``config.json`` beside it does, where there is one; that comes first where both do. Pickles are
+    loaded with ``weights_only=True``, which runs no code of the file's.
 
     Args:
         path: The weights file.
         ema: Take the exponential moving average of the weights (``state_dict_ema``).
+        unsafe_pickle: Load a pickle that runs code, in a confined process without network or write
+            access (Linux); a file that needs none of that is loaded as ever.
 
     Raises:
         CheckpointError: The file cannot be read, is cut, empty or of another kind, holds code or
             no weights, or weights that are not finite; or the ``config.json`` is malformed.
+        InputError: ``unsafe_pickle`` is needed, and this machine cannot confine a process.
     """
     path = Path(path)
     data = _read(path)
-    file = read_weights_file(path, data)
+    file = read_weights_file(path, data, unsafe_pickle=unsafe_pickle)
     unwrapped = unwrap(file.content, ema=ema, where=path)
     weights, notes = _as_float32(unwrapped.weights, path)
     _check_values(weights, path)
+    config, said = own_config(path, file.metadata, unwrapped.labels)
     return Checkpoint(
         weights=weights,
-        config=read_config(path.parent / "config.json"),
+        config=config,
         source=Source(path.name, hashlib.sha256(data).hexdigest()),
-        notes=(*file.notes, *unwrapped.notes, *notes),
+        prefix=unwrapped.prefix,
+        notes=(*file.notes, *unwrapped.notes, *notes, *said),
     )
 
 
@@ -67,6 +79,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except IsADirectoryError as error:
+        refuse_unpacked(path)
         inside = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
         raise CheckpointError(
             "this is a folder, not a weights file",

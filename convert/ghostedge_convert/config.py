@@ -32,6 +32,8 @@ class CheckpointConfig:
             defaults, and ``defaulted`` names them.
         labels: Class names in order.
         defaulted: Preprocessing fields that the file does not give.
+        origin: What says so, in words.
+        labels_origin: What gives the labels.
     """
 
     architecture: str | None = None
@@ -39,6 +41,8 @@ class CheckpointConfig:
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] | None = None
     defaulted: tuple[str, ...] = ()
+    origin: str = "config.json"
+    labels_origin: str = "config.json"
 
 
 def read_config(path: Path) -> CheckpointConfig | None:
@@ -57,6 +61,20 @@ def read_config(path: Path) -> CheckpointConfig | None:
             where=path,
             remedy="correct it, or move it away to use the family's defaults",
         ) from error
+    return config_of(data, path, "config.json")
+
+
+def config_of(data: object, path: Path, origin: str) -> CheckpointConfig:
+    """The configuration in JSON that has been parsed.
+
+    Args:
+        data: The parsed JSON.
+        path: The file that it stood in.
+        origin: What to call that in messages.
+
+    Raises:
+        CheckpointError: A field is not of its kind; names the file and field.
+    """
     reader = _Reader(path)
     top = reader.mapping(data, "the file")
     trained = top.get("pretrained_cfg")
@@ -69,7 +87,13 @@ def read_config(path: Path) -> CheckpointConfig | None:
     if labels is not None and num_classes is not None and len(labels) != num_classes:
         raise reader.error("label_names", f"{len(labels)} labels for {num_classes} classes")
     return CheckpointConfig(
-        reader.text(top, "architecture"), num_classes, preprocessing, labels, defaulted
+        reader.text(top, "architecture"),
+        num_classes,
+        preprocessing,
+        labels,
+        defaulted,
+        origin,
+        origin,
     )
 
 

@@ -2,8 +2,9 @@
 
 Two formats hold weights: safetensors, and torch's own (a zip of a pickle and raw storages since
 1.6, a row of pickles before). Which one a file is, its first bytes say; ``.pth.tar`` is hardly ever
-a tar. Pickles are loaded with ``weights_only=True`` and nothing else. Every other file is refused,
-by name where it is one that people pass by mistake.
+a tar. Pickles are loaded with ``weights_only=True`` and stand-ins for a list of harmless types;
+what needs more goes to a confined process where the user has asked for that, and nowhere else.
+Every other file is refused, by name where it is one that people pass by mistake.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import json
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,13 @@ from typing import Any, Literal
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch.serialization import safe_globals
 
-from ghostedge_convert.pickles import refuse_pickle
+from ghostedge_convert.archives import refuse_archive
+from ghostedge_convert.harmless import HARMLESS
+from ghostedge_convert.pickles import refuse_pickle, scan_pickle
+from ghostedge_convert.shards import refuse_shard
+from ghostedge_convert.unsafe_pickle import load_confined
 from ghostedge_convert.zips import refuse_broken_zip
 from ghostedge_runtime.errors import CheckpointError
 
@@ -33,6 +39,8 @@ SUFFIXES: Mapping[str, Format] = {
     ".pth": "torch",
     ".tar": "torch",
     ".bin": "torch",
+    ".ckpt": "torch",
+    ".pkl": "torch",
 }
 
 # Offset, bytes, what the file is, what to do.
@@ -43,36 +51,49 @@ _MISTAKEN: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TFLite model, not a checkpoint", "use `ghostedge bench`, `run` or `inspect`"),
     (0, b"\x08", "perhaps an ONNX model, not a checkpoint", "pass the checkpoint it came from"),
     (0, b"\x89HDF", "an HDF5 file (Keras), not a torch checkpoint", "pass the torch weights"),
-    (0, b"\x1f\x8b", "a gzip archive", "unpack it with `gunzip` or `tar -xzf` first"),
-    (257, b"ustar", "a tar archive", "unpack it with `tar -xf` first, or save it with torch ≥ 1.6"),
 )
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What was in the file: usually a mapping of names to tensors, perhaps wrapped."""
+    """What was in the file.
+
+    Attributes:
+        content: Usually a mapping of names to tensors, perhaps wrapped.
+        metadata: What a safetensors header says besides; empty for torch's format.
+        notes: How it was read, a line each.
+    """
 
     content: object
+    metadata: Mapping[str, str]
     notes: tuple[str, ...]
 
 
-def read_weights_file(path: Path, data: bytes) -> WeightsFile:
+def read_weights_file(path: Path, data: bytes, *, unsafe_pickle: bool = False) -> WeightsFile:
     """Parse the bytes of a weights file.
 
     Args:
         path: Where the bytes came from, for the suffix and for messages.
         data: The whole file.
+        unsafe_pickle: Load a pickle that would run code in a confined process.
 
     Raises:
-        CheckpointError: The file is empty, cut, of another kind, or a pickle that would run code.
+        CheckpointError: The file is empty, cut, of another kind, a part of the weights, an archive
+            around them, or a pickle that would run code.
     """
     if not data:
         raise CheckpointError("the file is empty (0 bytes)", where=path, remedy="copy it again")
+    refuse_shard(path, data)
     kind = _format(data)
     if kind is None:
+        refuse_archive(path, data)
         raise _unknown(path, data)
-    content = _read_safetensors(path, data) if kind == "safetensors" else _read_torch(path, data)
-    return WeightsFile(content, _suffix_note(path, kind))
+    suffix = _suffix_note(path, kind)
+    if kind == "safetensors":
+        content = _read_safetensors(path, data)
+        return WeightsFile(content, _safetensors_metadata(data), suffix)
+    found, notes = _read_torch(path, data, unsafe_pickle=unsafe_pickle)
+    return WeightsFile(found, {}, (*suffix, *notes))
 
 
 def _format(data: bytes) -> Format | None:
@@ -136,11 +157,25 @@ def _safetensors_length(path: Path, data: bytes) -> int | None:
     return 8 + int(header_length) + max(ends, default=0)
 
 
-def _read_torch(path: Path, data: bytes) -> Any:
+def _safetensors_metadata(data: bytes) -> dict[str, str]:
+    """The texts under ``__metadata__`` in a header that has been read without an error."""
+    (length,) = struct.unpack("<Q", data[:8])
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    return {str(key): str(value) for key, value in metadata.items()}
+
+
+def _read_torch(path: Path, data: bytes, *, unsafe_pickle: bool) -> tuple[Any, tuple[str, ...]]:
+    """What the file holds, and how it was got out of it."""
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (stand_in, name) for name, stand_in in HARMLESS.items()
+    ]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), safe_globals(allowed):
             warnings.simplefilter("ignore")  # about torch's own storage classes
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), ()
     except Exception as error:  # a broken pickle makes torch raise whatever its bytes lead to
         refuse_broken_zip(path, data)
-        raise refuse_pickle(path, data, error) from error
+        content = scan_pickle(data)
+        if unsafe_pickle and content.is_refused:
+            return load_confined(path, data, content)
+        raise refuse_pickle(path, data, content, error) from error

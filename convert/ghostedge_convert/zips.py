@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import io
 import pickletools
+import shlex
 import zipfile
 import zlib
 from pathlib import Path
 
+from ghostedge_convert.archives import weights_among
+from ghostedge_convert.wrappers import printable
 from ghostedge_runtime.errors import CheckpointError
 
 _END_OF_DIRECTORY = b"PK\x05\x06"
@@ -57,11 +60,33 @@ def refuse_broken_zip(path: Path, data: bytes) -> None:
             "'weights.pt')",
         )
     if not any(name.endswith("data.pkl") for name in names):
+        inside = weights_among(names)
+        shown = ", ".join(printable(name) for name in (inside or names)[:3])
         raise CheckpointError(
-            f"this is a zip of other files ({', '.join(names[:3]) or 'none'}), not a checkpoint",
+            f"this is a zip of other files ({shown or 'none'}), not a checkpoint",
             where=path,
-            remedy="unpack it and pass the weights file inside",
+            remedy=f"unpack it first: unzip {shlex.quote(path.name)}, and pass "
+            f"{inside[0] if inside else 'the weights file inside'}",
         )
+
+
+def refuse_unpacked(folder: Path) -> None:
+    """Raise where a folder is a torch file that was unpacked, as some systems do on download.
+
+    Raises:
+        CheckpointError: With the command that packs it again.
+    """
+    inside = [folder, *(p for p in sorted(folder.iterdir()) if p.is_dir())]
+    found = next((p for p in inside if (p / "data.pkl").is_file()), None)
+    if found is None:
+        return
+    packed = f"{folder.stem}_packed.pt"
+    parent, name = shlex.quote(str(found.parent)), shlex.quote(found.name)
+    raise CheckpointError(
+        "this is a torch file that was unpacked into a folder",
+        where=folder,
+        remedy=f"pack it again: (cd {parent} && zip -0 -r - {name}) > {shlex.quote(packed)}",
+    )
 
 
 def _checked_names(path: Path, data: bytes) -> list[str]:

@@ -1,4 +1,7 @@
-"""Which ops of a lowered QDQ model compute on floats, because the source gave them no pair."""
+"""Which ops of a lowered QDQ model compute on floats.
+
+The source gave them no pair, or floats are what serves them best (see the op table).
+"""
 
 from __future__ import annotations
 

@@ -59,6 +59,11 @@ def _binary(op: str, builtin: str, on_integers: OnIntegers = _always) -> Row:
     return Row(op, emit, on_integers=on_integers, fuses=True)
 
 
+def _reduction(op: str, emit: Emit, on_integers: OnIntegers = _always) -> Row:
+    attributes = ("axes", "keepdims", "noop_with_empty_axes")
+    return Row(op, emit, attributes=attributes, on_integers=on_integers)
+
+
 def _moves(op: str, emit: Emit, *attributes: str) -> Row:
     return Row(op, emit, Rule.FREE, attributes)
 
@@ -83,8 +88,18 @@ ROWS: tuple[Row, ...] = (
     _binary("Mul", "MUL"),
     _binary("Div", "DIV", _never),
     _unary("HardSwish", "HARD_SWISH"),
+    _unary("Sqrt", "SQRT", _never),
+    Row("Pow", elementwise.power, on_integers=_never),
+    Row("Reciprocal", elementwise.reciprocal, on_integers=_never),
+    Row("Max", partial(elementwise.extremum, builtin="MAXIMUM"), on_integers=_never),
+    Row("Min", partial(elementwise.extremum, builtin="MINIMUM"), on_integers=_never),
     Row("Sigmoid", elementwise.sigmoid),
-    Row("Softmax", elementwise.softmax, attributes=("axis",)),
+    Row(
+        "Softmax",
+        elementwise.softmax,
+        attributes=("axis",),
+        on_integers=elementwise.softmax_on_integers,
+    ),
     Row("Relu", elementwise.clamp),
     Row("Clip", elementwise.clamp, on_integers=elementwise.clamps_on_integers),
     Row(
@@ -117,11 +132,13 @@ ROWS: tuple[Row, ...] = (
         pool.average_pool,
         Rule.CHANNELS_LAST,
         ("ceil_mode", "count_include_pad", *_WINDOW),
-        pool.average_pool_on_integers,
+        _never,
         fuses=True,
     ),
     Row("GlobalAveragePool", reduce.global_average_pool, Rule.CHANNELS_LAST),
-    Row("ReduceMean", reduce.reduce_mean, attributes=("axes", "keepdims", "noop_with_empty_axes")),
+    _reduction("ReduceMean", partial(reduce.reduce, builtin="MEAN")),
+    _reduction("ReduceSum", partial(reduce.reduce, builtin="SUM"), _never),
+    _reduction("ReduceL2", reduce.reduce_l2, _never),
     Row("Resize", resize.resize, Rule.CHANNELS_LAST, _RESIZE),
     Row(
         "Gemm",

@@ -176,7 +176,6 @@ PASSED_THROUGH = {
     ),
     "Pad": ((np.asarray([0, 0, 1, 2, 0, 1, 0, 0], np.int64),), {}),
     "MaxPool": ((), {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}),
-    "AveragePool": ((), {"kernel_shape": [2, 2]}),
     "Identity": ((), {}),
 }
 
@@ -224,14 +223,41 @@ def test_split_in_int8(net, agree):
     assert found == {"QUANTIZE": 1, "SPLIT_V": 1}
 
 
-@pytest.mark.parametrize("op", ["Sigmoid", "Softmax"])
-@pytest.mark.parametrize(("scale", "zero"), [(1 / 256, -128), (0.005, -100)])
+@pytest.mark.parametrize(
+    ("op", "scale", "zero"),
+    [("Sigmoid", 1 / 256, -128), ("Sigmoid", 0.005, -100), ("Softmax", 1 / 256, -128)],
+)
 def test_probabilities_leave_their_kernel_at_one_256th(net, agree, op, scale, zero):
     network = net()
     y = network.add(op, quantized_input(network, (2, 9)))
     q = network.quantize(y, scale, zero)
     found = agree(network.model(q, dtype=np.int8), network.feeds(3))
     assert found["QUANTIZE"] == (1 if zero == -128 else 2)
+
+
+def test_a_softmax_of_finer_steps_than_its_kernel_has_is_computed_in_float(
+    net, agree, left_outside_xnnpack
+):
+    """64 probabilities of about 1/64 each: four of the kernel's steps, but 100 of the pair's."""
+    network = net()
+    x = quantized_input(network, (1, 64, 5, 6))
+    y = network.pair(network.add("Softmax", x, axis=1), 0.1 / 256, -128)
+    model = network.model(network.quantize(network.add("Mul", x, y), 0.001, 0), dtype=np.int8)
+    found = agree(model, network.feeds(3))
+    assert found == {"QUANTIZE": 2, "TRANSPOSE": 2, "DEQUANTIZE": 1, "SOFTMAX": 1, "MUL": 1}
+    assert not left_outside_xnnpack(lower_to_tflite(model).data)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_an_average_pool_between_pairs_is_computed_in_float(net, agree, left_outside_xnnpack, same):
+    """XNNPACK has no int8 kernel, and LiteRT's own is slower than the way through float."""
+    network = net()
+    x = quantized_input(network, (1, 4, 6, 6))
+    y = network.add("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    q = network.quantize(y, SCALE, ZERO) if same else network.quantize(y, 0.031, -12)
+    model = network.model(q, dtype=np.int8)
+    assert agree(model, network.feeds(3))["AVERAGE_POOL_2D"] == 1
+    assert not left_outside_xnnpack(lower_to_tflite(model).data)
 
 
 def test_a_relu_that_quantization_repeats_disappears(net, agree):

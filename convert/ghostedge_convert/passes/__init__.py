@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from ghostedge_convert.passes._infra import Pass, PassFailedError, PassNote, run_passes
+from ghostedge_convert.passes.cancel_transposes import cancel_transposes
+from ghostedge_convert.passes.drop_expand import drop_expand
 from ghostedge_convert.passes.drop_noop_slice import drop_noop_slice
 from ghostedge_convert.passes.fold_batch_norm import fold_batch_norm
 from ghostedge_convert.passes.fold_constants import fold_constants
 from ghostedge_convert.passes.fold_conv_bias import fold_conv_bias
+from ghostedge_convert.passes.fold_conv_scale import fold_conv_scale
 from ghostedge_convert.passes.fold_hard_sigmoid_gate import fold_hard_sigmoid_gate
+from ghostedge_convert.passes.fold_pad import fold_pad
+from ghostedge_convert.passes.fold_transpose_into_gemm import fold_transpose_into_gemm
+from ghostedge_convert.passes.join_constant_arithmetic import join_constant_arithmetic
+from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.passes.use_flatten import use_flatten
 from ghostedge_convert.passes.use_gemm import use_gemm
 from ghostedge_convert.passes.use_global_average_pool import use_global_average_pool
+from ghostedge_convert.passes.use_pointwise_conv import use_pointwise_conv
 
-# Clean-up first, so that constants are initializers when the others look for them; biases before
-# the gate, which wants a conv near before it; clean-up last for what the others left over.
+# Clean-up first, so that constants are initializers when the others look for them; then the axis
+# order, so that all others find images channels first; arithmetic and biases before the gate, which
+# wants a conv near before it; clean-up last for what the others left over.
 DEPLOY_PASSES: tuple[Pass, ...] = (
     fold_constants,
     remove_dead_nodes,
+    drop_expand,
     drop_noop_slice,
+    use_pointwise_conv,
+    cancel_transposes,
+    fold_pad,
     fold_batch_norm,
+    join_constant_arithmetic,
+    fold_conv_scale,
     fold_conv_bias,
     fold_hard_sigmoid_gate,
     use_global_average_pool,
+    join_reshapes,
     use_flatten,
     use_gemm,
+    fold_transpose_into_gemm,
     remove_dead_nodes,
 )
 
@@ -33,14 +50,22 @@ __all__ = [
     "Pass",
     "PassFailedError",
     "PassNote",
+    "cancel_transposes",
+    "drop_expand",
     "drop_noop_slice",
     "fold_batch_norm",
     "fold_constants",
     "fold_conv_bias",
+    "fold_conv_scale",
     "fold_hard_sigmoid_gate",
+    "fold_pad",
+    "fold_transpose_into_gemm",
+    "join_constant_arithmetic",
+    "join_reshapes",
     "remove_dead_nodes",
     "run_passes",
     "use_flatten",
     "use_gemm",
     "use_global_average_pool",
+    "use_pointwise_conv",
 ]

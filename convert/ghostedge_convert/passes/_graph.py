@@ -105,16 +105,29 @@ def bias_name(node: ir.Node) -> str:
 def bypass(model: ir.Model, node: ir.Node, replacement: ir.Value) -> None:
     """Take out a single-output node: whatever read its output reads ``replacement``.
 
-    A graph output keeps its name.
+    A graph output keeps its name; where the replacement has one of its own to keep, as an input or
+    another output, the node stays as an Identity between them.
     """
     output = node.outputs[0]
     name, was_output = output.name, output.is_graph_output()
-    replace_all_uses_with(output, replacement, replace_graph_outputs=True)
     inputs = list(node.inputs)
+    if was_output and is_interface(replacement):
+        node.op_type = "Identity"
+        node.attributes.clear()
+        node.resize_inputs(1)
+        node.replace_input_with(0, replacement)
+        remove_unused(model, inputs)
+        return
+    replace_all_uses_with(output, replacement, replace_graph_outputs=True)
     model.graph.remove(node, safe=True)
     remove_unused(model, inputs)
     if was_output:
         replacement.name = name
+
+
+def is_interface(value: ir.Value) -> bool:
+    """Whether a value cannot take a graph output's name."""
+    return value.is_graph_input() or value.is_graph_output() or value.is_initializer()
 
 
 def insert_before(
@@ -127,6 +140,18 @@ def insert_before(
     new.outputs[0].shape = node.outputs[0].shape
     model.graph.insert_before(node, new)
     return new
+
+
+def per_channel(array: Array, channels: int, rank: int) -> Array | None:
+    """A constant as ``[channels]`` where broadcasting varies it along axis 1 alone, else None."""
+    if array.ndim > rank:
+        return None
+    full: Array = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    if any(size != 1 for axis, size in enumerate(full.shape) if axis != 1):
+        return None
+    if full.shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(full.reshape(-1), (channels,))
 
 
 def remove_unused(model: ir.Model, values: Iterable[ir.Value | None]) -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_convert.passes._graph import (
-    Array,
     bypass,
     constant,
     input_at,
     nodes_of,
     only_consumer,
+    per_channel,
     set_bias,
 )
 from ghostedge_convert.passes._infra import PassNote
@@ -34,22 +34,10 @@ def _fold(model: ir.Model, add: ir.Node) -> bool:
         bias = np.zeros(1, np.float32) if old_bias is None else constant(old_bias)
         if weight is None or bias is None or only_consumer(conv.outputs[0]) is not add:
             continue
-        per_channel = _per_channel(shift, weight.shape[0], weight.ndim)
-        if per_channel is None:
+        term = per_channel(shift, weight.shape[0], weight.ndim)
+        if term is None:
             continue
-        set_bias(model, conv, (bias + per_channel).astype(weight.dtype))
+        set_bias(model, conv, (bias + term).astype(weight.dtype))
         bypass(model, add, conv.outputs[0])
         return True
     return False
-
-
-def _per_channel(shift: Array, channels: int, rank: int) -> Array | None:
-    """The shift as ``[channels]`` where broadcasting varies it along the channel axis alone."""
-    if shift.ndim > rank:
-        return None
-    full: Array = shift.reshape((1,) * (rank - shift.ndim) + shift.shape)
-    if any(size != 1 for axis, size in enumerate(full.shape) if axis != 1):
-        return None
-    if full.shape[1] not in (1, channels):
-        return None
-    return np.broadcast_to(full.reshape(-1), (channels,))

@@ -9,7 +9,10 @@ from ghostedge_convert.passes._infra import PassNote
 
 
 def use_global_average_pool(model: ir.Model) -> PassNote:
-    """Replace each ReduceMean over the last two of four axes, kept at size 1, in place."""
+    """Replace each ReduceMean over the last two of four axes, in place.
+
+    Where it does not keep them, a Flatten follows.
+    """
     replaced = sum(_replace(model, mean) for mean in nodes_of(model, "ReduceMean"))
     note = f"{replaced} means written as GlobalAveragePool" if replaced else "no spatial mean"
     return PassNote("use_global_average_pool", replaced, note)
@@ -19,19 +22,25 @@ def _replace(model: ir.Model, mean: ir.Node) -> bool:
     source, axes = mean.inputs[0], _axes(mean)
     if source is None or source.shape is None or source.shape.rank() != 4 or axes is None:
         return False
-    if sorted(axis % 4 for axis in axes) != [2, 3] or not int_attr(mean, "keepdims", 1):
+    if sorted(axis % 4 for axis in axes) != [2, 3]:
         return False
-    name = str(mean.name)
-    pool = ir.Node("", "GlobalAveragePool", [source], name=_renamed(name))
-    pool.outputs[0].name = pool.name
-    pool.outputs[0].type, pool.outputs[0].shape = mean.outputs[0].type, mean.outputs[0].shape
-    model.graph.insert_before(mean, pool)
-    bypass(model, mean, pool.outputs[0])
+    n, channels = source.shape[0], source.shape[1]
+    pool = _insert(model, mean, "GlobalAveragePool", source, ir.Shape([n, channels, 1, 1]))
+    if int_attr(mean, "keepdims", 1):
+        bypass(model, mean, pool)
+    else:
+        flat = _insert(model, mean, "Flatten", pool, ir.Shape([n, channels]))
+        bypass(model, mean, flat)
     return True
 
 
-def _renamed(name: str) -> str:
-    return name.replace("ReduceMean", "GlobalAveragePool")
+def _insert(model: ir.Model, mean: ir.Node, op: str, source: ir.Value, shape: ir.Shape) -> ir.Value:
+    name = str(mean.name).replace("ReduceMean", op)
+    node = ir.Node("", op, [source], name=name if name != mean.name else f"{name}/{op}")
+    node.outputs[0].name = node.name
+    node.outputs[0].type, node.outputs[0].shape = mean.outputs[0].type, shape
+    model.graph.insert_before(mean, node)
+    return node.outputs[0]
 
 
 def _axes(mean: ir.Node) -> list[int] | None:

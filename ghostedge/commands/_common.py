@@ -28,6 +28,17 @@ def stderr() -> Console:
     return Console(stderr=True)
 
 
+def say_unsafe() -> None:
+    """Say what ``--unsafe-pickle`` is, before it does anything."""
+    stderr().print(
+        "--unsafe-pickle: runs code from the file in a confined process (no network, no writing); "
+        "trust what the network computes no more than its author",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def json_option(command: F) -> F:
     """Add ``--json`` to a command."""
     return click.option(

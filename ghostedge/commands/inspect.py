@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout
+from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
 from ghostedge.console import ConsoleReporter
 from ghostedge.inspection.files import inspect_file
 from ghostedge.tables import inspection_tables
@@ -19,6 +19,12 @@ _EXTRAS = {"matplotlib": "report"}
 @click.command("inspect")
 @click.argument("model", type=PATH)
 @click.option("--ema", is_flag=True, help="Of a checkpoint that holds both, the averaged weights.")
+@click.option(
+    "--unsafe-pickle",
+    is_flag=True,
+    help="Where loading MODEL runs code from the file: let it, in a confined process that has no "
+    "network and writes no file, and take the weights. Linux only.",
+)
 @click.option(
     "--quantization",
     is_flag=True,
@@ -46,6 +52,7 @@ def command(
     *,
     model: Path,
     ema: bool,
+    unsafe_pickle: bool,
     quantization: bool,
     calib: Path | None,
     images: int,
@@ -68,7 +75,9 @@ def command(
     for value, flag in ((calib, "--calib"), (float_path, "--float"), (plot, "--plot")):
         if value is not None:
             raise click.UsageError(f"{flag} is for --quantization, which is not given")
-    found = inspect_file(model, ema=ema)
+    if unsafe_pickle:
+        say_unsafe()
+    found = inspect_file(model, ema=ema, unsafe_pickle=unsafe_pickle)
     if as_json:
         print_json(asdict(found))
         return

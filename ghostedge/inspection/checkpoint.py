@@ -17,13 +17,13 @@ from ghostedge_convert import (
 )
 
 
-def inspect_checkpoint(path: Path, *, ema: bool = False) -> Inspection:
+def inspect_checkpoint(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) -> Inspection:
     """Identify the network in a weights file and count its cost at its input size.
 
     Raises:
         CheckpointError: The file cannot be used.
     """
-    checkpoint = load_checkpoint(path, ema=ema)
+    checkpoint = load_checkpoint(path, ema=ema, unsafe_pickle=unsafe_pickle)
     found = detect_architecture(checkpoint)
     architecture, evidence = found.architecture, found.evidence
     module = build(checkpoint, architecture)

@@ -8,7 +8,7 @@ from ghostedge.inspection.report import Inspection
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 
 
-def inspect_file(path: Path, *, ema: bool = False) -> Inspection:
+def inspect_file(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) -> Inspection:
     """Inspect a model file of any kind; the suffix decides which.
 
     Raises:
@@ -30,7 +30,7 @@ def inspect_file(path: Path, *, ema: bool = False) -> Inspection:
             return inspect_onnx(path)
         from ghostedge.inspection.checkpoint import inspect_checkpoint
 
-        return inspect_checkpoint(path, ema=ema)
+        return inspect_checkpoint(path, ema=ema, unsafe_pickle=unsafe_pickle)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"inspecting this kind of file needs {error.name}, which is not installed",

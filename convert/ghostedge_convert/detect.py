@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghostedge_convert.checkpoint import Checkpoint
-from ghostedge_convert.families import parse_architecture, refuse_relative, tell_family
+from ghostedge_convert.families import FAMILIES, parse_architecture, tell_family
 from ghostedge_convert.family import Family, Form, Shapes, Size, expected_shapes
-from ghostedge_convert.members.ghostnet import GHOSTNET
-from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
+from ghostedge_convert.mismatch import listed, refuse_keys, refuse_shapes
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo
 
@@ -61,11 +60,10 @@ def detect_architecture(
 
     Raises:
         CheckpointError: The weights are not a supported network's, or contradict what is said.
-        InputError: ``arch`` is not a name of the family, or a number is not positive.
+        InputError: ``arch`` is no name, or a number is not positive.
     """
     where = checkpoint.source.file
     said_family, said_size = _said(arch, width, num_classes)
-    refuse_relative(checkpoint.weights, where)
     family = _family(checkpoint, said_family)
     shapes = family.own({key: tuple(value.shape) for key, value in checkpoint.weights.items()})
     form = family.form_of(shapes)
@@ -80,6 +78,7 @@ def detect_architecture(
     told = family.sizes.evidence(size, shapes)
     evidence = (
         f"{title}: all its {len(shapes)} weights are there, and no others",
+        *_fused_on_load(family, form),
         told if said_size is None else f"{size.words}: as given, and all shapes agree",
         f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
         *_check_config_classes(checkpoint, info, stated=num_classes is not None),
@@ -123,16 +122,32 @@ def _of_width(family: Family, width: float) -> Size:
 
 
 def _family(checkpoint: Checkpoint, said: Family | None) -> Family:
-    """The family that the keys tell, or else the one that is said, or V1."""
+    """The family that the keys tell, which is the one that is said, if any is."""
     found = tell_family(checkpoint.weights)
-    if found is None or said in (None, found[0]):
-        return said or (GHOSTNET if found is None else found[0])
+    if found is None and said is not None:
+        return said
+    if found is None:
+        raise CheckpointError(
+            "these are weights of no network of the family: no key is like any of "
+            f"{', '.join(family.title for family in FAMILIES.values())}; the file has "
+            f"{listed(tuple(checkpoint.weights))}",
+            where=checkpoint.source.file,
+            remedy="pass the weights of such a network, with its original keys",
+        )
     told, key = found
-    raise CheckpointError(
-        f"these are weights of a {told.title} (it has {key}), but arch says {said.title}",
-        where=checkpoint.source.file,
-        remedy="leave it out, or pass the checkpoint it belongs to",
-    )
+    if said not in (None, told):
+        raise CheckpointError(
+            f"these are weights of a {told.title} (it has {key}), but arch says {said.title}",
+            where=checkpoint.source.file,
+            remedy="leave it out, or pass the checkpoint it belongs to",
+        )
+    return told
+
+
+def _fused_on_load(family: Family, form: Form) -> list[str]:
+    if family.fuse is None or form is family.forms[-1]:
+        return []
+    return ["re-parameterised on loading: the deployed network computes the same without branches"]
 
 
 def _num_classes(shapes: Shapes, family: Family, *, said: int | None, where: str) -> int:

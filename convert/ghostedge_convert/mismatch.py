@@ -27,7 +27,7 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
     prefix = _shared_prefix(surplus, missing)
     if prefix:
         raise CheckpointError(
-            f"every key of the {title} has {prefix!r} before it: {_listed(surplus)}",
+            f"every key of the {title} has {prefix!r} before it: {listed(surplus)}",
             where=where,
             remedy=f"remove the prefix {prefix!r} from the keys",
         )
@@ -35,7 +35,7 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
     if matching < len(expected) / 2:
         raise CheckpointError(
             f"these are not the weights of a {title}: {matching} of {len(found)} keys are its own; "
-            f"the file has {_listed(surplus)}; missing are {_pairs(missing, surplus)}",
+            f"the file has {listed(surplus)}; missing are {_pairs(missing, surplus)}",
             where=where,
             remedy=f"pass a {title} checkpoint",
         )
@@ -43,7 +43,7 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
     if missing:
         parts.append(f"{len(missing)} weights are missing: {_pairs(missing, surplus)}")
     if surplus:
-        parts.append(f"{len(surplus)} are surplus: {_listed(surplus)}")
+        parts.append(f"{len(surplus)} are surplus: {listed(surplus)}")
     raise CheckpointError(
         f"these are not quite the weights of a {title}; {'; '.join(parts)}",
         where=where,
@@ -97,10 +97,11 @@ def _pairs(missing: Sequence[str], surplus: Sequence[str]) -> str:
         score = difflib.SequenceMatcher(None, key, close[0]).ratio() if close else 0.0
         ranked.append((score, f"{key} (the file has {close[0]})" if close else key))
     ranked.sort(key=lambda pair: -pair[0])
-    return _listed([text for _, text in ranked], of=len(missing))
+    return listed([text for _, text in ranked], of=len(missing))
 
 
-def _listed(items: Sequence[str], *, of: int | None = None) -> str:
+def listed(items: Sequence[str], *, of: int | None = None) -> str:
+    """The first of the items, and how many more there are, of these or of ``of`` in all."""
     total = len(items) if of is None else of
     shown = ", ".join(items[:_SHOWN]) or "none"
     return f"{shown} and {total - _SHOWN} more" if total > _SHOWN else shown

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ghostedge_convert.checkpoint import Checkpoint
-from ghostedge_runtime.metadata import Preprocessing
-
-# What Huawei's weights were trained and are evaluated with: 256 bilinear, centre 224, ImageNet
-# statistics; their published 73.98 % is with bilinear.
-FAMILY_DEFAULT = Preprocessing()
+from ghostedge_convert.families import FAMILIES
+from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,20 @@ class ResolvedPreprocessing:
         return "config.json"
 
 
-def resolve_preprocessing(checkpoint: Checkpoint) -> ResolvedPreprocessing:
-    """The preprocessing that a checkpoint's ``config.json`` gives, or the family's default."""
+def resolve_preprocessing(
+    checkpoint: Checkpoint, architecture: ArchitectureInfo | None = None
+) -> ResolvedPreprocessing:
+    """The preprocessing that a checkpoint's ``config.json`` gives, or its family's default.
+
+    Args:
+        checkpoint: The weights and what stood beside them.
+        architecture: What they were found to be; without it the default is GhostNet V1's.
+    """
+    family = None if architecture is None else FAMILIES.get(architecture.family)
+    default = Preprocessing() if family is None else family.preprocessing
     config = checkpoint.config
     if config is None or config.preprocessing is None:
-        return ResolvedPreprocessing(FAMILY_DEFAULT, "family default")
-    return ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
+        return ResolvedPreprocessing(default, "family default")
+    missing = {name: getattr(default, name) for name in config.defaulted}
+    preprocessing = replace(config.preprocessing, **missing)
+    return ResolvedPreprocessing(preprocessing, "config.json", config.defaulted)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ghostedge_convert import Checkpoint, CheckpointConfig, build, detect_architecture, identify
 from ghostedge_convert.architectures.ghostnet import GhostNet
+from ghostedge_convert.families import FAMILIES
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo, Source
 
@@ -95,7 +96,7 @@ def test_another_number_of_classes_than_the_classifier_has_is_refused_with_both(
         ({"arch": "ghosnet_100"}, "did you mean ghostnet_100"),
         ({"arch": "resnet50"}, "there is no architecture 'resnet50'"),
         ({"arch": "ghostnet_x"}, "there is no architecture"),
-        ({"arch": "ghostnetv2_100"}, "GhostNetV2 is not supported yet; GhostNet V1 is"),
+        ({"arch": "ghostnetv4"}, "did you mean ghostnetv3?"),
         ({"arch": "ghostnet_100", "width": 1.3}, "ghostnet_100 is of width 1.0"),
         ({"width": 0}, "0 is not a positive number"),
         ({"width": float("nan")}, "nan is not a positive number"),
@@ -147,21 +148,77 @@ def test_a_config_with_a_name_of_its_own_is_noted():
     )
 
 
-# Relatives.
+# The other families.
+
+
+@pytest.mark.parametrize(
+    ("family", "form", "keys"),
+    [
+        ("GhostNetV2", 0, 764),
+        ("GhostNetV3 in its training form", 0, 1956),
+        ("GhostNetV3 in its deployed form but for the strided convolutions", 1, 580),
+        ("GhostNetV3 in its deployed form", 2, 492),
+        ("GhostNetV3 in its deployed form without batch norm in its attention", 3, 324),
+    ],
+)
+@pytest.mark.parametrize("width", [0.75, 1.0, 1.6])
+def test_every_form_of_v2_and_v3_is_told_at_any_width(family, form, keys, width):
+    member = FAMILIES[family.partition(" ")[0].lower()]
+    with torch.device("meta"):
+        network = member.forms[form].network(width=width, num_classes=7)
+    detection = detect_architecture(checkpoint_of(dict(network.state_dict())))
+    name = f"{member.name}_{round(width * 100):03d}"
+    assert detection.architecture == ArchitectureInfo(name, member.name, width, 7)
+    assert detection.evidence[0] == f"{family}: all its {keys} weights are there, and no others"
+    told = "re-parameterised on loading" in detection.evidence[1]
+    assert told == (member.name == "ghostnetv3" and form < 3)
+
+
+def test_timms_spelling_of_v3s_norms_is_huaweis():
+    weights = v3_weights()
+    timms = {key.replace(".bn.", ".bn1."): value for key, value in weights.items()}
+    assert "blocks.3.0.dw_rpr_scale.bn1.weight" in timms
+    assert "blocks.9.0.bn1.weight" in timms
+    assert identify(checkpoint_of(timms)) == identify(checkpoint_of(weights))
 
 
 @pytest.mark.parametrize(
     ("key", "title"),
     [
         ("blocks.2.0.ghost1.short_conv.0.weight", "GhostNetV2"),
-        ("blocks.0.0.ghost1.primary_rpr_conv.0.conv.weight", "GhostNetV3 (in its training form)"),
-        ("blocks.1.0.dw_rpr_scale.bn.weight", "GhostNetV3 (in its training form)"),
-        ("blocks.2.0.ghost1.short_conv.0.bias", "GhostNetV3 (in its deployed form)"),
+        ("blocks.0.0.ghost1.primary_rpr_conv.0.conv.weight", "GhostNetV3 in its training form"),
     ],
 )
-def test_relatives_are_refused_by_name(key, title):
+def test_a_relatives_key_among_v1s_is_told_as_the_relatives_gaps(key, title):
     what = refusal({**weights_of(), key: torch.zeros(1)}).what
-    assert f"weights of a {title} (it has {key}), not supported yet; GhostNet V1 is" in what
+    assert f"weights of a {title}" in what
+    assert "weights are missing" in what or "keys are its own" in what
+
+
+def test_another_family_than_the_keys_tell_is_refused_with_the_key():
+    what = refusal(v3_weights(), arch="ghostnetv2_100").what
+    assert what == (
+        "these are weights of a GhostNetV3 "
+        "(it has blocks.0.0.ghost1.primary_rpr_conv.0.conv.weight), but arch says GhostNetV2"
+    )
+
+
+def test_missing_attention_is_named():
+    weights = {k: v for k, v in v3_weights().items() if "8.3.ghost1.short_conv" not in k}
+    what = refusal(weights).what
+    assert "not quite the weights of a GhostNetV3 in its training form; 15 weights are mi" in what
+    assert "blocks.8.3.ghost1.short_conv.0.weight" in what
+
+
+def test_another_width_than_v3s_shapes_have_is_refused_with_both():
+    what = refusal(v3_weights(), arch="ghostnetv3_130").what
+    assert "width 1.3 is given, at which conv_stem.weight is 20 × 3 × 3 × 3" in what
+    assert "in the file it is 16 × 3 × 3 × 3: width 1.0" in what
+
+
+def v3_weights() -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        return dict(FAMILIES["ghostnetv3"].forms[0].network(num_classes=10).state_dict())
 
 
 # Keys and shapes that do not fit.
@@ -170,8 +227,16 @@ def test_relatives_are_refused_by_name(key, title):
 def test_another_network_is_refused_with_some_of_its_keys():
     weights = {f"layer{i}.0.conv1.weight": torch.zeros(1) for i in range(20)}
     what = refusal(weights).what
-    assert "not the weights of a GhostNet V1: 0 of 20 keys are its own" in what
-    assert "layer0.0.conv1.weight" in what
+    assert "weights of no network of the family: no key is like any of" in what
+    assert "GhostNetV3, GhostNetV2, GhostNet V1" in what
+    assert "the file has layer0.0.conv1.weight" in what
+
+
+def test_another_network_said_to_be_one_of_the_family_is_refused_with_the_keys_it_lacks():
+    weights = {f"layer{i}.0.conv1.weight": torch.zeros(1) for i in range(20)}
+    what = refusal(weights, arch="ghostnetv2").what
+    assert "not the weights of a GhostNetV2: 0 of 20 keys are its own" in what
+    assert "missing are" in what
     assert "conv_stem.weight" in what
 
 

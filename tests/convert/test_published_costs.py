@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
+from torch.overrides import TorchFunctionMode
 
 from ghostedge_convert.families import parse_architecture
 from ghostedge_convert.family import empty_network
@@ -81,3 +83,71 @@ def test_g_ghost_regnets_cost_what_huawei_publishes(published, name, millions, g
     assert round(parameters / 1e6, 1) == millions
     # 4.15 of the third round to 4.2 with its batch norms alone.
     assert round((macs + normed) / 1e9, 1) == gmacs
+
+
+class Upsampled(TorchFunctionMode):
+    """Counts the elements that ``interpolate`` makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.elements += out.numel() if func is F.interpolate else 0
+        return out
+
+
+def timms_count(network: nn.Module) -> tuple[float, int, float]:
+    """Millions of parameters, multiply-accumulates, and operations as timm counts them, in 10⁹.
+
+    timm's tables are of fvcore's counter: two operations for an element of a batch norm, one for
+    one that is upsampled or globally pooled, besides the multiply-accumulates.
+    """
+    with Upsampled() as upsampled:
+        parameters, macs, normed = costs(network)
+    pooled = 7 * 7 * network.conv_head.in_channels
+    counted = macs + 2 * normed + upsampled.elements + pooled
+    return round(parameters / 1e6, 2), macs, round(counted / 1e9, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "gmacs"),
+    [
+        ("ghostnet_050", 2.59, 0.05),
+        ("ghostnet_100", 5.18, 0.15),
+        ("ghostnet_130", 7.36, 0.24),
+        ("ghostnetv2_100", 6.16, 0.18),
+        ("ghostnetv2_130", 8.96, 0.28),
+        ("ghostnetv2_160", 12.39, 0.42),
+    ],
+)
+def test_ghostnets_v1_and_v2_cost_what_timm_publishes(published, name, millions, gmacs):
+    parameters, _, counted = timms_count(published(name))
+    assert (parameters, counted) == (millions, gmacs)
+
+
+@pytest.mark.parametrize(("width", "mmacs"), [(1.0, 167), (1.3, 269), (1.6, 399)])
+def test_ghostnetv2s_convolutions_cost_what_the_authors_publish(published, width, mmacs):
+    _, macs, _ = timms_count(published(f"ghostnetv2_{round(width * 100)}"))
+    assert round(macs / 1e6) == mmacs
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "gmacs"),
+    [
+        ("ghostnetv3_050", 2.85, 0.05),
+        ("ghostnetv3_100", 6.15, 0.17),
+        ("ghostnetv3_130", 8.95, 0.28),
+        ("ghostnetv3_160", 12.38, 0.41),
+    ],
+)
+def test_deployed_ghostnetv3s_cost_what_timm_publishes(name, millions, gmacs):
+    family, size = parse_architecture(name)
+    assert size is not None
+    parameters, _, counted = timms_count(empty_network(family.forms[2], size, 1000))
+    assert (parameters, counted) == (millions, gmacs)
+
+
+def test_ghostnetv3_has_as_many_parameters_in_training_as_published(published):
+    assert timms_count(published("ghostnetv3_100"))[0] == 8.13

@@ -2,12 +2,14 @@
 
 A module of our own whose ``state_dict`` keys are those of Huawei's and timm's published weights,
 so that a trained file loads strictly. It exists to be exported: it covers inference and training
-of V1 at any width and number of classes, and none of V2's attention or V3's re-parameterisation.
+of V1 at any width and number of classes. V2's attention and V3's re-parameterisation are other
+blocks between the same stem and head, and stand in files of their own.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -113,24 +115,40 @@ class SqueezeExcite(nn.Module):
 
 
 class GhostBottleneck(nn.Module):
-    """Ghost module, optional strided depthwise conv, optional gate, linear ghost module, skip."""
+    """Ghost module, optional strided depthwise conv, optional gate, linear ghost module, skip.
+
+    Args:
+        in_channels: Of the input.
+        mid_channels: Between the two ghost modules.
+        out_channels: Of the output.
+        spec: The paper's row.
+        expand: The first ghost module, where it is not a plain one.
+        project: The second, where it is not a plain one.
+    """
 
     def __init__(
-        self, in_channels: int, mid_channels: int, out_channels: int, spec: BottleneckSpec
+        self,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        spec: BottleneckSpec,
+        *,
+        expand: nn.Module | None = None,
+        project: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.ghost1 = GhostModule(in_channels, mid_channels, relu=True)
+        self.ghost1 = expand or GhostModule(in_channels, mid_channels, relu=True)
         self.conv_dw: nn.Module = nn.Identity()
         self.bn_dw: nn.Module = nn.Identity()
         if spec.stride > 1:
-            self.conv_dw = _depthwise(mid_channels, spec)
+            self.conv_dw = depthwise(mid_channels, spec)
             self.bn_dw = nn.BatchNorm2d(mid_channels)
         self.se = SqueezeExcite(mid_channels) if spec.se else nn.Identity()
-        self.ghost2 = GhostModule(mid_channels, out_channels, relu=False)
+        self.ghost2 = project or GhostModule(mid_channels, out_channels, relu=False)
         self.shortcut = nn.Sequential()
         if spec.stride > 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                _depthwise(in_channels, spec),
+                depthwise(in_channels, spec),
                 nn.BatchNorm2d(in_channels),
                 nn.Conv2d(in_channels, out_channels, 1, bias=False),
                 nn.BatchNorm2d(out_channels),
@@ -138,12 +156,18 @@ class GhostBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in, H, W]`` to ``[N, out, ceil(H / stride), ceil(W / stride)]``."""
-        main: Tensor = self.ghost2(self.se(self.bn_dw(self.conv_dw(self.ghost1(x)))))
+        main: Tensor = self.ghost2(self.se(self.shrink(self.ghost1(x))))
         skip: Tensor = self.shortcut(x)
         return main + skip
 
+    def shrink(self, x: Tensor) -> Tensor:
+        """The strided depthwise conv, where the block has one."""
+        smaller: Tensor = self.bn_dw(self.conv_dw(x))
+        return smaller
 
-def _depthwise(channels: int, spec: BottleneckSpec) -> nn.Conv2d:
+
+def depthwise(channels: int, spec: BottleneckSpec) -> nn.Conv2d:
+    """A row's depthwise conv, strided, without bias."""
     return nn.Conv2d(
         channels,
         channels,
@@ -155,7 +179,7 @@ def _depthwise(channels: int, spec: BottleneckSpec) -> nn.Conv2d:
     )
 
 
-class _ConvBnAct(nn.Module):
+class ConvBnAct(nn.Module):
     """The last pointwise conv; a class because its published keys are ``conv`` and ``bn1``."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -164,7 +188,19 @@ class _ConvBnAct(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, in, H, W]`` to ``[N, out, H, W]``."""
         return F.relu(self.bn1(self.conv(x)))
+
+
+def plain_block(
+    in_channels: int,
+    mid_channels: int,
+    out_channels: int,
+    spec: BottleneckSpec,
+    layer: int,  # noqa: ARG001 - of every block maker; V1's blocks are alike at any depth
+) -> nn.Module:
+    """V1's bottleneck."""
+    return GhostBottleneck(in_channels, mid_channels, out_channels, spec)
 
 
 class GhostNet(nn.Module):
@@ -174,10 +210,17 @@ class GhostNet(nn.Module):
         width: Channel multiplier; 0.5, 1.0 and 1.3 are the paper's.
         num_classes: Size of the classifier.
         dropout: Probability before the classifier, in training only.
+        block: Makes the bottleneck of input, middle and output channels, a row and its number,
+            counted from 0 through all stages.
     """
 
     def __init__(
-        self, *, width: float = 1.0, num_classes: int = 1000, dropout: float = 0.2
+        self,
+        *,
+        width: float = 1.0,
+        num_classes: int = 1000,
+        dropout: float = 0.2,
+        block: Callable[[int, int, int, BottleneckSpec, int], nn.Module] = plain_block,
     ) -> None:
         super().__init__()
         self.dropout = dropout
@@ -185,15 +228,17 @@ class GhostNet(nn.Module):
         self.conv_stem = nn.Conv2d(3, channels, 3, 2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         stages: list[nn.Module] = []
+        layer = 0
         for specs in STAGES:
             blocks: list[nn.Module] = []
             for spec in specs:
                 mid, out = make_divisible(spec.expansion * width), make_divisible(spec.out * width)
-                blocks.append(GhostBottleneck(channels, mid, out, spec))
+                blocks.append(block(channels, mid, out, spec, layer))
                 channels = out
+                layer += 1
             stages.append(nn.Sequential(*blocks))
         last = make_divisible(LAST_EXPANSION * width)
-        stages.append(nn.Sequential(_ConvBnAct(channels, last)))
+        stages.append(nn.Sequential(ConvBnAct(channels, last)))
         self.blocks = nn.Sequential(*stages)
         self.conv_head = nn.Conv2d(last, HEAD_CHANNELS, 1)
         self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)

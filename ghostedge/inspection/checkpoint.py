@@ -27,7 +27,7 @@ def inspect_checkpoint(path: Path, *, ema: bool = False, unsafe_pickle: bool = F
     found = detect_architecture(checkpoint)
     architecture, evidence = found.architecture, found.evidence
     module = build(checkpoint, architecture)
-    resolved = resolve_preprocessing(checkpoint)
+    resolved = resolve_preprocessing(checkpoint, architecture)
     input_size = resolved.preprocessing.input_size
     ops = count_macs(module, input_size)
     return Inspection(

@@ -10,18 +10,23 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ghostedge.manifest import MANIFEST_NAME
 from ghostedge_runtime.errors import InputError
 
+Vouch = Callable[[Path], set[str]]
 _REMEDY = "choose another folder with -o"
 
 
-def check_target(target: Path) -> None:
+def check_target(target: Path, written: Vouch | None = None) -> None:
     """Refuse a target that a run could not, or should not, replace.
+
+    Args:
+        target: The folder.
+        written: Names in a folder that an earlier run wrote; by default what its manifest names.
 
     Raises:
         InputError: It is a file, or holds something an earlier run did not write.
@@ -32,7 +37,8 @@ def check_target(target: Path) -> None:
         raise InputError(
             "the output folder's name is taken by a file", where=target, remedy=_REMEDY
         )
-    foreign = sorted({p.name for p in target.iterdir()} - _written_before(target))
+    written = written or _written_before
+    foreign = sorted({p.name for p in target.iterdir()} - written(target))
     if foreign:
         raise InputError(
             f"the output folder holds {foreign[0]!r}, which GhostEdge did not write there",
@@ -51,13 +57,17 @@ def _written_before(folder: Path) -> set[str]:
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
+def staged_folder(target: Path, written: Vouch | None = None) -> Iterator[Path]:
     """Yield an empty folder that becomes ``target`` when the block ends without an error.
+
+    Args:
+        target: The folder.
+        written: As for `check_target`.
 
     Raises:
         InputError: ``target`` may not be replaced, or its parent cannot be written to.
     """
-    check_target(target)
+    check_target(target, written)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -68,16 +78,16 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         yield staging
         staging.chmod(0o755)  # mkdtemp makes it private
-        _replace(staging, target)
+        _replace(staging, target, written)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _replace(staging: Path, target: Path) -> None:
+def _replace(staging: Path, target: Path, written: Vouch | None) -> None:
     if not target.exists():
         staging.rename(target)
         return
-    check_target(target)  # it may have changed while the run went on
+    check_target(target, written)  # it may have changed while the run went on
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     target.rename(old)  # onto an empty folder: POSIX replaces it
     staging.rename(target)

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from ghostedge.inspection.report import Inspection, OpCount, digest
 from ghostedge.manifest import TensorSignature
+from ghostedge_runtime.backend import TensorInfo, model_io
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import METADATA_KEY
 
@@ -72,6 +73,23 @@ def parse_onnx(data: bytes, where: Path) -> tuple[onnx.ModelProto, onnx.GraphPro
             where=where,
             remedy="the file is damaged or cut short: copy or export it again",
         ) from error
+
+
+def onnx_input(model: onnx.ModelProto, where: Path) -> TensorInfo:
+    """The one input of a model.
+
+    Raises:
+        ModelFileError: It has none, or several.
+    """
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [_tensor(value) for value in graph.input if value.name not in constants]
+    return model_io(inputs, [_tensor(value) for value in graph.output], where).input
+
+
+def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorInfo(value.name, tuple(size or None for size in _dims(value)), str(kind))
 
 
 def _dims(value: onnx.ValueInfoProto) -> Shape:

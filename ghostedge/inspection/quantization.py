@@ -15,21 +15,14 @@ import onnx
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.imagesets import calibration_set
-from ghostedge.inspection.onnx import parse_onnx
+from ghostedge.inspection.guess import image_input
+from ghostedge.inspection.onnx import onnx_input, parse_onnx
 from ghostedge_quantize import Analysis, analyse
-from ghostedge_runtime.backend import TensorInfo, model_io
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.image_input import ImageInput
-from ghostedge_runtime.metadata import METADATA_KEY, InputSpec, ModelMetadata, Preprocessing
+from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
 _INT8_SUFFIX = "_int8"
-# What an input is taken to be, by its dtype and the axis that holds the three channels.
-_SPECS = {
-    ("uint8", 3): InputSpec("NHWC", "uint8", normalized=False),
-    ("uint8", 1): InputSpec("NCHW", "uint8", normalized=False),
-    ("float32", 1): InputSpec("NCHW", "float32", normalized=True),
-    ("float32", 3): InputSpec("NHWC", "float32", normalized=True),
-}
 
 
 @dataclass(frozen=True)
@@ -142,42 +135,11 @@ def _image_input(
     quantized: _OnnxFile, original: _OnnxFile | None
 ) -> tuple[ImageInput, tuple[str, ...]]:
     """What makes the file's input of an image, and what had to be assumed for it."""
-    tensor = _input_tensor(quantized)
-    if quantized.metadata is not None:
-        return ImageInput(quantized.metadata, tensor, quantized.path), ()
-    spec, size = _guess(tensor, quantized.path)
-    if original is not None and original.metadata is not None:
-        preprocessing, origin = original.metadata.preprocessing, str(original.path)
-    else:
-        preprocessing, origin = Preprocessing(input_size=size), "ImageNet's defaults"
-    note = f"the file does not say how images are prepared: taken from {origin}"
-    return ImageInput(ModelMetadata(preprocessing, spec), tensor, quantized.path), (note,)
-
-
-def _input_tensor(file: _OnnxFile) -> TensorInfo:
-    graph = file.model.graph
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [_tensor(value) for value in graph.input if value.name not in constants]
-    return model_io(inputs, [_tensor(value) for value in graph.output], file.path).input
-
-
-def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
-    dims = tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
-    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-    return TensorInfo(value.name, dims, str(kind))
-
-
-def _guess(tensor: TensorInfo, where: Path) -> tuple[InputSpec, tuple[int, int]]:
-    """Layout and size from the shape: raw pixels where it takes uint8, normalised ones as float."""
-    kinds = {axes: spec for (dtype, axes), spec in _SPECS.items() if dtype == tensor.dtype}
-    for channels, spec in kinds.items():
-        shape = tensor.shape
-        if len(shape) == 4 and shape[channels] == 3:
-            height, width = (side for axis, side in enumerate(shape) if axis not in (0, channels))
-            if height is not None and width is not None:
-                return spec, (height, width)
-    raise ModelFileError(
-        f"its input {tensor} is no image of a known size, and it has no ghostedge metadata",
-        where=where,
-        remedy="give a model with a static input such as float32 1×3×224×224",
+    tensor = onnx_input(quantized.model, quantized.path)
+    known = None if original is None else original.metadata
+    preprocessing = None if known is None else known.preprocessing
+    origin = None if original is None else original.path
+    _, notes, encode = image_input(
+        quantized.metadata, tensor, quantized.path, preprocessing, origin
     )
+    return encode, notes

@@ -1,0 +1,1 @@
+"""``ghostedge features``: what the layers of a network make of a picture, float beside int8."""

@@ -1,0 +1,50 @@
+"""A network whose inner tensors can be read, whatever file it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostedge.features.graph import Layer, Layers
+from ghostedge_runtime.backend import Array
+from ghostedge_runtime.metadata import ModelMetadata
+
+Maps = npt.NDArray[np.float32]
+"""Feature maps of one image: float32 [channels, height, width]."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An opened network.
+
+    Attributes:
+        path: The file.
+        sha256: Of its bytes.
+        format: ``checkpoint``, ``onnx`` or ``tflite``.
+        precision: ``int8`` where it computes on codes, else ``float32``.
+        metadata: With the preprocessing; assumed where the file carries none.
+        assumed: What had to be assumed, a sentence each.
+        layers: Its feature maps.
+        encode: Makes the network's input, a batch of one, of an image.
+        read: Runs the network on such an input; the layers' real values, in the order asked for.
+    """
+
+    path: Path
+    sha256: str
+    format: str
+    precision: str
+    metadata: ModelMetadata
+    assumed: tuple[str, ...]
+    layers: Layers
+    encode: Callable[[Any], Array]
+    read: Callable[[Array, Sequence[Layer]], list[Maps]]
+
+
+def full_batch(batch: Array, size: int | None) -> Array:
+    """A batch of one image, repeated to the size that a file is fixed to."""
+    return batch if size in (None, 1) else np.repeat(batch, size, axis=0)

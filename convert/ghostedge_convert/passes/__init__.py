@@ -10,12 +10,16 @@ from ghostedge_convert.passes.fold_batch_norm import fold_batch_norm
 from ghostedge_convert.passes.fold_constants import fold_constants
 from ghostedge_convert.passes.fold_conv_bias import fold_conv_bias
 from ghostedge_convert.passes.fold_conv_scale import fold_conv_scale
+from ghostedge_convert.passes.fold_gemm_scale import fold_gemm_scale
 from ghostedge_convert.passes.fold_hard_sigmoid_gate import fold_hard_sigmoid_gate
 from ghostedge_convert.passes.fold_pad import fold_pad
 from ghostedge_convert.passes.fold_transpose_into_gemm import fold_transpose_into_gemm
 from ghostedge_convert.passes.join_constant_arithmetic import join_constant_arithmetic
 from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
+from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
+from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm
+from ghostedge_convert.passes.use_channelwise_conv import use_channelwise_conv
 from ghostedge_convert.passes.use_flatten import use_flatten
 from ghostedge_convert.passes.use_gemm import use_gemm
 from ghostedge_convert.passes.use_global_average_pool import use_global_average_pool
@@ -33,7 +37,9 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     cancel_transposes,
     fold_pad,
     fold_batch_norm,
+    spread_batch_norm,
     join_constant_arithmetic,
+    split_scale_at_concat,
     fold_conv_scale,
     fold_conv_bias,
     fold_hard_sigmoid_gate,
@@ -41,7 +47,9 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     join_reshapes,
     use_flatten,
     use_gemm,
+    fold_gemm_scale,
     fold_transpose_into_gemm,
+    use_channelwise_conv,
     remove_dead_nodes,
 )
 
@@ -57,6 +65,7 @@ __all__ = [
     "fold_constants",
     "fold_conv_bias",
     "fold_conv_scale",
+    "fold_gemm_scale",
     "fold_hard_sigmoid_gate",
     "fold_pad",
     "fold_transpose_into_gemm",
@@ -64,6 +73,9 @@ __all__ = [
     "join_reshapes",
     "remove_dead_nodes",
     "run_passes",
+    "split_scale_at_concat",
+    "spread_batch_norm",
+    "use_channelwise_conv",
     "use_flatten",
     "use_gemm",
     "use_global_average_pool",

@@ -19,7 +19,7 @@ import onnx_ir as ir
 import torch
 
 from ghostedge_convert.naming import name_by_module, name_constants, strip_origin
-from ghostedge_convert.outputs import check_names, check_unique, name_outputs, names_of
+from ghostedge_convert.outputs import check_names, name_outputs, names_of
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
 from ghostedge_runtime.errors import InputError
 
@@ -74,7 +74,6 @@ def export_onnx(
     name_by_module(model)
     name_constants(model)
     strip_origin(model)
-    check_unique(model)
     model.graph.name = type(module).__name__
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)

@@ -99,21 +99,3 @@ def name_outputs(model: ir.Model, names: Sequence[str]) -> None:
             graph.outputs[index] = copy.outputs[0]
         graph.outputs[index].name = name
         seen.add(id(graph.outputs[index]))
-
-
-def check_unique(model: ir.Model) -> None:
-    """Refuse output names that other tensors of the graph have.
-
-    Raises:
-        InputError: A weight or an inner tensor is called so.
-    """
-    graph = model.graph
-    ends = {id(value): str(value.name) for value in graph.outputs}
-    inner = {str(value.name) for node in graph for value in node.outputs if id(value) not in ends}
-    taken = sorted(inner.union(graph.initializers).intersection(ends.values()))
-    if taken:
-        raise InputError(
-            f"another tensor of the network is called {taken[0]!r} already",
-            where="output_names",
-            remedy="choose another name for this output",
-        )

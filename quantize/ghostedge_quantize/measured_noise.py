@@ -38,7 +38,8 @@ class OutputNoise:
         """Group → noise of quantizing its tensors and nothing else, relative to the outputs.
 
         The noise of an image is the root of its mean square error; the mean over the images is
-        squared. So an image whose outliers were clipped counts as one image, not as all.
+        squared. So an image whose outliers were clipped counts as one image, not as all. Of
+        several outputs each counts alike, however large its values are.
         """
 
         def noise(group: str) -> float:
@@ -50,15 +51,11 @@ class OutputNoise:
 
     def of(self, variant: onnx.ModelProto) -> float:
         """Noise of any graph with the same input and outputs."""
-        errors = [
-            np.sqrt(np.mean(np.square(a - b)))
-            for a, b in zip(self._outputs(variant), self._reference, strict=True)
-        ]
-        power = np.mean([np.mean(np.square(each)) for each in self._reference])
-        return float(np.mean(errors) ** 2 / max(power, np.finfo(float).tiny))
+        pairs = zip(self._outputs(variant), self._reference, strict=True)
+        return float(np.mean([_relative(*pair) for pair in pairs]))
 
-    def _outputs(self, model: onnx.ModelProto) -> list[np.ndarray]:
-        """All outputs of a batch in one float64 array, for each batch."""
+    def _outputs(self, model: onnx.ModelProto) -> list[list[np.ndarray]]:
+        """Of each output the batches, flat float64 arrays."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -66,12 +63,18 @@ class OutputNoise:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         name = session.get_inputs()[0].name
+        batches = [session.run(None, {name: each}) for each in self._images]
         return [
-            np.concatenate([out.reshape(-1) for out in session.run(None, {name: each})]).astype(
-                np.float64
-            )
-            for each in self._images
+            [out.reshape(-1).astype(np.float64) for out in column]
+            for column in zip(*batches, strict=True)
         ]
+
+
+def _relative(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """One output's noise power over its signal power."""
+    errors = [np.sqrt(np.mean(np.square(a - b))) for a, b in zip(found, wanted, strict=True)]
+    power = np.mean([np.mean(np.square(each)) for each in wanted])
+    return float(np.mean(errors) ** 2 / max(power, np.finfo(float).tiny))
 
 
 def with_pairs(

@@ -87,3 +87,18 @@ def test_one_image_of_outliers_counts_as_one_image(
     assert found == 0
     clipped = noise.of_pairs({"g": ["logits"]}, {"g": QuantParams(np.float32(1), 66)})["g"]
     assert clipped == pytest.approx((40 * share / 4) ** 2 / power, rel=1e-6)
+
+
+def test_every_output_counts_alike_however_large_it_is(
+    ghost: onnx.ModelProto, batches: Callable[..., list[np.ndarray]]
+) -> None:
+    arrays, params = batches(3), affine(Range(-2.0, 3.0))
+    alone = OutputNoise(canonical_ir(ghost), arrays).of_pairs({"g": ["logits"]}, {"g": params})
+    two = onnx.ModelProto()
+    two.CopyFrom(ghost)
+    two.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1000), "thousand"))
+    two.graph.node.append(onnx.helper.make_node("Mul", ["stem", "thousand"], ["huge"]))
+    size = onnx.helper.make_tensor_value_info("huge", onnx.TensorProto.FLOAT, [1, 8, 4, 4])
+    two.graph.output.append(size)
+    both = OutputNoise(canonical_ir(two), arrays).of_pairs({"g": ["logits"]}, {"g": params})
+    assert both["g"] == pytest.approx(alone["g"] / 2)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ghostedge_quantize.analysis import analyse
     from ghostedge_quantize.calibration import calibrate
     from ghostedge_quantize.findings import Analysis
-    from ghostedge_quantize.integer_outputs import integer_outputs
+    from ghostedge_quantize.output_scales import integer_outputs
     from ghostedge_quantize.preparation import Int8Settings, Prepared, prepare
     from ghostedge_quantize.qdq import quantize
     from ghostedge_quantize.ranges import Method, Range, Ranges
@@ -40,7 +40,7 @@ _HOMES = {
     "Int8Settings": "preparation",
     "Prepared": "preparation",
     "prepare": "preparation",
-    "integer_outputs": "integer_outputs",
+    "integer_outputs": "output_scales",
     "Method": "ranges",
     "Range": "ranges",
     "Ranges": "ranges",

@@ -212,6 +212,7 @@ class GhostNet(nn.Module):
         dropout: Probability before the classifier, in training only.
         block: Makes the bottleneck of input, middle and output channels, a row and its number,
             counted from 0 through all stages.
+        stages: The paper's rows, of another paper where they are not GhostNet's.
     """
 
     def __init__(
@@ -221,25 +222,26 @@ class GhostNet(nn.Module):
         num_classes: int = 1000,
         dropout: float = 0.2,
         block: Callable[[int, int, int, BottleneckSpec, int], nn.Module] = plain_block,
+        stages: tuple[tuple[BottleneckSpec, ...], ...] = STAGES,
     ) -> None:
         super().__init__()
         self.dropout = dropout
         channels = make_divisible(STEM_CHANNELS * width)
         self.conv_stem = nn.Conv2d(3, channels, 3, 2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        stages: list[nn.Module] = []
+        modules: list[nn.Module] = []
         layer = 0
-        for specs in STAGES:
+        for specs in stages:
             blocks: list[nn.Module] = []
             for spec in specs:
                 mid, out = make_divisible(spec.expansion * width), make_divisible(spec.out * width)
                 blocks.append(block(channels, mid, out, spec, layer))
                 channels = out
                 layer += 1
-            stages.append(nn.Sequential(*blocks))
+            modules.append(nn.Sequential(*blocks))
         last = make_divisible(LAST_EXPANSION * width)
-        stages.append(nn.Sequential(ConvBnAct(channels, last)))
-        self.blocks = nn.Sequential(*stages)
+        modules.append(nn.Sequential(ConvBnAct(channels, last)))
+        self.blocks = nn.Sequential(*modules)
         self.conv_head = nn.Conv2d(last, HEAD_CHANNELS, 1)
         self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)
 

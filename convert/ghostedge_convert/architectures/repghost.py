@@ -11,20 +11,13 @@ and are not covered.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
 
-from ghostedge_convert.architectures.ghostnet import (
-    HEAD_CHANNELS,
-    LAST_EXPANSION,
-    STEM_CHANNELS,
-    BottleneckSpec,
-    SqueezeExcite,
-    make_divisible,
-)
+from ghostedge_convert.architectures.branches import affine, convolved, with_bias
+from ghostedge_convert.architectures.ghostnet import BottleneckSpec, GhostBottleneck, GhostNet
 
 # The paper's table of stages at width 1.0; the expansion is half of GhostNet's, for adding does not
 # double the channels as concatenating does.
@@ -64,11 +57,14 @@ class RepGhostModule(nn.Module):
             nn.BatchNorm2d(out_channels),
             nn.ReLU() if relu else nn.Identity(),
         )
+        cheap = nn.Conv2d(
+            out_channels, out_channels, 3, padding=1, groups=out_channels, bias=deployed
+        )
         self.fusion_bn = nn.Sequential()
-        self.cheap_operation: nn.Module = _cheap(out_channels, bias=deployed)
+        self.cheap_operation: nn.Module = cheap
         if not deployed:
             self.fusion_bn = nn.Sequential(nn.BatchNorm2d(out_channels))
-            self.cheap_operation = nn.Sequential(self.cheap_operation, nn.BatchNorm2d(out_channels))
+            self.cheap_operation = nn.Sequential(cheap, nn.BatchNorm2d(out_channels))
         self.relu = nn.ReLU() if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,108 +77,49 @@ class RepGhostModule(nn.Module):
         return result
 
     def fuse(self) -> None:
-        """Make the branches one depthwise conv, where that is not done yet.
+        """Make the branches one depthwise conv, in place, where that is not done yet.
 
         The conv takes its batch norm; the norm beside it adds its factor to the middle tap and its
-        shift to the bias. In float64, so that the one rounding is the last.
+        shift to the bias.
         """
         if not isinstance(self.cheap_operation, nn.Sequential):
             return
-        conv, norm = self.cheap_operation
-        scale, shift = _affine(norm)
-        beside_scale, beside_shift = _affine(self.fusion_bn[0])
-        weight = conv.state_dict()["weight"]
-        kernel = weight.double() * scale.reshape(-1, 1, 1, 1)
-        kernel[:, 0, 1, 1] += beside_scale
-        fused = _cheap(len(weight), bias=True)
-        values = {
-            "weight": kernel.to(weight.dtype),
-            "bias": (shift + beside_shift).to(weight.dtype),
-        }
-        fused.load_state_dict(values, assign=True)
-        self.cheap_operation, self.fusion_bn = fused, nn.Sequential()
+        conv, norm = cast("tuple[nn.Conv2d, nn.BatchNorm2d]", tuple(self.cheap_operation))
+        kernel, bias = convolved(conv, norm)
+        scale, shift = affine(cast("nn.BatchNorm2d", self.fusion_bn[0]))
+        kernel[:, 0, 1, 1] += scale
+        self.cheap_operation = with_bias(conv, kernel, bias + shift)
+        self.fusion_bn = nn.Sequential()
 
 
-def _cheap(channels: int, *, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=bias)
-
-
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Factor and shift per channel that a batch norm amounts to, float64."""
-    state = {name: value.double() for name, value in norm.state_dict().items()}
-    scale = state["weight"] / torch.sqrt(state["running_var"] + cast("nn.BatchNorm2d", norm).eps)
-    return scale, state["bias"] - state["running_mean"] * scale
-
-
-class RepGhostBottleneck(nn.Module):
+def repghost_block(
+    in_channels: int,
+    mid_channels: int,
+    out_channels: int,
+    spec: BottleneckSpec,
+    layer: int,  # noqa: ARG001 - of every block maker; the blocks are alike at any depth
+    *,
+    deployed: bool,
+) -> nn.Module:
     """GhostNet's bottleneck of RepGhost modules."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        mid_channels: int,
-        out_channels: int,
-        spec: BottleneckSpec,
-        *,
-        deployed: bool,
-    ) -> None:
-        super().__init__()
-        self.ghost1 = RepGhostModule(in_channels, mid_channels, relu=True, deployed=deployed)
-        self.conv_dw: nn.Module = nn.Identity()
-        self.bn_dw: nn.Module = nn.Identity()
-        if spec.stride > 1:
-            self.conv_dw = _depthwise(mid_channels, spec)
-            self.bn_dw = nn.BatchNorm2d(mid_channels)
-        self.se = SqueezeExcite(mid_channels) if spec.se else nn.Identity()
-        self.ghost2 = RepGhostModule(mid_channels, out_channels, relu=False, deployed=deployed)
-        self.shortcut = nn.Sequential()
-        if spec.stride > 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                _depthwise(in_channels, spec),
-                nn.BatchNorm2d(in_channels),
-                nn.Conv2d(in_channels, out_channels, 1, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, in, H, W]`` to ``[N, out, ceil(H / stride), ceil(W / stride)]``."""
-        main: Tensor = self.ghost2(self.se(self.bn_dw(self.conv_dw(self.ghost1(x)))))
-        skip: Tensor = self.shortcut(x)
-        return main + skip
-
-
-def _depthwise(channels: int, spec: BottleneckSpec) -> nn.Conv2d:
-    return nn.Conv2d(
-        channels,
-        channels,
-        spec.kernel,
-        spec.stride,
-        padding=spec.kernel // 2,
-        groups=channels,
-        bias=False,
+    return GhostBottleneck(
+        in_channels,
+        mid_channels,
+        out_channels,
+        spec,
+        expand=RepGhostModule(in_channels, mid_channels, relu=True, deployed=deployed),
+        project=RepGhostModule(mid_channels, out_channels, relu=False, deployed=deployed),
     )
 
 
-class _ConvBnAct(nn.Module):
-    """The last pointwise conv; a class because its published keys are ``conv`` and ``bn1``."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn1(self.conv(x)))
-
-
-class RepGhostNet(nn.Module):
+class RepGhostNet(GhostNet):
     """RepGhostNet.
 
     Args:
         width: Channel multiplier; 0.5, 0.58, 0.8, 1.0, 1.11, 1.3, 1.5 and 2.0 are the paper's.
         num_classes: Size of the classifier.
-        deployed: The form for inference, without the branches that training has.
         dropout: Probability before the classifier, in training only.
+        deployed: The form for inference, without the branches that training has.
     """
 
     def __init__(
@@ -190,45 +127,20 @@ class RepGhostNet(nn.Module):
         *,
         width: float = 1.0,
         num_classes: int = 1000,
-        deployed: bool = False,
         dropout: float = 0.2,
+        deployed: bool = False,
     ) -> None:
-        super().__init__()
-        self.dropout = dropout
-        channels = make_divisible(STEM_CHANNELS * width)
-        self.conv_stem = nn.Conv2d(3, channels, 3, 2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        stages: list[nn.Module] = []
-        for specs in STAGES:
-            blocks: list[nn.Module] = []
-            for spec in specs:
-                mid, out = make_divisible(spec.expansion * width), make_divisible(spec.out * width)
-                blocks.append(RepGhostBottleneck(channels, mid, out, spec, deployed=deployed))
-                channels = out
-            stages.append(nn.Sequential(*blocks))
-        last = make_divisible(LAST_EXPANSION * width)
-        stages.append(nn.Sequential(_ConvBnAct(channels, last)))
-        self.blocks = nn.Sequential(*stages)
-        self.conv_head = nn.Conv2d(last, HEAD_CHANNELS, 1)
-        self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images ``[N, 3, H, W]`` float32 to logits ``[N, num_classes]``."""
-        x = self.blocks(F.relu(self.bn1(self.conv_stem(x))))
-        x = F.relu(self.conv_head(x.mean((2, 3), keepdim=True)))
-        x = F.dropout(torch.flatten(x, 1), self.dropout, self.training)
-        logits: Tensor = self.classifier(x)
-        return logits
+        block = partial(repghost_block, deployed=deployed)
+        super().__init__(
+            width=width, num_classes=num_classes, dropout=dropout, block=block, stages=STAGES
+        )
 
 
 def fuse(network: nn.Module) -> nn.Module:
     """Bring a RepGhostNet of either form into the deployed form, in place.
 
-    Args:
-        network: Its function in evaluation mode is kept.
-
     Returns:
-        The network itself.
+        The network itself, the same function in evaluation mode.
     """
     for module in network.modules():
         if isinstance(module, RepGhostModule):

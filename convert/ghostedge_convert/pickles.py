@@ -105,10 +105,10 @@ def refuse_pickle(
     )
 
 
-def listed_names(names: Sequence[str]) -> str:
+def listed_names(names: Sequence[str], most: int = _SHOWN) -> str:
     """The first of some importable names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+    shown = ", ".join(printable(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def scan_pickle(data: bytes) -> PickleContent:

@@ -79,7 +79,7 @@ def load_confined(
             where=path,
             remedy="save its state_dict alone where its classes are installed",
         ) from error
-    ran = listed_names(content.wanted) or "nothing but harmless types"
+    ran = listed_names(content.wanted, 3) or "nothing but harmless types"
     notes = [f"its code ({ran}) ran in a confined process: {printable(said.get('parts', ''))}"]
     notes += [f"took the state_dict of the pickled module {printable(each)}" for each in modules]
     return found, tuple(notes)

@@ -38,6 +38,7 @@ __all__ = [
     "is_image",
     "list_images",
     "list_labelled",
+    "mode_of",
     "normalize",
     "open_image",
     "prepare",
@@ -110,7 +111,7 @@ def prepare(source: ImageSource, preprocessing: Preprocessing) -> npt.NDArray[np
         ImageError: As `open_image`; also an image so elongated that its resized form would
             exceed `MAX_PIXELS`, and a number of channels that images do not have.
     """
-    image = open_image(source, _mode(preprocessing))
+    image = open_image(source, mode_of(preprocessing))
     width, height = image.size
     new_height, new_width = _resized((height, width), preprocessing)
     if new_height * new_width > MAX_PIXELS:
@@ -148,7 +149,12 @@ def normalize(
     return values
 
 
-def _mode(preprocessing: Preprocessing) -> str:
+def mode_of(preprocessing: Preprocessing) -> str:
+    """What images are decoded to for a network: one of `MODES`.
+
+    Raises:
+        ImageError: It has a number of channels that no image has.
+    """
     channels = len(preprocessing.mean)
     if channels not in MODES:
         raise ImageError(

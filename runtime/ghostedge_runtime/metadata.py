@@ -160,7 +160,11 @@ class Source:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Everything a runtime needs to run the file and a person needs to know where it came from."""
+    """Everything a runtime needs to run the file and a person needs to know where it came from.
+
+    ``classifies`` is False where no output is a row of class scores: feature maps, boxes, masks,
+    embeddings. Files from before the field existed are of classifiers.
+    """
 
     preprocessing: Preprocessing
     input: InputSpec
@@ -170,6 +174,7 @@ class ModelMetadata:
     quantization: QuantizationInfo | None = None
     source: Source | None = None
     producer: str | None = None
+    classifies: bool = True
 
     def to_json(self) -> str:
         """Serialise to the schema's JSON, keys sorted so that equal metadata is equal bytes."""
@@ -200,6 +205,7 @@ class ModelMetadata:
                 quantization=_quantization(data.get("quantization")),
                 source=_maybe(Source, data.get("source")),
                 producer=data.get("producer"),
+                classifies=data.get("classifies", True),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(

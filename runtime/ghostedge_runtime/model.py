@@ -101,6 +101,12 @@ class Model:
         return shape[-1] if shape else None
 
     @property
+    def is_classifier(self) -> bool:
+        """Whether it has one output, a row of class scores for each image."""
+        said = self._metadata is None or self._metadata.classifies
+        return said and len(self._io.outputs) == 1 and len(self._io.outputs[0].shape) == 2
+
+    @property
     def latency(self) -> Latency:
         """Times of this model's calls so far, percentiles over the newest `latency.WINDOW`.
 
@@ -233,12 +239,12 @@ class Model:
                 of an integer output is not known, or the numbers are not finite.
         """
         output = self.predict(batch)
-        if isinstance(output, dict) or output.ndim != 2:
+        if isinstance(output, dict) or not self.is_classifier:
             raise ModelFileError(
                 "it is not a classifier: its outputs are "
                 + ", ".join(f"{tensor.name} {tensor}" for tensor in self._io.outputs),
                 where=self.path,
-                remedy="use predict() for the raw outputs",
+                remedy="use predict() for the raw outputs, values() for real numbers by name",
             )
         return real_values(output, self._io.outputs[0], self.path)
 

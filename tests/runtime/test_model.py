@@ -341,3 +341,20 @@ def test_the_repr_tells_what_it_is(int8_tflite: Path) -> None:
     text = repr(Model(int8_tflite))
     assert "uint8 [1, 8, 8, 3] → float32 [1, 3]" in text
     assert str(int8_tflite) in text
+
+
+def test_a_row_of_numbers_that_are_no_scores_is_not_classified(
+    save_tflite: Save, metadata_for: Describe
+) -> None:
+    path = save_tflite(metadata=metadata_for("uint8", labels=None, classifies=False))
+    model = Model(path)
+    assert not model.is_classifier
+    with pytest.raises(ModelFileError, match="not a classifier: its outputs are logits") as caught:
+        model.classify(plain((255, 0, 0)))
+    assert "values()" in (caught.value.remedy or "")
+    assert model.values(plain((255, 0, 0)))["logits"].shape == (1, 3)
+
+
+def test_one_row_of_scores_is_a_classifiers_and_two_outputs_are_not(save_tflite: Save) -> None:
+    assert Model(save_tflite("float32")).is_classifier
+    assert not Model(save_tflite("float32", outputs=slice(0, 2))).is_classifier

@@ -201,13 +201,17 @@ def _check_config_classes(
     config = checkpoint.config
     if config is None:
         return []
-    labels = None if config.labels is None else len(config.labels)
-    wrong = [n for n in (config.num_classes, labels) if n not in (None, info.num_classes)]
+    said = [(config.num_classes, config.origin)]
+    if config.labels is not None:
+        said.append((len(config.labels), config.labels_origin))
+    wrong = [(n, origin) for n, origin in said if n not in (None, info.num_classes)]
     if not wrong:
         return []
+    number, origin = wrong[0]
     return _contradiction(
-        f"config.json speaks of {wrong[0]} classes, but the weights are of {info.num_classes}",
+        f"{origin} speaks of {number} classes, but the weights are of {info.num_classes}",
         checkpoint,
+        origin,
         flag=f"--num-classes {info.num_classes}",
         stated=stated,
     )
@@ -227,24 +231,29 @@ def _check_config_name(
     try:
         family, size = parse_architecture(config.architecture)
     except InputError:
-        return [f"config.json calls it {config.architecture!r}, a name that is not of the family"]
+        name = repr(config.architecture)
+        return [f"{config.origin} calls it {name}, a name that is not of the family"]
     if family.name == info.family and (size is None or family.member(size) == info.name):
-        return [f"config.json agrees: {config.architecture}"]
+        return [f"{config.origin} agrees: {config.architecture}"]
     return _contradiction(
-        f"config.json says {config.architecture}, but the weights are of {info.name}",
+        f"{config.origin} says {config.architecture}, but the weights are of {info.name}",
         checkpoint,
+        config.origin,
         flag=f"--arch {info.name}",
         stated=stated,
     )
 
 
-def _contradiction(what: str, checkpoint: Checkpoint, *, flag: str, stated: bool) -> list[str]:
+def _contradiction(
+    what: str, checkpoint: Checkpoint, origin: str, *, flag: str, stated: bool
+) -> list[str]:
     if stated:
         return [f"{what}; passed over, since the flags say so too"]
+    correct = f"correct {origin}, or " if origin == "config.json" else ""
     raise CheckpointError(
         what,
         where=checkpoint.source.file,
-        remedy=f"correct config.json, or pass {flag} if it belongs to other weights",
+        remedy=f"{correct}pass {flag} if it belongs to other weights",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.families import FAMILIES
@@ -16,12 +15,12 @@ class ResolvedPreprocessing:
 
     Attributes:
         preprocessing: What to use.
-        origin: ``config.json``, or ``family default`` where nothing beside the weights says.
+        origin: What says so, such as ``config.json``; ``family default`` where nothing does.
         defaulted: Fields that are the family's default although a ``config.json`` gave others.
     """
 
     preprocessing: Preprocessing
-    origin: Literal["config.json", "family default"]
+    origin: str
     defaulted: tuple[str, ...] = ()
 
     @property
@@ -33,8 +32,8 @@ class ResolvedPreprocessing:
         if self.origin == "family default":
             return "inferred: the family's ImageNet default, no config.json says otherwise"
         if self.defaulted:
-            return f"config.json; the family's default for {', '.join(self.defaulted)}"
-        return "config.json"
+            return f"{self.origin}; the family's default for {', '.join(self.defaulted)}"
+        return self.origin
 
 
 def resolve_preprocessing(
@@ -53,4 +52,4 @@ def resolve_preprocessing(
         return ResolvedPreprocessing(default, "family default")
     missing = {name: getattr(default, name) for name in config.defaulted}
     preprocessing = replace(config.preprocessing, **missing)
-    return ResolvedPreprocessing(preprocessing, "config.json", config.defaulted)
+    return ResolvedPreprocessing(preprocessing, config.origin, config.defaulted)

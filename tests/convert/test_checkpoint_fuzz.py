@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from ghostedge_convert import Checkpoint, identify, load_checkpoint
 from ghostedge_runtime.errors import CheckpointError
 
-FORMATS = ("zip", "legacy", "safetensors")
+FORMATS = ("zip", "legacy", "beside", "safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,10 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("originals")
     torch.save({"state_dict": weights, "epoch": 3}, folder / "zip")
     torch.save({"model": weights}, folder / "legacy", _use_new_zipfile_serialization=False)
-    safetensors.torch.save_file(weights, folder / "safetensors")
+    beside = {"args": Namespace(lr=0.1, path=Path("a")), "best": np.float64(73.9),
+              "history": np.arange(3.0), "all": defaultdict(list, {"a": [1]})}  # fmt: skip
+    torch.save({"model": weights, **beside}, folder / "beside")
+    safetensors.torch.save_file(weights, folder / "safetensors", {"num_classes": "3"})
     return {name: (folder / name).read_bytes() for name in FORMATS}
 
 

@@ -9,7 +9,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from ghostedge_convert import Checkpoint, load_checkpoint
+from ghostedge_convert import (
+    Checkpoint,
+    detect_architecture,
+    identify,
+    load_checkpoint,
+    resolve_preprocessing,
+)
+from ghostedge_convert.architectures.ghostnet import GhostNet
+from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Preprocessing
 
 WEIGHTS = {"conv_stem.weight": torch.ones(2, 3)}
@@ -117,3 +125,24 @@ def test_a_class_map_beside_the_weights_names_the_classes_where_nothing_else_doe
 def test_control_characters_of_the_metadata_do_not_reach_the_terminal(loaded):
     (note,) = loaded(note="\x1b[31mred\n").notes
     assert note == "its metadata says note: ?[31mred?"
+
+
+def test_messages_say_which_of_them_is_wrong(tmp_path):
+    weights = GhostNet(width=0.5, num_classes=3).state_dict()
+    path = tmp_path / "model.pt"
+    torch.save({"model_state": weights, "class_map": {"cat": 0, "dog": 1}}, path)
+    checkpoint = load_checkpoint(path)
+    with pytest.raises(CheckpointError) as raised:
+        identify(checkpoint)
+    assert raised.value.what == (
+        "the checkpoint's class map speaks of 2 classes, but the weights are of 3"
+    )
+    assert raised.value.remedy == "pass --num-classes 3 if it belongs to other weights"
+
+    path = tmp_path / "model.safetensors"
+    metadata = {"architecture": "ghostnet_050", "pretrained_cfg": json.dumps(TRAINED)}
+    safetensors.torch.save_file(weights, path, metadata)
+    checkpoint = load_checkpoint(path)
+    evidence = detect_architecture(checkpoint).evidence
+    assert "the safetensors metadata agrees: ghostnet_050" in evidence
+    assert str(resolve_preprocessing(checkpoint)).startswith("the safetensors metadata; ")

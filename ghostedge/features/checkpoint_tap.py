@@ -6,7 +6,7 @@ layers have the names they have in every file made from it.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from ghostedge.conversion.artefacts import deploy_graph
@@ -28,11 +28,11 @@ def open_checkpoint(path: Path, *, ema: bool, preprocessing: Preprocessing | Non
     Raises:
         InputError: It cannot be used.
     """
-    stated = {} if preprocessing is None else asdict(preprocessing)
-    stated.pop("color_order", None)
-    options = ConvertOptions(
-        model=path, output=path, ema=ema, preprocessing=PreprocessingOverrides(**stated)
-    )
+    stated = PreprocessingOverrides()
+    if preprocessing is not None:
+        known = {field.name: getattr(preprocessing, field.name) for field in fields(stated)}
+        stated = PreprocessingOverrides(**known)
+    options = ConvertOptions(model=path, output=path, ema=ema, preprocessing=stated)
     loaded = load(options)
     graph = deploy_graph(loaded, options)
     return tap_model(

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from ghostedge.features.graph import Kind, Layer, Layers, Shape, Step, layers_of
-from ghostedge.features.tap import Maps, Tap, full_batch
+from ghostedge.features.tap import Maps, Tap, full_batch, precision_of
 from ghostedge.inspection.guess import image_input
 from ghostedge.inspection.onnx import onnx_input, parse_onnx
 from ghostedge_convert import to_deploy_graph
@@ -63,7 +63,7 @@ def tap_model(
     format_: str,
 ) -> Tap:
     """The tap of a model in memory that ``path`` was read into."""
-    quantized = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     model = model if quantized else to_deploy_graph(model).model
     tensor = onnx_input(model, path)
     known, assumed, encode = image_input(metadata, tensor, path, preprocessing)
@@ -75,7 +75,7 @@ def tap_model(
         path=path,
         sha256=sha256,
         format=format_,
-        precision="int8" if quantized else "float32",
+        precision=precision_of(metadata, coded=quantized),
         metadata=known,
         assumed=assumed,
         layers=_layers(model),

@@ -7,7 +7,7 @@ already, so that a ``.tflite`` can be looked into where it runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from ghostedge.features.colours import BLACK, GREY, LEVELS, WHITE, palette
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _WIDTH = 736
 _TILE_LEAST, _TILE_MOST = 80, 224
@@ -117,15 +119,25 @@ def _wrapped_all(lines: Sequence[str], width: int) -> list[tuple[str, int]]:
 
 
 def _wrapped(text: str, size: int, width: int) -> list[tuple[str, int]]:
-    """A text as lines that fit, broken between words, each with its size."""
-    font, lines = _font(size), [""]
+    """A text as lines that fit, broken between words where it can be, each with its size."""
+    font, room, lines = _font(size), width - 2 * _MARGIN, [""]
     for word in _plain(text).split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width - 2 * _MARGIN or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+        for piece in _pieces(word, font, room):
+            longer = f"{lines[-1]} {piece}".strip()
+            if font.getlength(longer) <= room:
+                lines[-1] = longer
+            else:
+                lines.append(piece)
     return [(line, size) for line in lines]
+
+
+def _pieces(word: str, font: _Font, room: int) -> Iterator[str]:
+    """A word, cut where it alone is too long for a line."""
+    while font.getlength(word) > room:
+        fits = next(n for n in range(len(word) - 1, 0, -1) if font.getlength(word[:n]) <= room)
+        yield word[:fits]
+        word = word[fits:]
+    yield word
 
 
 def _plain(text: str) -> str:
@@ -133,5 +145,5 @@ def _plain(text: str) -> str:
     return text.encode("ascii", "replace").decode("ascii")
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> _Font:
     return ImageFont.load_default(size)

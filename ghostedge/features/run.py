@@ -128,19 +128,27 @@ def _open(options: FeatureOptions) -> tuple[_Job, tuple[str, ...]]:
     if other is not None:
         check_same_network(model.layers, other.layers, other.path)
         pairs = counterparts(chosen, model.layers, other.layers)
-        notes = (*notes, *other.assumed, *_preparation_note(model, other))
+        notes = (*notes, *other.assumed, *_doubts(model, other))
     quantization = None if other is None else other.metadata.quantization
     rescaled = other is not None and (quantization is None or quantization.equalized)
     return _Job(model, other, chosen, pairs, rescaled, options.max_channels), notes
 
 
-def _preparation_note(model: Tap, other: Tap) -> tuple[str, ...]:
-    if model.metadata.preprocessing == other.metadata.preprocessing:
-        return ()
-    return (
-        f"{model.path.name} and {other.path.name} prepare images differently, so they were not "
-        "shown the same pixels",
-    )
+def _doubts(model: Tap, other: Tap) -> tuple[str, ...]:
+    """Why a difference may not be int8's."""
+    notes = []
+    if model.metadata.preprocessing != other.metadata.preprocessing:
+        notes.append(
+            f"{model.path.name} and {other.path.name} prepare images differently, so they were "
+            "not shown the same pixels"
+        )
+    here, there = model.metadata.source, other.metadata.source
+    if here is not None and there is not None and here.sha256 != there.sha256:
+        notes.append(
+            f"{other.path.name} was made from other weights ({there.file}) than "
+            f"{model.path.name} ({here.file})"
+        )
+    return tuple(notes)
 
 
 def _facts(tap: Tap) -> FileFacts:

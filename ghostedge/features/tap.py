@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ghostedge.features.graph import Layer, Layers
 from ghostedge_runtime.backend import Array
-from ghostedge_runtime.metadata import ModelMetadata
+from ghostedge_runtime.metadata import ModelMetadata, Precision
 
 Maps = npt.NDArray[np.float32]
 """Feature maps of one image: float32 [channels, height, width]."""
@@ -26,7 +26,7 @@ class Tap:
         path: The file.
         sha256: Of its bytes.
         format: ``checkpoint``, ``onnx`` or ``tflite``.
-        precision: ``int8`` where it computes on codes, else ``float32``.
+        precision: As the metadata has it, else whether it computes on codes.
         metadata: With the preprocessing; assumed where the file carries none.
         assumed: What had to be assumed, a sentence each.
         layers: Its feature maps.
@@ -37,12 +37,19 @@ class Tap:
     path: Path
     sha256: str
     format: str
-    precision: str
+    precision: Precision
     metadata: ModelMetadata
     assumed: tuple[str, ...]
     layers: Layers
     encode: Callable[[Any], Array]
     read: Callable[[Array, Sequence[Layer]], list[Maps]]
+
+
+def precision_of(metadata: ModelMetadata | None, *, coded: bool) -> Precision:
+    """What a file says of itself; without metadata ``int8`` where its tensors are codes."""
+    if metadata is not None:
+        return metadata.precision
+    return "int8" if coded else "float32"
 
 
 def full_batch(batch: Array, size: int | None) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ghostedge.features.graph import Kind, Layer, Layers, Shape, Step, layers_of
-from ghostedge.features.tap import Maps, Tap, full_batch
+from ghostedge.features.tap import Maps, Tap, full_batch, precision_of
 from ghostedge.inspection.guess import image_input
 from ghostedge_runtime.backend import (
     Array,
@@ -76,7 +76,7 @@ def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
         format="tflite",
-        precision="int8" if graph.has_codes else "float32",
+        precision=precision_of(metadata, coded=graph.has_codes),
         metadata=known,
         assumed=assumed,
         layers=graph.layers(),

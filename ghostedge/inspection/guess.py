@@ -31,7 +31,8 @@ def image_input(
         metadata: The file's, None where it carries none.
         tensor: Its input.
         where: The file.
-        preprocessing: For a file without metadata; by default ImageNet's.
+        preprocessing: For a file without metadata, if it is for the input's size; by default
+            ImageNet's.
         origin: Where that was taken from.
 
     Returns:
@@ -43,7 +44,7 @@ def image_input(
     if metadata is not None:
         return metadata, (), ImageInput(metadata, tensor, where)
     spec, size = _guess(tensor, where)
-    if preprocessing is None:
+    if preprocessing is None or preprocessing.input_size != size:
         preprocessing, origin = Preprocessing(input_size=size), "ImageNet's defaults"
     note = f"{where.name} does not say how images are prepared: taken from {origin}"
     known = ModelMetadata(preprocessing, spec)

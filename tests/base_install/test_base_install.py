@@ -91,6 +91,28 @@ def test_inspect_reads_the_shipped_model(python: str, tmp_path: Path) -> None:
     assert done.stderr.strip().endswith("[]")
 
 
+def test_features_draws_the_layers_of_the_shipped_model(
+    python: str, tmp_path: Path, glyph: Path
+) -> None:
+    done = ghostedge(python, tmp_path, "features", str(MODEL), str(glyph), "-o", "inside", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert all(layer["primary"] for layer in document["layers"])
+    assert sorted(p.name for p in (tmp_path / "inside").iterdir()) == document["files"]
+    assert done.stderr.strip().endswith("[]")
+
+
+def test_features_names_the_extra_that_other_files_need(
+    python: str, tmp_path: Path, glyph: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    for model in ("model.pt", "model.onnx"):
+        done = ghostedge(python, tmp_path, "features", model, str(glyph))
+        assert done.returncode == 2
+        assert "pip install 'ghostedge[convert]'" in done.stderr
+        assert not (tmp_path / "model_features").exists()
+
+
 def test_convert_names_the_extra_that_it_needs(python: str, tmp_path: Path) -> None:
     done = ghostedge(python, tmp_path, "convert", "model.pt")
     assert done.returncode == 2

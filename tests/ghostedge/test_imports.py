@@ -50,7 +50,14 @@ def imported(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("bench", "--help"), ("run", "--help"), ("inspect", "--help"), ("doctor",)],
+    [
+        ("--help",),
+        ("bench", "--help"),
+        ("run", "--help"),
+        ("inspect", "--help"),
+        ("features", "--help"),
+        ("doctor",),
+    ],
     ids=" ".join,
 )
 def test_a_device_command_imports_the_base_install_only(arguments: tuple[str, ...]) -> None:

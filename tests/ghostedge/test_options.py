@@ -95,10 +95,47 @@ def test_a_list_of_precisions_that_makes_no_sense_is_refused(
         options(precision=precision)
 
 
-@pytest.mark.parametrize("given", [{"int8": True}, {"precision": ("float16",)}])
-def test_no_other_precision_is_made_from_an_onnx_file(given: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="lowered in the precision it has"):
-        ConvertOptions(model=Path("m_qdq.onnx"), output=Path("out"), calib=Path("c"), **given)
+@pytest.mark.parametrize("given", [{"requantize": True}, {"calib": Path("c")}, {"ranges": "mse"}])
+def test_flags_of_a_quantized_onnx_wait_until_the_file_says_whether_it_is_one(
+    given: dict[str, Any],
+) -> None:
+    options = ConvertOptions(model=Path("m.onnx"), output=Path("out"), **given)
+    with pytest.raises(InputError):
+        options.check_float_model()
+    with pytest.raises(InputError):
+        ConvertOptions(model=Path("m.pt"), output=Path("out"), **given)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "named"),
+    [
+        ("-", {}, "MODEL: - stands for no file"),
+        ("w.pt", {"factory_args": "{}"}, "--factory-args: there is no factory"),
+        ("w.pt", {"name": "a/b"}, "--name: files cannot be called 'a/b'"),
+        ("w.pt", {"name": " "}, "--name: files cannot be called ' '"),
+    ],
+)
+def test_a_model_that_is_not_told_is_refused(model: str, given: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        ConvertOptions(model=Path(model), output=Path("out"), **given)
+
+
+@pytest.mark.parametrize(
+    ("model", "factory", "name"),
+    [
+        ("-", "net.py:make", "make"),
+        ("-", "package.net:Net.small", "small"),
+        ("a/w.pth", "net.py:make", "w"),
+        ("hf-hub:owner/name.v1@abc", None, "name.v1"),
+        ("hf-hub:name", None, "name"),
+        ("program.pt2", None, "program"),
+    ],
+)
+def test_artefacts_are_named_after_whatever_model_is(
+    model: str, factory: str | None, name: str
+) -> None:
+    given = ConvertOptions(model=Path(model), output=Path("out"), factory=factory)
+    assert given.artefact_name == name
 
 
 @pytest.mark.parametrize(
@@ -136,7 +173,7 @@ def test_the_front_door_and_the_quantizer_have_the_same_defaults() -> None:
 )
 def test_artefacts_are_named_after_the_checkpoint(file: str, name: str) -> None:
     assert artefact_name(Path(file)) == name
-    assert default_output(Path(file)) == Path(f"{name}_ghostedge")
+    assert default_output(name) == Path(f"{name}_ghostedge")
 
 
 EVERYTHING: dict[str, Any] = {"int8": True, "calib": Path("photos"), "eval": Path("labelled")}

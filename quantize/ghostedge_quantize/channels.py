@@ -80,6 +80,10 @@ class ChannelClasses:
         ids = self.of(value)
         self.join(ids, np.full_like(ids, FIXED))
 
+    def is_fixed(self, value: ir.Value) -> bool:
+        """Whether none of a tensor's channels can be rescaled, by what is known so far."""
+        return all(self._root(each) == FIXED for each in self.of(value).tolist())
+
     def _root(self, one: int) -> int:
         while self._parents[one] != one:
             self._parents[one] = self._parents[self._parents[one]]
@@ -185,11 +189,14 @@ def _together(classes: ChannelClasses, node: ir.Node) -> None:
 
 
 def _multiply(classes: ChannelClasses, node: ir.Node) -> None:
-    """A gate (a constant, the smaller side, else the second) keeps its values."""
+    """A gate (a constant, the smaller side, a fixed one, else the second) keeps its values."""
     one, other = node.inputs[0], node.inputs[1]
     if one is None or other is None:
         return
-    swapped = one.is_initializer() or (not other.is_initializer() and _volume(one) < _volume(other))
+    swapped = one.is_initializer()
+    if not swapped and not other.is_initializer():
+        sizes = _volume(one), _volume(other)
+        swapped = sizes[0] < sizes[1] or (sizes[0] == sizes[1] and classes.is_fixed(one))
     data, gate = (other, one) if swapped else (one, other)
     if not _lines_up(data, node.outputs[0]):
         _fix_all(classes, node)

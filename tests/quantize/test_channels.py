@@ -87,6 +87,11 @@ GRAPHS: dict[str, tuple[str, Mapping[str, Any], int]] = {
         {},
         16,
     ),
+    "gate as large as the data, first": (
+        "a = Conv(stem, w) e = Conv(stem, v) g = Softmax<axis=1>(e) last = Mul(g, a)",
+        {},
+        16,
+    ),
     "squared": ("a = Conv(stem, w) last = Mul(a, a)", {}, 8),
     "constant factor": ("last = Mul(stem, c)", {"c": _weight(8, 1, 1)}, 8),
     "constant per channel": ("last = Add(stem, c)", {"c": _weight(1, 8, 1, 1)}, 8),

@@ -75,8 +75,8 @@ class ConsoleReporter:
         self._console = console
 
     def note(self, text: str) -> None:
-        """Print one line; markup in it is not interpreted, since it may hold file names."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """Print one line; it may hold file names, so ``[b]`` and ``:x:`` in it mean themselves."""
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
         """Draw a bar while the items pass."""

@@ -144,6 +144,18 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     help="Of an .onnx: round what TFLite's int8 cannot hold, and say what that cost, instead of "
     "refusing it.",
 )
+@click.option("--name", help="What the files are called. [default: MODEL's name]")
+@click.option(
+    "--factory",
+    metavar="MODULE:FUNCTION",
+    help="Make the network by calling package.module:function or file.py:function, whose code "
+    "runs, and load the weights MODEL into it; MODEL is - where the function loads them.",
+)
+@click.option(
+    "--factory-args",
+    metavar="JSON",
+    help="Arguments of that call: an object of keyword arguments or an array.",
+)
 @json_option
 def command(
     *,
@@ -154,12 +166,15 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Convert the checkpoint MODEL to ONNX and TFLite, check, score and time the results.
+    """Convert MODEL to ONNX and TFLite, check, score and time the results.
 
     MODEL is a trained GhostNet's weights: .pt, .pth, .pth.tar or .safetensors. A config.json
     beside it (Hugging Face / timm convention) supplies preprocessing and labels.
 
-    MODEL may also be an .onnx that another tool quantized in the QDQ format (ONNX Runtime, NNCF,
+    MODEL may also be a TorchScript archive, a .pt2 of torch.export, a float .onnx, or
+    hf-hub:owner/name[@revision]; with --factory it is the weights of a network of your own.
+
+    Or it is an .onnx that another tool quantized in the QDQ format (ONNX Runtime, NNCF,
     PyTorch's PT2E): it is lowered to int8 TFLite with the integers it has, and compared with itself
     on the images of --eval or --calib.
 
@@ -168,6 +183,8 @@ def command(
     ghostedge convert model.pt --int8 --calib photos/ --eval labelled/
     ghostedge convert model.pt --int8 --calib photos/ --eval labelled/ --max-drop 0.5
     ghostedge convert model.pt --precision float16,dynamic
+    ghostedge convert weights.pt --factory net.py:make --factory-args '{"width": 0.5}'
+    ghostedge convert hf-hub:owner/name --input-size 224
     ghostedge convert model_qdq.onnx --eval labelled/
     """  # noqa: D301 - click takes the control character for "do not rewrap"
     _require_extra()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+import torch
+
 from ghostedge.console import Reporter, SilentReporter
 from ghostedge.conversion.options import (
     BiasCorrection,
@@ -14,18 +16,24 @@ from ghostedge.conversion.options import (
     PreprocessingOverrides,
     RangeMethod,
     Rounding,
+    artefact_name,
     default_output,
 )
 from ghostedge.conversion.pipeline import run
 from ghostedge.manifest import Manifest
+from ghostedge_convert.doors.given import GivenModule
+from ghostedge_convert.doors.memory import given_module
+from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
 
 StrPath = str | PathLike[str]
 
 
 def convert(
-    model: StrPath,
+    model: StrPath | torch.nn.Module,
+    example_input: torch.Tensor | Sequence[int] | None = None,
     *,
+    name: str | None = None,
     output: StrPath | None = None,
     int8: bool = False,
     precision: Sequence[Precision] = ConvertOptions.precision,
@@ -54,14 +62,20 @@ def convert(
     batch: int = 1,
     threads: int = 1,
     requantize: bool = ConvertOptions.requantize,
+    factory: str | None = None,
+    factory_args: str | None = None,
     reporter: Reporter | None = None,
 ) -> Manifest:
     """Convert a trained GhostNet to ONNX and TFLite, float and, with ``int8``, quantized.
 
     Args:
         model: Checkpoint file: ``.pt``, ``.pth``, ``.pth.tar`` or ``.safetensors``; or
-            an ``.onnx`` that another tool quantized in the QDQ format, which is lowered to int8
-            TFLite as it is.
+            a module in memory; or a TorchScript archive, a torch.export program, a float
+            ``.onnx``, ``hf-hub:owner/name``; or an ``.onnx`` that another tool quantized in the QDQ
+            format, which is lowered to int8 TFLite as it is. See ``docs/inputs.md``.
+        example_input: Of a module in memory: a float tensor (N, C, H, W) that it takes, or that
+            shape. Its height and width are the files'.
+        name: What the files are called; MODEL's own name when None.
         output: Folder for the artefacts; ``./NAME_ghostedge`` when None. It appears when all is
             done, and replaces an earlier conversion's.
         int8: Also write int8 files; needs ``calib``. The same as ``"int8"`` in ``precision``.
@@ -100,6 +114,9 @@ def convert(
         threads: Threads of one inference when the files are timed.
         requantize: Of an ``.onnx``: round what TFLite's int8 cannot hold, and say what that cost,
             instead of refusing it.
+        factory: ``package.module:function`` or ``file.py:function`` that makes the network; its
+            code runs. ``model`` is the weights, or ``"-"`` where the function loads them.
+        factory_args: JSON for that call: an object of keyword arguments, or an array.
         reporter: Who is told of the progress; nobody when None.
 
     Returns:
@@ -109,9 +126,12 @@ def convert(
     Raises:
         InputError: The checkpoint, the images or the arguments cannot be used; nothing is written.
     """
+    module = _module(model, example_input)
+    path = Path(type(model).__name__) if isinstance(model, torch.nn.Module) else Path(model)
+    named = name or artefact_name(path, factory)
     options = ConvertOptions(
-        model=Path(model),
-        output=default_output(Path(model)) if output is None else Path(output),
+        model=path,
+        output=default_output(named) if output is None else Path(output),
         int8=int8,
         precision=tuple(precision),
         calib=None if calib is None else Path(calib),
@@ -141,5 +161,33 @@ def convert(
         batch=batch,
         threads=threads,
         requantize=requantize,
+        name=name,
+        factory=factory,
+        factory_args=factory_args,
     )
-    return run(options, reporter or SilentReporter())
+    return run(options, reporter or SilentReporter(), module)
+
+
+def _module(
+    model: StrPath | torch.nn.Module, example_input: torch.Tensor | Sequence[int] | None
+) -> GivenModule | None:
+    """The module in memory, None where the model is a path.
+
+    Raises:
+        InputError: The one came without the other, or one is not what it should be.
+    """
+    if isinstance(model, (str, PathLike)):
+        if example_input is None:
+            return None
+        raise InputError(
+            "an example goes with a module in memory, and this is a path",
+            where="example_input",
+            remedy="leave it out; input_size sets the size",
+        )
+    if example_input is None and isinstance(model, torch.nn.Module):
+        raise InputError(
+            "a module in memory needs an example of its input",
+            where="example_input",
+            remedy="pass a float tensor that it takes, or its shape: (1, 3, 224, 224)",
+        )
+    return given_module(model, () if example_input is None else example_input)

@@ -10,7 +10,7 @@ from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import (
-    Checkpoint,
+    CheckpointConfig,
     ResolvedPreprocessing,
     build,
     detect_architecture,
@@ -22,7 +22,6 @@ from ghostedge_runtime.images import LabelledImages, list_labelled
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
 
 _FROM_SHAPES = "from the weights' shapes"
-_FROM_CONFIG = "from config.json"
 _FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
 _FROM_FOLDERS = "from the evaluation set's folder names"
 
@@ -35,6 +34,7 @@ class Loaded:
         network: What is converted.
         origin: What to call it beside its files, e.g. ``checkpoint``.
         architecture: None where it is no member of the family.
+        classes: How many it scores, None where its output is no row of class scores.
         preprocessing: How images become its input.
         labels: In the order of the network's outputs, None where nobody named them.
         evaluation: The labelled images of ``--eval``.
@@ -46,6 +46,7 @@ class Loaded:
     network: Network
     origin: str
     architecture: ArchitectureInfo | None
+    classes: int | None
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
     evaluation: LabelledImages | None
@@ -70,26 +71,22 @@ def load(options: ConvertOptions) -> Loaded:
         checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
     )
     architecture = detection.architecture
-    resolved = resolve_preprocessing(checkpoint)
+    resolved = resolve_preprocessing(checkpoint, architecture)
     preprocessing = overridden(resolved.preprocessing, options)
-    labels, label_origin = _labels(checkpoint, options, architecture.num_classes)
-    evaluation = None
-    if options.eval is not None:
-        evaluation = list_labelled(options.eval, labels, architecture.num_classes)
-        if labels is None and len(evaluation.class_names) == architecture.num_classes:
-            labels, label_origin = tuple(evaluation.class_names), _FROM_FOLDERS
+    named = class_names(checkpoint.config, options, architecture.num_classes)
     inferred = (
         *_architecture_facts(architecture, options),
-        *_preprocessing_facts(preprocessing, resolved, options),
-        Inferred("labels", label_words(labels), label_origin),
+        *preprocessing_facts(preprocessing, resolved, options, checkpoint.config),
+        named.fact,
     )
     return Loaded(
         network=TorchNetwork(build(checkpoint, architecture), preprocessing.input_size),
         origin="checkpoint",
         architecture=architecture,
+        classes=architecture.num_classes,
         preprocessing=preprocessing,
-        labels=labels,
-        evaluation=evaluation,
+        labels=named.labels,
+        evaluation=named.evaluation,
         source=checkpoint.source,
         inferred=inferred,
         notes=(*checkpoint.notes, *detection.evidence),
@@ -108,18 +105,49 @@ def overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preproc
         raise InputError(str(error), where="preprocessing flags") from error
 
 
+@dataclass(frozen=True)
+class ClassNames:
+    """What the classes are called, where that is from, and the images that show them."""
+
+    labels: tuple[str, ...] | None
+    origin: str
+    evaluation: LabelledImages | None
+
+    @property
+    def fact(self) -> Inferred:
+        """For the report."""
+        return Inferred("labels", label_words(self.labels), self.origin)
+
+
+def class_names(
+    config: CheckpointConfig | None, options: ConvertOptions, num_classes: int
+) -> ClassNames:
+    """Name the classes of a network and list the evaluation images.
+
+    Raises:
+        InputError: The labels' file does not fit.
+        ImageError: ``--eval`` does not fit the classes.
+    """
+    labels, origin = _labels(config, options, num_classes)
+    evaluation = None
+    if options.eval is not None:
+        evaluation = list_labelled(options.eval, labels, num_classes)
+        if labels is None and len(evaluation.class_names) == num_classes:
+            labels, origin = tuple(evaluation.class_names), _FROM_FOLDERS
+    return ClassNames(labels, origin, evaluation)
+
+
 def _labels(
-    checkpoint: Checkpoint, options: ConvertOptions, num_classes: int
+    config: CheckpointConfig | None, options: ConvertOptions, num_classes: int
 ) -> tuple[tuple[str, ...] | None, str]:
     """The labels and where they are from, or None and why."""
     if options.labels is not None:
         return read_labels(options.labels, num_classes), "from --labels"
-    config = checkpoint.config
     if config is None or config.labels is None:
         return None, "neither --labels nor config.json names them; classes go by number"
     if len(config.labels) != num_classes:
-        return None, "config.json's are of other weights; classes go by number"
-    return config.labels, _FROM_CONFIG
+        return None, f"those of {config.labels_origin} are of other weights; classes go by number"
+    return config.labels, f"from {config.labels_origin}"
 
 
 def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
@@ -168,9 +196,13 @@ def _architecture_facts(
     )
 
 
-def _preprocessing_facts(
-    preprocessing: Preprocessing, resolved: ResolvedPreprocessing, options: ConvertOptions
+def preprocessing_facts(
+    preprocessing: Preprocessing,
+    resolved: ResolvedPreprocessing,
+    options: ConvertOptions,
+    config: CheckpointConfig | None,
 ) -> tuple[Inferred, ...]:
+    """Each field and where it is from."""
     stated = options.preprocessing.stated()
     height, width = preprocessing.input_size
     values = {
@@ -184,8 +216,8 @@ def _preprocessing_facts(
     def origin(field: str) -> str:
         if field in stated:
             return f"from --{field.replace('_', '-')}"
-        if resolved.origin == "family default" or field in resolved.defaulted:
+        if config is None or resolved.origin == "family default" or field in resolved.defaulted:
             return _FROM_DEFAULT
-        return _FROM_CONFIG
+        return f"from {config.origin}"
 
     return tuple(Inferred(name, value, origin(name)) for name, value in values.items())

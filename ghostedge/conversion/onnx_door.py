@@ -26,7 +26,7 @@ from ghostedge.conversion.imagesets import (
 from ghostedge.conversion.onnx_checks import judge, parity_words
 from ghostedge.conversion.onnx_losses import loss_words, losses
 from ghostedge.conversion.onnx_source import OnnxSource, read_source
-from ghostedge.conversion.options import ConvertOptions, artefact_name
+from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Artefact, Manifest, Stage
 from ghostedge.output import check_target, staged_folder
 from ghostedge_convert import (
@@ -37,7 +37,6 @@ from ghostedge_convert import (
     normalize_qdq,
 )
 from ghostedge_runtime import Model, host_facts
-from ghostedge_runtime.images import open_image
 
 _VERSIONED = ("ghostedge", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
@@ -104,7 +103,7 @@ def _images(options: ConvertOptions, source: OnnxSource) -> ImageSet:
 
 def _write(work: _Work, normalized: Normalized, folder: Path) -> tuple[ModelFile, ModelFile]:
     """The source with metadata inside, and the TFLite."""
-    name = artefact_name(work.options.model).removesuffix("_int8")
+    name = work.options.artefact_name.removesuffix("_int8")
     onnx_file, tflite_file = folder / f"{name}_int8.onnx", folder / f"{name}_int8.tflite"
     metadata = work.source.metadata
     explained = embed_onnx_metadata(work.source.pinned.model, metadata)
@@ -137,7 +136,7 @@ def _notes(work: _Work, normalized: Normalized, onnx_file: ModelFile) -> tuple[s
 
 def _batches(model: Model, images: ImageSet) -> list[npt.NDArray[np.generic]]:
     """The images as full batches of the model's own size."""
-    single = [model.preprocess(open_image(source)) for source in images.sources]
+    single = [model.preprocess(source) for source in images.sources]
     size = model.io.input.shape[0] or 1
     return [
         np.concatenate([*single[start : start + size], *single[-1:] * size])[:size]
@@ -149,7 +148,7 @@ def _manifest(work: _Work, artefacts: tuple[Artefact, ...], notes: tuple[str, ..
     source = work.source.metadata.source
     return Manifest(
         folder=work.options.output,
-        name=artefact_name(work.options.model).removesuffix("_int8"),
+        name=work.options.artefact_name.removesuffix("_int8"),
         source_sha256="" if source is None else source.sha256,
         metadata=json.loads(work.source.metadata.to_json()),
         inferred=work.source.inferred,

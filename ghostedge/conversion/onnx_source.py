@@ -44,6 +44,7 @@ _USED = frozenset(
         "batch",
         "threads",
         "requantize",
+        "name",
     }
 )
 """The options that a quantized model has a use for."""

@@ -26,6 +26,25 @@ _INT8_FLAGS = {
 """Options that choose how int8 is made, and the flags that set them."""
 
 
+HUB = "hf-hub:"
+"""What a MODEL from the Hugging Face Hub begins with."""
+
+NO_FILE = "-"
+"""The MODEL of a factory that makes the weights too."""
+
+_SUFFIXES = (
+    ".pth.tar",
+    ".pt",
+    ".pth",
+    ".safetensors",
+    ".bin",
+    ".tar",
+    ".ckpt",
+    ".onnx",
+    ".pt2",
+)
+
+
 @dataclass(frozen=True)
 class PreprocessingOverrides:
     """Preprocessing stated on the command line; None where the user left it open."""
@@ -77,28 +96,19 @@ class ConvertOptions:
     batch: int = 1
     threads: int = 1
     requantize: bool = False
+    name: str | None = None
+    factory: str | None = None
+    factory_args: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_model()
         self._check_precision()
         self._check_guard()
-        wants_int8 = "int8" in self.precisions
-        if wants_int8 and self.calib is None:
+        if "int8" in self.precisions and self.calib is None:
             raise InputError(
                 "int8 needs images to set the ranges from, and none were given",
                 where="--int8" if self.int8 else "--precision",
                 remedy="pass --calib FOLDER with 100 to 500 typical images (no labels needed)",
-            )
-        if self.calib is not None and not (wants_int8 or self.is_onnx):
-            raise InputError(
-                "calibration images are of use only to int8",
-                where="--calib",
-                remedy="add --int8, or leave --calib out",
-            )
-        if self.requantize and not self.is_onnx:
-            raise InputError(
-                "only an .onnx that is quantized already can be requantized",
-                where="--requantize",
-                remedy="leave it out",
             )
         for flag, value in (
             ("--calib-images", self.calib_images),
@@ -117,23 +127,54 @@ class ConvertOptions:
                 raise InputError(
                     f"there is no {chosen!r}", where=flag, remedy=f"use one of {', '.join(known)}"
                 )
-        self._check_int8_flags()
+        if not self.is_onnx:  # only its content says whether it is quantized
+            self.check_float_model()
 
-    def _check_int8_flags(self) -> None:
-        """A flag without an effect is not quietly ignored."""
-        if "int8" in self.precisions or self.is_onnx:
+    def _check_model(self) -> None:
+        if self.factory_args is not None and self.factory is None:
+            raise InputError(
+                "there is no factory to pass them to",
+                where="--factory-args",
+                remedy="add --factory",
+            )
+        if str(self.model) == NO_FILE and self.factory is None:
+            raise InputError(
+                f"{NO_FILE} stands for no file, which only --factory can do with",
+                where="MODEL",
+                remedy="pass a file, or add --factory",
+            )
+        if self.name is not None and (not self.name.strip() or {"/", "\\"} & set(self.name)):
+            raise InputError(
+                f"files cannot be called {self.name!r}",
+                where="--name",
+                remedy="give a name without slashes; the folder is for -o to say",
+            )
+
+    def check_float_model(self) -> None:
+        """Refuse flags that have no effect on a network that is not quantized yet.
+
+        Raises:
+            InputError: Names the flag.
+        """
+        if self.requantize:
+            raise InputError(
+                "only an .onnx that is quantized already can be requantized",
+                where="--requantize",
+                remedy="leave it out",
+            )
+        if "int8" in self.precisions:
             return
+        if self.calib is not None:
+            raise InputError(
+                "calibration images are of use only to int8",
+                where="--calib",
+                remedy="add --int8, or leave --calib out",
+            )
         for name, flag in _INT8_FLAGS.items():
             if getattr(self, name) != getattr(ConvertOptions, name):
                 raise InputError("it is of use only to int8", where=flag, remedy="add --int8")
 
     def _check_precision(self) -> None:
-        if self.is_onnx and (self.int8 or self.precision != ConvertOptions.precision):
-            raise InputError(
-                "an .onnx is lowered in the precision it has, no other is made from it",
-                where="--int8" if self.int8 else "--precision",
-                remedy="leave it out, or convert the checkpoint",
-            )
         known = get_args(Precision)
         for chosen in self.precision:
             if chosen not in known:
@@ -179,8 +220,13 @@ class ConvertOptions:
 
     @property
     def is_onnx(self) -> bool:
-        """Whether MODEL is an ONNX file, which somebody quantized, and no checkpoint."""
-        return self.model.suffix.lower() == ".onnx"
+        """Whether MODEL is an ONNX file, float or quantized."""
+        return self.factory is None and self.model.suffix.lower() == ".onnx"
+
+    @property
+    def artefact_name(self) -> str:
+        """The artefacts' common name."""
+        return self.name or artefact_name(self.model, self.factory)
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -193,15 +239,23 @@ class ConvertOptions:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-def default_output(model: Path) -> Path:
-    """Where a conversion of ``model`` goes when no folder was named: ``./NAME_ghostedge``."""
-    return Path(f"{artefact_name(model)}_ghostedge")
+def default_output(name: str) -> Path:
+    """Where the artefacts of this name go when no folder was named: ``./NAME_ghostedge``."""
+    return Path(f"{name}_ghostedge")
 
 
-def artefact_name(model: Path) -> str:
-    """The artefacts' common name: the checkpoint's, without its (double) suffix."""
+def artefact_name(model: Path, factory: str | None = None) -> str:
+    """What the artefacts are called where nobody says.
+
+    The file's name without its (double) suffix; a repository's without its owner and revision; the
+    factory's function, where it makes the weights too.
+    """
+    if str(model) == NO_FILE and factory is not None:
+        return factory.rpartition(":")[2].rpartition(".")[2]
+    if str(model).startswith(HUB):
+        return model.name.removeprefix(HUB).partition("@")[0]
     name = model.name
-    for suffix in (".pth.tar", ".pt", ".pth", ".safetensors", ".bin", ".tar", ".ckpt", ".onnx"):
+    for suffix in _SUFFIXES:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name

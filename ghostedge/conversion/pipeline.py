@@ -1,4 +1,4 @@
-"""The main job: checkpoint → ONNX → TFLite, float and smaller, each checked, scored and timed.
+"""The main job: network → ONNX → TFLite, float and smaller, each checked, scored and timed.
 
 Every stage is a function of the one before it; this file is their order. The output folder
 appears, whole, when the last stage is through.
@@ -7,13 +7,13 @@ appears, whole, when the last stage is through.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from ghostedge.console import Reporter, StageClock
-from ghostedge.conversion import measure
+from ghostedge.conversion import measure, signals
 from ghostedge.conversion.artefacts import (
     SMALL_WEIGHTS,
     FloatGraph,
@@ -26,39 +26,48 @@ from ghostedge.conversion.artefacts import (
     write_onnx,
     write_tflite,
 )
-from ghostedge.conversion.guard import budget_of, hold_budget, settle
+from ghostedge.conversion.doors import door_of, is_quantized_onnx, load_given
+from ghostedge.conversion.guard import budget_of, hold_budget, refuse_class_budgets, settle
 from ghostedge.conversion.imagesets import (
     Batches,
     ImageSet,
     calibration_set,
 )
-from ghostedge.conversion.load import Loaded, load
+from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.onnx_door import run_onnx
-from ghostedge.conversion.options import ConvertOptions, artefact_name
+from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.records import Findings, artefacts
 from ghostedge.guard_report import GuardReport
 from ghostedge.manifest import Artefact, Manifest, Stage
 from ghostedge.output import check_target, staged_folder
-from ghostedge_runtime import host_facts
+from ghostedge_convert.doors.given import GivenModule
+from ghostedge_runtime import Model, host_facts
+from ghostedge_runtime.images import mode_of
 
 _VERSIONED = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
 
-def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
-    """Convert a checkpoint and write the output folder.
+def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None = None) -> Manifest:
+    """Convert a network and write the output folder.
+
+    Args:
+        options: What is wanted.
+        reporter: Is told of the progress.
+        module: What is converted, where it is in memory; else ``options.model`` is.
 
     Raises:
-        InputError: The checkpoint, the images or the arguments cannot be used; nothing is written.
+        InputError: The network, the images or the arguments cannot be used; nothing is written.
     """
-    if options.is_onnx:
+    if module is None and is_quantized_onnx(options):
         return run_onnx(options, reporter)
     check_target(options.output)
     clock = StageClock(reporter)
     calibration = None
     if options.calib is not None:
         calibration = calibration_set(options.calib, options.calib_images)
-    with clock.stage("load checkpoint"):
-        loaded = load(options)
+    loaded = _loaded(options, module, clock, reporter)
+    if loaded.classes is None:
+        refuse_class_budgets(options)
     for fact in loaded.inferred:
         reporter.note(f"  {fact.name}: {fact.value} ({fact.origin})")
     for note in loaded.notes:
@@ -85,7 +94,7 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
         )
         manifest = Manifest(
             folder=options.output,
-            name=artefact_name(options.model),
+            name=options.artefact_name,
             source_sha256=loaded.source.sha256,
             metadata=json.loads(graph.metadata.to_json()),
             inferred=loaded.inferred,
@@ -104,6 +113,19 @@ def run(options: ConvertOptions, reporter: Reporter) -> Manifest:
         manifest.write(folder)
     settle(options, written.guard)
     return manifest
+
+
+def _loaded(
+    options: ConvertOptions, module: GivenModule | None, clock: StageClock, reporter: Reporter
+) -> Loaded:
+    if module is not None:
+        with clock.stage("load module"):
+            return load_given(module, options)
+    if options.factory is not None:
+        reporter.note(f"  --factory {options.factory}: its code runs, for you named it")
+    door = door_of(options)
+    with clock.stage(f"load {door.kind}"):
+        return door.load(options)
 
 
 @dataclass(frozen=True)
@@ -126,7 +148,7 @@ def _write(
     reporter: Reporter,
 ) -> _Written:
     """Write the float pair and a pair for every other precision that is wanted."""
-    name = artefact_name(options.model)
+    name = options.artefact_name
     files = _write_pair(graph, name, folder, clock)
     notes: list[str] = []
     report: GuardReport | None = None
@@ -206,19 +228,48 @@ def _judge(
 ) -> tuple[Artefact, ...]:
     """Check, score and time the files that were written."""
     images = measure.scoring_set(loaded, calibration)
+    find = _class_findings if loaded.classes is not None else _signal_findings
     with opened(files) as models:
         with clock.stage("check and score"):
-            logits = measure.collect_logits(models, images, reporter)
-            parity = measure.compare(files, logits, loaded, images, options.batch)
+            findings = find(files, models, loaded, images, options, reporter)
         with clock.stage("time"):
             latency = measure.latencies(files, measure.time_all(files, options.threads, reporter))
-        findings = {
-            file.path.name: Findings(
-                parity=parity[file.path.name],
-                latency=latency[file.path.name],
-                accuracy=measure.accuracy(logits[file.path.name], loaded.evaluation),
-                float_agreement_pct=measure.float_agreement_pct(file, files, logits),
-            )
-            for file in files
-        }
-        return artefacts(files, models, findings)
+        timed = {name: replace(each, latency=latency[name]) for name, each in findings.items()}
+        return artefacts(files, models, timed)
+
+
+def _class_findings(
+    files: Sequence[ModelFile],
+    models: Mapping[str, Model],
+    loaded: Loaded,
+    images: ImageSet,
+    options: ConvertOptions,
+    reporter: Reporter,
+) -> dict[str, Findings]:
+    """Of a network that scores classes: what its files put first, and whether that is right."""
+    logits = measure.collect_logits(models, images, mode_of(loaded.preprocessing), reporter)
+    parity = measure.compare(files, logits, loaded, images, options.batch)
+    return {
+        file.path.name: Findings(
+            parity=parity[file.path.name],
+            accuracy=measure.accuracy(logits[file.path.name], loaded.evaluation),
+            float_agreement_pct=measure.float_agreement_pct(file, files, logits),
+        )
+        for file in files
+    }
+
+
+def _signal_findings(
+    files: Sequence[ModelFile],
+    models: Mapping[str, Model],
+    loaded: Loaded,
+    images: ImageSet,
+    options: ConvertOptions,
+    reporter: Reporter,
+) -> dict[str, Findings]:
+    """Of any other network: how far its files' outputs are apart."""
+    found = signals.compare(files, models, loaded, images, options.batch, reporter)
+    return {
+        name: Findings(parity=each.parity, float_sqnr_db=each.float_sqnr_db)
+        for name, each in found.items()
+    }

@@ -60,15 +60,6 @@ def made_by(spec: str, arguments: str | None, checkpoint: Checkpoint | None) -> 
     return GivenModule(network, title, checkpoint.source, notes=(*checkpoint.notes, *notes))
 
 
-def factory_name(spec: str) -> str:
-    """The name of the function, which artefacts are called by where there is no file.
-
-    Raises:
-        InputError: The specification is not of the form.
-    """
-    return _split(spec)[1].rpartition(".")[2]
-
-
 def _split(spec: str) -> tuple[str, str]:
     target, _, function = spec.rpartition(":")
     if not target or not all(part.isidentifier() for part in function.split(".")):
@@ -120,7 +111,7 @@ def _found(target: str, function: str, spec: str) -> Callable[..., Any]:
         found = getattr(found, name)
     if not callable(found):
         raise InputError(
-            f"{function} is {_kind(found)}, which cannot be called",
+            f"{function} is of type {type(found).__name__}, which cannot be called",
             where=f"{_FLAG} {spec}",
             remedy="name a function or a class that returns the network",
         )

@@ -7,6 +7,7 @@ computes at all, on one batch of images, is.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,26 @@ def try_on(module: torch.nn.Module, example: torch.Tensor, where: str) -> None:
             where=where,
             remedy="return a tensor, or a dict, tuple or list of tensors, in evaluation mode",
         )
+
+
+def find_channels(module: torch.nn.Module, shape: tuple[int, int, int], where: str) -> int:
+    """How many channels a module takes, by trying.
+
+    Args:
+        module: The module.
+        shape: Batch, height and width.
+        where: What to call it.
+
+    Raises:
+        InputError: It takes none of ``CHANNELS`` at this size; says why, of the first.
+    """
+    batch, height, width = shape
+    for channels in CHANNELS:
+        with contextlib.suppress(Exception), torch.no_grad():  # what fails is not its number
+            module(torch.zeros(batch, channels, height, width))
+            return channels
+    try_on(module, torch.zeros(batch, CHANNELS[0], height, width), where)
+    return CHANNELS[0]
 
 
 def _leaves(found: Any) -> Iterator[Any]:

@@ -78,15 +78,6 @@ def fetch(model: str) -> HubFile:
     return _hub_file(Path(path), repo, notes)
 
 
-def repository_name(model: str) -> str:
-    """What artefacts are called: the repository's name, without its owner.
-
-    Raises:
-        InputError: It is no such name.
-    """
-    return _split(model)[0].rpartition("/")[2]
-
-
 def _split(model: str) -> tuple[str, str | None]:
     found = _FORM.fullmatch(model.removeprefix(PREFIX))
     if found is None:

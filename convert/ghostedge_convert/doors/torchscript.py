@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch._export.converter import TS2EPConverter
 
-from ghostedge_convert.doors.given import CHANNELS, GivenModule, in_a_line, refuse_unusable, try_on
+from ghostedge_convert.doors.given import GivenModule, find_channels, in_a_line, refuse_unusable
 from ghostedge_convert.doors.program import as_module
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import Source
@@ -51,7 +51,7 @@ def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> 
     program = _loaded(path, data)
     name = str(program.original_name)
     refuse_unusable(program.state_dict(), str(path))
-    channels = _channels(program, (batch, *input_size), str(path))
+    channels = find_channels(program, (batch, *input_size), str(path))
     example = torch.zeros(batch, channels, *input_size)
     notes = ("it was in training mode; it is converted in evaluation mode",)
     was_training = bool(getattr(program, "training", False))
@@ -104,17 +104,6 @@ def _damaged(path: Path, error: Exception) -> ModelFileError:
         where=path,
         remedy="copy it again, or torch.jit.save it with a torch no newer than yours",
     )
-
-
-def _channels(program: Any, shape: tuple[int, int, int], where: str) -> int:
-    """How many channels it computes with, by trying."""
-    batch, height, width = shape
-    for channels in CHANNELS:
-        with contextlib.suppress(Exception), torch.no_grad():  # what fails is not its number
-            program(torch.zeros(batch, channels, height, width))
-            return channels
-    try_on(program, torch.zeros(batch, CHANNELS[0], height, width), where)  # says why
-    return CHANNELS[0]
 
 
 def _exported(path: Path, program: Any, example: torch.Tensor) -> torch.export.ExportedProgram:

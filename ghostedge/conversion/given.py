@@ -1,0 +1,170 @@
+"""A network that is no member of the family: what is known of it, put together.
+
+Nothing is inferred from its weights. What it computes is found by asking it once; how images become
+its input, flags say, or what stands beside or inside its file, or else the family's ImageNet
+default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ghostedge.conversion.load import (
+    ClassNames,
+    Loaded,
+    class_names,
+    overridden,
+    preprocessing_facts,
+)
+from ghostedge.conversion.network import Network
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.manifest import Inferred
+from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Preprocessing, Source
+
+_NO_EFFECT = {"arch": "--arch", "width": "--width", "ema": "--ema"}
+_NOTHING_SAYS = "pixels / 255: nothing says otherwise"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a door found.
+
+    Attributes:
+        network: To be converted.
+        title: What it is: ``module Net (given)``.
+        source: The file it came from.
+        in_channels: C.
+        input_size: Height and width that it is converted at.
+        size_origin: Where that is from; None where preprocessing says.
+        config: What stands beside or inside the file.
+        notes: What was found on the way.
+    """
+
+    network: Network
+    title: str
+    source: Source
+    in_channels: int
+    input_size: tuple[int, int]
+    size_origin: str | None = None
+    config: CheckpointConfig | None = None
+    notes: tuple[str, ...] = ()
+
+
+def refuse_family_flags(options: ConvertOptions, *, but: tuple[str, ...] = ()) -> None:
+    """Refuse flags that only a checkpoint of the family has a use for.
+
+    Raises:
+        InputError: Names the flag.
+    """
+    for name, flag in _NO_EFFECT.items():
+        if name not in but and getattr(options, name) != getattr(ConvertOptions, name):
+            raise InputError(
+                "MODEL is no checkpoint of the family, so this has no effect on it",
+                where=flag,
+                remedy="leave it out",
+            )
+
+
+def size_for(options: ConvertOptions, config: CheckpointConfig | None) -> tuple[int, int]:
+    """The size of a network that any size will do for."""
+    resolved = _resolved(config, len(Preprocessing().mean))
+    return overridden(resolved.preprocessing, options).input_size
+
+
+def loaded(given: Given, options: ConvertOptions) -> Loaded:
+    """Ask the network for its outputs, and say how images become its input.
+
+    Raises:
+        InputError: A flag contradicts it.
+        ImageError: ``--eval`` does not fit its classes.
+    """
+    resolved = _resolved(given.config, given.in_channels)
+    preprocessing = replace(
+        overridden(resolved.preprocessing, options), input_size=given.input_size
+    )
+    _check_channels(preprocessing, given, options)
+    classes = _classes(given, options)
+    named = _named(given, options, classes)
+    count = "none: its output is no row of scores" if classes is None else str(classes)
+    return Loaded(
+        network=given.network,
+        origin=given.title.partition(" (")[0],
+        architecture=None,
+        classes=classes,
+        preprocessing=preprocessing,
+        labels=named.labels,
+        evaluation=named.evaluation,
+        source=given.source,
+        inferred=(
+            Inferred("architecture", given.title, "as it was given"),
+            Inferred("classes", count, "from the network's output"),
+            *_facts(preprocessing, resolved, given, options),
+            named.fact,
+        ),
+        notes=given.notes,
+    )
+
+
+def _resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreprocessing:
+    if config is not None and config.preprocessing is not None:
+        return ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
+    default = Preprocessing()
+    if channels != len(default.mean):  # ImageNet's statistics are those of colours
+        default = replace(default, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return ResolvedPreprocessing(default, "family default")
+
+
+def _check_channels(preprocessing: Preprocessing, given: Given, options: ConvertOptions) -> None:
+    if len(preprocessing.mean) != given.in_channels:
+        stated = "mean" in options.preprocessing.stated()
+        origin = "config.json" if given.config is None else given.config.origin
+        raise InputError(
+            f"it has {len(preprocessing.mean)} channels, but the network takes {given.in_channels}",
+            where="--mean" if stated else f"the mean of {origin}",
+            remedy=f"pass --mean and --std with {given.in_channels} values each",
+        )
+
+
+def _classes(given: Given, options: ConvertOptions) -> int | None:
+    """How many classes the network scores; None where its first output is no row of scores."""
+    blank = np.zeros((options.batch, given.in_channels, *given.input_size), np.float32)
+    shape = given.network.answers(blank)[0].shape
+    classes = int(shape[1]) if len(shape) == 2 else None
+    if options.num_classes is not None and options.num_classes != classes:
+        raise InputError(
+            f"the network's output is of shape {shape}, which is not {options.num_classes} classes",
+            where="--num-classes",
+            remedy="leave --num-classes out",
+        )
+    return classes
+
+
+def _named(given: Given, options: ConvertOptions, classes: int | None) -> ClassNames:
+    if classes is not None:
+        return class_names(given.config, options, classes)
+    for flag, stated in (("--labels", options.labels), ("--eval", options.eval)):
+        if stated is not None:
+            raise InputError(
+                "the network's output is no row of class scores, so none can be named or scored",
+                where=flag,
+                remedy="leave it out; --calib serves int8 and the comparison of the files",
+            )
+    return ClassNames(None, "the network's output is no row of class scores", None)
+
+
+def _facts(
+    preprocessing: Preprocessing,
+    resolved: ResolvedPreprocessing,
+    given: Given,
+    options: ConvertOptions,
+) -> tuple[Inferred, ...]:
+    facts = preprocessing_facts(preprocessing, resolved, options, given.config)
+    known = {"input_size": given.size_origin}
+    if resolved.origin == "family default" and given.in_channels != len(Preprocessing().mean):
+        stated = options.preprocessing.stated()
+        known.update({n: _NOTHING_SAYS for n in ("mean", "std") if n not in stated})
+    return tuple(replace(fact, origin=known.get(fact.name) or fact.origin) for fact in facts)

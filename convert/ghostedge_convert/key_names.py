@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +64,23 @@ def cleaned(weights: Weights, *, lightning: bool, ema: bool) -> Cleaned:
         notes.append(f"dropped the prefix {prefix!r} of every key")
         taken += prefix
     return Cleaned(weights, taken, tuple(notes))
+
+
+def under_keys_of(
+    weights: Mapping[str, torch.Tensor], prefix: str, needed: Container[str]
+) -> Weights:
+    """The weights with as much of the dropped prefix back as a network of one's own has itself.
+
+    Args:
+        weights: Tensors by key, as ``cleaned`` leaves them.
+        prefix: What it took off.
+        needed: The network's keys.
+    """
+    parts = [f"{part}." for part in prefix.split(".") if part]
+    tails = ["".join(parts[start:]) for start in range(len(parts), -1, -1)]
+    fits = (tail for tail in tails if any(tail + key in needed for key in weights))
+    tail = next(fits, "")
+    return {tail + key: value for key, value in weights.items()}
 
 
 def has_averaged_network(weights: Mapping[object, object]) -> bool:

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     with os.fdopen(target, "wb") as answer:
         try:
             parts = confine(seconds=seconds, written=written)
-        except ConfinementError as error:
+        except (ConfinementError, OSError) as error:
             _say(answer, "confinement", str(error))
             return
         try:

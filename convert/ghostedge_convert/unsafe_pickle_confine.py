@@ -35,6 +35,7 @@ _SYSTEM = (
     "/usr/lib",
     "/usr/lib64",
     "/usr/local/lib",
+    "/nix/store",
     "/etc/ld.so.cache",
     "/dev/urandom",
     "/proc/cpuinfo",

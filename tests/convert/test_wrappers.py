@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ghostedge_convert.key_names import under_keys_of
 from ghostedge_convert.wrappers import Unwrapped, unwrap
 from ghostedge_runtime.errors import CheckpointError
 
@@ -127,6 +128,17 @@ def test_thops_counters_are_named_and_dropped_at_every_depth() -> None:
 def test_thops_counters_outside_the_prefix_do_not_keep_it() -> None:
     found = taken({**prefixed("module."), "total_ops": torch.zeros(1)})
     assert value_of(found) == 1
+
+
+@pytest.mark.parametrize("own", ["", "model.", "module.model."])
+def test_a_network_that_has_the_prefix_itself_gets_it_back(own: str) -> None:
+    found = taken({"state_dict": prefixed("module.model.")})
+    assert list(under_keys_of(found.weights, found.prefix, prefixed(own))) == list(prefixed(own))
+
+
+def test_a_network_of_other_keys_gets_no_prefix() -> None:
+    found = taken({"state_dict": prefixed("model.")})
+    assert list(under_keys_of(found.weights, found.prefix, {"other"})) == list(weights())
 
 
 # Lightning.

@@ -13,6 +13,7 @@ from ghostedge.commands._common import (
     floats,
     json_option,
     print_json,
+    say_unsafe,
     size,
     stderr,
     stdout,
@@ -156,6 +157,12 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     metavar="JSON",
     help="Arguments of that call: an object of keyword arguments or an array.",
 )
+@click.option(
+    "--unsafe-pickle",
+    is_flag=True,
+    help="Where loading MODEL runs code from the file: let it, in a confined process that has no "
+    "network and writes no file, and take the weights. Linux only.",
+)
 @json_option
 def command(
     *,
@@ -190,6 +197,8 @@ def command(
     _require_extra()
     from ghostedge.conversion.api import convert
 
+    if options["unsafe_pickle"]:
+        say_unsafe()
     manifest = convert(
         model,
         eval=eval_,

@@ -62,6 +62,7 @@ def convert(
     batch: int = 1,
     threads: int = 1,
     requantize: bool = ConvertOptions.requantize,
+    unsafe_pickle: bool = ConvertOptions.unsafe_pickle,
     factory: str | None = None,
     factory_args: str | None = None,
     reporter: Reporter | None = None,
@@ -112,6 +113,8 @@ def convert(
         std: Per channel, on the [0, 1] scale.
         batch: Static batch size of the files.
         threads: Threads of one inference when the files are timed.
+        unsafe_pickle: Of a checkpoint that runs code when it is loaded: let it, in a confined
+            process without network or write access, and take the weights (Linux).
         requantize: Of an ``.onnx``: round what TFLite's int8 cannot hold, and say what that cost,
             instead of refusing it.
         factory: ``package.module:function`` or ``file.py:function`` that makes the network; its
@@ -161,6 +164,7 @@ def convert(
         batch=batch,
         threads=threads,
         requantize=requantize,
+        unsafe_pickle=unsafe_pickle,
         name=name,
         factory=factory,
         factory_args=factory_args,

@@ -66,7 +66,9 @@ def load(options: ConvertOptions) -> Loaded:
         InputError: A flag contradicts it.
         ImageError: ``--eval`` does not fit its classes.
     """
-    checkpoint = load_checkpoint(options.model, ema=options.ema)
+    checkpoint = load_checkpoint(
+        options.model, ema=options.ema, unsafe_pickle=options.unsafe_pickle
+    )
     detection = detect_architecture(
         checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
     )

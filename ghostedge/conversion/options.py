@@ -96,6 +96,7 @@ class ConvertOptions:
     batch: int = 1
     threads: int = 1
     requantize: bool = False
+    unsafe_pickle: bool = False
     name: str | None = None
     factory: str | None = None
     factory_args: str | None = None
@@ -127,6 +128,10 @@ class ConvertOptions:
                 raise InputError(
                     f"there is no {chosen!r}", where=flag, remedy=f"use one of {', '.join(known)}"
                 )
+        if self.unsafe_pickle and self.is_onnx:
+            raise InputError(
+                "an .onnx holds no pickle", where="--unsafe-pickle", remedy="leave it out"
+            )
         if not self.is_onnx:  # only its content says whether it is quantized
             self.check_float_model()
 

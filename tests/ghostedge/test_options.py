@@ -199,3 +199,8 @@ def test_a_budget_that_cannot_be_checked_is_refused(changed: dict[str, Any], nam
 def test_agreement_needs_no_labels_and_a_drop_of_nothing_may_be_asked_for() -> None:
     assert options(int8=True, calib=Path("photos"), min_agreement=99).min_agreement == 99
     assert options(**EVERYTHING, max_drop=0).max_drop == 0
+
+
+def test_an_onnx_has_no_use_for_the_flag_of_pickles() -> None:
+    with pytest.raises(InputError, match=r"--unsafe-pickle: an \.onnx holds no pickle"):
+        ConvertOptions(model=Path("m.onnx"), output=Path("out"), unsafe_pickle=True)

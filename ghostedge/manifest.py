@@ -44,25 +44,49 @@ class Inferred:
 
 
 @dataclass(frozen=True)
+class OutputParity:
+    """One output of a network that is no classifier, held against its reference.
+
+    Attributes:
+        name: The output's.
+        max_abs_diff: Largest absolute difference of any number.
+        sqnr_db: Power of the reference over that of the difference, in dB; None for no difference.
+    """
+
+    name: str
+    max_abs_diff: float
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
 class Parity:
     """One artefact held against the one before it, on the same images.
 
     Attributes:
         reference: What it was compared with, ``"checkpoint"`` or an artefact's file name.
         images: How many images, and in words which.
-        max_abs_diff: Largest absolute difference of any logit.
-        agreement_pct: Share of images with the same top-1, 0 to 100.
+        max_abs_diff: Largest absolute difference of any logit, or of any number of any output.
+        agreement_pct: Share of images with the same top-1, 0 to 100; None for a network that
+            scores no classes.
         budget: The bound that was asked for, in words.
         within_budget: Whether it was kept.
+        outputs: Of a network that scores no classes, each output.
     """
 
     reference: str
     images: int
     image_source: str
     max_abs_diff: float
-    agreement_pct: float
+    agreement_pct: float | None
     budget: str
     within_budget: bool
+    outputs: tuple[OutputParity, ...] = ()
+
+    @property
+    def worst(self) -> OutputParity | None:
+        """The output with the smallest signal-to-noise ratio, None where none differs."""
+        noisy = [each for each in self.outputs if each.sqnr_db is not None]
+        return min(noisy, key=lambda each: each.sqnr_db or 0.0, default=None)
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A model file we wrote. ``file`` is relative to the manifest's folder."""
+    """A model file we wrote. ``file`` is relative to the manifest's folder.
+
+    ``float_agreement_pct`` is of classifiers, ``float_sqnr_db`` of other networks: of the output
+    that is farthest from the float ONNX.
+    """
 
     file: str
     format: Literal["onnx", "tflite"]
@@ -107,6 +135,7 @@ class Artefact:
     outputs: tuple[TensorSignature, ...]
     parity: Parity
     float_agreement_pct: float | None = None
+    float_sqnr_db: float | None = None
     accuracy: Accuracy | None = None
     latency: Latency | None = None
 

@@ -41,6 +41,7 @@ def conversion_table(manifest: Manifest) -> Table:
         ("size", _RIGHT),
         ("check against its source", _LEFT),
         ("agrees with float", _RIGHT),
+        ("sqnr to float", _RIGHT),
         *((("top-1", _RIGHT), ("top-5", _RIGHT)) if scored else ()),
         ("p50", _RIGHT),
         ("vs float", _RIGHT),
@@ -63,6 +64,7 @@ def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
         size_words(artefact.bytes),
         _parity_words(artefact.parity, by_top1=(artefact.format, artefact.precision) in _BY_TOP1),
         _or_dash(artefact.float_agreement_pct, "{:.2f} %"),
+        _or_dash(artefact.float_sqnr_db, "{:.1f} dB"),
     ]
     if scored:
         accuracy = artefact.accuracy
@@ -80,16 +82,27 @@ def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
 
 
 _BY_TOP1 = frozenset({("onnx", "dynamic"), ("onnx", "int8"), ("tflite", "int8")})
-"""Where rounding to int8 lies between a file and its source: logits differ, top-1 should not."""
+"""Where rounding to int8 lies between a file and its source: numbers differ, not their sense."""
 
 
 def _parity_words(parity: Parity, *, by_top1: bool) -> str:
     mark = "✓" if parity.within_budget else "✗"
-    if by_top1:
+    if parity.agreement_pct is None:
+        found = _output_words(parity, by_noise=by_top1)
+    elif by_top1:
         found = f"same top-1 {parity.agreement_pct:.2f} %"
     else:
         found = f"logits ± {parity.max_abs_diff:.1e}"
     return f"{mark} {found} of {parity.reference}"
+
+
+def _output_words(parity: Parity, *, by_noise: bool) -> str:
+    """The noisiest output of a network that scores no classes; named where there are several."""
+    worst = parity.worst
+    if worst is None or not by_noise:
+        return f"outputs ± {parity.max_abs_diff:.1e}"
+    which = f" ({worst.name})" if len(parity.outputs) > 1 else ""
+    return f"sqnr {worst.sqnr_db:.1f} dB{which}"
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import onnx
-from onnx import numpy_helper
 
 import ghostedge
 from ghostedge.console import Reporter
@@ -21,7 +20,14 @@ from ghostedge_convert import (
     lower_to_tflite,
     to_deploy_graph,
 )
-from ghostedge_quantize import Int8Settings, Prepared, float16_weights, int8_weights, prepare
+from ghostedge_quantize import (
+    Int8Settings,
+    Prepared,
+    float16_weights,
+    int8_weights,
+    integer_outputs,
+    prepare,
+)
 from ghostedge_runtime import Model
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, QuantizationInfo
 
@@ -34,12 +40,22 @@ SMALL_WEIGHTS: Mapping[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file we wrote. ``reference`` is the artefact it was made from, None for the first."""
+    """A file we wrote.
+
+    Attributes:
+        path: Where it is.
+        format: What it is.
+        precision: Of its weights and numbers.
+        reference: The artefact it was made from, None for the first.
+        output_orders: Where an output's axes stand in another order than in ONNX:
+            ``file = onnx.transpose(order)``.
+    """
 
     path: Path
     format: Literal["onnx", "tflite"]
     precision: Precision
     reference: str | None
+    output_orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
         labels=loaded.labels,
         source=loaded.source,
         producer=f"ghostedge {ghostedge.__version__}",
+        classifies=loaded.classes is not None,
     )
     return FloatGraph(
         model=embed_onnx_metadata(result.model, metadata),
@@ -125,23 +142,12 @@ def quantized_graph(
             bias_correction=options.bias_correction,
             rounding=options.rounding,
             float_layers=tuple(name for name in prepared.layers if name in keep_float),
-            **_output_quantization(qdq),
+            outputs=integer_outputs(qdq),
         ),
     )
     return FloatGraph(
         model=embed_onnx_metadata(qdq, metadata), metadata=metadata, notes=prepared.notes
     )
-
-
-def _output_quantization(qdq: onnx.ModelProto) -> dict[str, Any]:
-    """Scale and zero point of an integer output, which ONNX itself keeps out of its signature."""
-    graph = qdq.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "QuantizeLinear" and graph.output[0].name in node.output:
-            scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
-            return {"output_scale": float(scale), "output_zero_point": int(zero_point)}
-    return {}
 
 
 def write_onnx(graph: FloatGraph, path: Path, reference: str | None) -> ModelFile:
@@ -153,8 +159,9 @@ def write_onnx(graph: FloatGraph, path: Path, reference: str | None) -> ModelFil
 def write_tflite(graph: FloatGraph, path: Path, reference: str) -> ModelFile:
     """Lower the graph and write it as ``.tflite``."""
     metadata = replace(graph.metadata, input=replace(graph.metadata.input, layout="NHWC"))
-    path.write_bytes(lower_to_tflite(graph.model, metadata=metadata).data)
-    return ModelFile(path, "tflite", metadata.precision, reference)
+    lowered = lower_to_tflite(graph.model, metadata=metadata)
+    path.write_bytes(lowered.data)
+    return ModelFile(path, "tflite", metadata.precision, reference, lowered.output_layouts)
 
 
 @contextmanager

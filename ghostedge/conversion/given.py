@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ghostedge.conversion.kind import class_count
 from ghostedge.conversion.load import (
     ClassNames,
     Loaded,
@@ -130,13 +131,17 @@ def _check_channels(preprocessing: Preprocessing, given: Given, options: Convert
 
 
 def _classes(given: Given, options: ConvertOptions) -> int | None:
-    """How many classes the network scores; None where its first output is no row of scores."""
-    blank = np.zeros((options.batch, given.in_channels, *given.input_size), np.float32)
-    shape = given.network.answers(blank)[0].shape
-    classes = int(shape[1]) if len(shape) == 2 else None
+    """How many classes the network scores; None where its outputs are no row of scores."""
+    shape = (options.batch, given.in_channels, *given.input_size)
+    # Any numbers but zeros, of which a network without biases makes zeros again.
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    answers = given.network.answers(noise)
+    classes = class_count(answers)
     if options.num_classes is not None and options.num_classes != classes:
+        shapes = ", ".join(str(each.shape) for each in answers)
         raise InputError(
-            f"the network's output is of shape {shape}, which is not {options.num_classes} classes",
+            f"the network's output is of shape {shapes}, which is not "
+            f"{options.num_classes} classes",
             where="--num-classes",
             remedy="leave --num-classes out",
         )

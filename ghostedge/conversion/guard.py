@@ -39,6 +39,7 @@ from ghostedge_quantize.guard_score import Budget, Target
 from ghostedge_quantize.guard_state import State, key_of
 from ghostedge_runtime import host_facts
 from ghostedge_runtime.backend import Backend
+from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
 from ghostedge_runtime.tflite_backend import TFLiteBackend, find_interpreter
@@ -63,6 +64,25 @@ def budget_of(options: ConvertOptions) -> Budget | None:
     if options.min_agreement is not None:
         return Budget("min_agreement", options.min_agreement)
     return None
+
+
+def refuse_class_budgets(options: ConvertOptions) -> None:
+    """Refuse a budget in top-1 for a network that puts no class first.
+
+    Raises:
+        InputError: ``--max-drop`` or ``--min-agreement`` is given.
+    """
+    for flag, stated in (
+        ("--max-drop", options.max_drop),
+        ("--min-agreement", options.min_agreement),
+    ):
+        if stated is not None:
+            raise InputError(
+                "the network scores no classes, so its files have no top-1 to hold to a budget",
+                where=flag,
+                remedy="leave it out: each output's signal-to-noise ratio is held to a bound, "
+                "shown in the table and kept in manifest.json",
+            )
 
 
 def state_file(output: Path) -> Path:

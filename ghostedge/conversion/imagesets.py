@@ -41,7 +41,7 @@ class ImageSet:
         return ImageSet([self.sources[i] for i in spread(len(self), count)], self.description)
 
     def pixels(self, preprocessing: Preprocessing) -> Iterator[npt.NDArray[np.uint8]]:
-        """Each image prepared: uint8, (height, width, 3)."""
+        """Each image prepared: uint8, (height, width, channels)."""
         for source in self.sources:
             yield prepare(source, preprocessing)
 
@@ -55,7 +55,7 @@ def spread(total: int, count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Batches:
-    """An image set as a re-iterable of normalised float32 batches, (batch, 3, height, width).
+    """An image set as a re-iterable of normalised float32 batches, (size, channels, height, width).
 
     A last batch that is not full is filled by repeating its last image.
     """
@@ -104,15 +104,16 @@ def calibration_set(folder: Path, limit: int) -> ImageSet:
 
 
 def synthetic_set(preprocessing: Preprocessing) -> ImageSet:
-    """Smooth random colour pictures, the same on every machine.
+    """Smooth random colour pictures, the same on every machine; transparent for four channels.
 
     They stand in for real images where none were given: good enough to tell whether two graphs
     compute the same function, and said to be synthetic in every report.
     """
     height, width = preprocessing.input_size
     rng = np.random.default_rng(0)
+    channels = 4 if len(preprocessing.mean) == 4 else 3
     images = [
-        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        Image.fromarray(rng.integers(0, 256, (8, 8, channels), dtype=np.uint8)).resize(
             (width, height), Image.Resampling.BICUBIC
         )
         for _ in range(SYNTHETIC_IMAGES)

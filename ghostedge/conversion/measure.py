@@ -42,12 +42,15 @@ def scoring_set(loaded: Loaded, calibration: ImageSet | None) -> ImageSet:
 
 
 def collect_logits(
-    models: Mapping[str, Model], images: ImageSet, reporter: Reporter
+    models: Mapping[str, Model], images: ImageSet, mode: str, reporter: Reporter
 ) -> dict[str, Logits]:
-    """Logits of every model on every image, (images, classes) float32 by file name."""
+    """Logits of every model on every image, (images, classes) float32 by file name.
+
+    ``mode`` is what the models' images are decoded to.
+    """
 
     def run(source: Path | Image.Image) -> list[Logits]:
-        image = open_image(source)
+        image = open_image(source, mode)
         return [model.logits(model.preprocess(image)) for model in models.values()]
 
     # Networks this small gain more from two images at a time than from two threads on one.
@@ -146,8 +149,18 @@ def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
     """The bounds that were not kept, a sentence each."""
     return tuple(
         f"{a.file}: against {a.parity.reference} largest difference "
-        f"{a.parity.max_abs_diff:.2g}, same top-1 on {a.parity.agreement_pct:.1f} % of "
+        f"{a.parity.max_abs_diff:.2g}, {likeness(a.parity)} on "
         f"{a.parity.images} images; the budget is {a.parity.budget}"
         for a in artefacts
         if not a.parity.within_budget
     )
+
+
+def likeness(parity: Parity) -> str:
+    """How much a file's answers are like its reference's, in words."""
+    if parity.agreement_pct is not None:
+        return f"same top-1 on {parity.agreement_pct:.1f} %"
+    worst = parity.worst
+    if worst is None:
+        return "no difference in any output"
+    return f"sqnr {worst.sqnr_db:.1f} dB of {worst.name}, the noisiest output,"

@@ -18,7 +18,7 @@ from ghostedge.conversion.records import Findings, artefacts
 from ghostedge.manifest import Artefact, Parity
 from ghostedge_convert import embed_onnx_metadata
 from ghostedge_runtime import Model
-from ghostedge_runtime.images import open_image
+from ghostedge_runtime.images import mode_of
 
 _SAME_GRAPH = Budget(max_abs_diff=1e-4)
 _SAME_INTEGERS_PCT = BUDGETS["tflite", "int8"].min_agreement_pct or 0.0
@@ -48,7 +48,8 @@ def judge(
     """
     with opened(files) as models:
         with clock.stage("check and score"):
-            logits = measure.collect_logits(models, images, reporter)
+            mode = mode_of(source.metadata.preprocessing)
+            logits = measure.collect_logits(models, images, mode, reporter)
             found = _parities(source, files, logits, images, exact=exact)
         with clock.stage("time"):
             timed = measure.time_all(files, threads, reporter)
@@ -119,5 +120,5 @@ def _source_logits(source: OnnxSource, images: ImageSet) -> Logits:
         path = Path(folder) / "source.onnx"
         path.write_bytes(embed_onnx_metadata(source.original, source.metadata).SerializeToString())
         with Model(path) as model:
-            rows = [model.logits(model.preprocess(open_image(image))) for image in images.sources]
+            rows = [model.logits(model.preprocess(image)) for image in images.sources]
     return np.concatenate(rows)

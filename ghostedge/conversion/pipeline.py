@@ -231,7 +231,14 @@ def _judge(
     find = _class_findings if loaded.classes is not None else _signal_findings
     with opened(files) as models:
         with clock.stage("check and score"):
-            findings = find(files, models, loaded, images, options, reporter)
+            findings = find(
+                files=files,
+                models=models,
+                loaded=loaded,
+                images=images,
+                batch=options.batch,
+                reporter=reporter,
+            )
         with clock.stage("time"):
             latency = measure.latencies(files, measure.time_all(files, options.threads, reporter))
         timed = {name: replace(each, latency=latency[name]) for name, each in findings.items()}
@@ -239,16 +246,17 @@ def _judge(
 
 
 def _class_findings(
+    *,
     files: Sequence[ModelFile],
     models: Mapping[str, Model],
     loaded: Loaded,
     images: ImageSet,
-    options: ConvertOptions,
+    batch: int,
     reporter: Reporter,
 ) -> dict[str, Findings]:
     """Of a network that scores classes: what its files put first, and whether that is right."""
     logits = measure.collect_logits(models, images, mode_of(loaded.preprocessing), reporter)
-    parity = measure.compare(files, logits, loaded, images, options.batch)
+    parity = measure.compare(files, logits, loaded, images, batch)
     return {
         file.path.name: Findings(
             parity=parity[file.path.name],
@@ -260,15 +268,16 @@ def _class_findings(
 
 
 def _signal_findings(
+    *,
     files: Sequence[ModelFile],
     models: Mapping[str, Model],
     loaded: Loaded,
     images: ImageSet,
-    options: ConvertOptions,
+    batch: int,
     reporter: Reporter,
 ) -> dict[str, Findings]:
     """Of any other network: how far its files' outputs are apart."""
-    found = signals.compare(files, models, loaded, images, options.batch, reporter)
+    found = signals.compare(files, models, loaded, images, batch=batch, reporter=reporter)
     return {
         name: Findings(parity=each.parity, float_sqnr_db=each.float_sqnr_db)
         for name, each in found.items()

@@ -17,9 +17,10 @@ class Findings:
     """What was measured of one file; see ``Artefact`` for the fields."""
 
     parity: Parity
-    latency: Latency
+    latency: Latency | None = None
     accuracy: Accuracy | None = None
     float_agreement_pct: float | None = None
+    float_sqnr_db: float | None = None
 
 
 def artefacts(
@@ -41,6 +42,7 @@ def _artefact(file: ModelFile, model: Model, found: Findings) -> Artefact:
         outputs=_signature(model.io.outputs),
         parity=found.parity,
         float_agreement_pct=found.float_agreement_pct,
+        float_sqnr_db=found.float_sqnr_db,
         accuracy=found.accuracy,
         latency=found.latency,
     )

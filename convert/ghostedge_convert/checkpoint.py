@@ -39,7 +39,11 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: str | PathLike[str], *, ema: bool = False, unsafe_pickle: bool = False
+    path: str | PathLike[str],
+    *,
+    ema: bool = False,
+    unsafe_pickle: bool = False,
+    integers: bool = False,
 ) -> Checkpoint:
     """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt``, ``.bin`` or ``.safetensors`` file.
 
@@ -53,6 +57,8 @@ def load_checkpoint(
         ema: Take the exponential moving average of the weights (``state_dict_ema``).
         unsafe_pickle: Load a pickle that runs code, in a confined process without network or write
             access (Linux); a file that needs none of that is loaded as ever.
+        integers: Take tensors of integers and booleans too, which networks outside the family may
+            have as buffers.
 
     Raises:
         CheckpointError: The file cannot be read, is cut, empty or of another kind, holds code or
@@ -63,7 +69,7 @@ def load_checkpoint(
     data = _read(path)
     file = read_weights_file(path, data, unsafe_pickle=unsafe_pickle)
     unwrapped = unwrap(file.content, ema=ema, where=path)
-    weights, notes = _as_float32(unwrapped.weights, path)
+    weights, notes = _as_float32(unwrapped.weights, path, integers=integers)
     _check_values(weights, path)
     config, said = own_config(path, file.metadata, unwrapped.labels)
     return Checkpoint(
@@ -95,10 +101,10 @@ def _read(path: Path) -> bytes:
 
 
 def _as_float32(
-    weights: Mapping[str, torch.Tensor], where: Path
+    weights: Mapping[str, torch.Tensor], where: Path, *, integers: bool
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The weights in the precision that conversion computes in."""
-    others = [k for k, v in weights.items() if not _is_usable(k, v)]
+    others = [k for k, v in weights.items() if not _is_usable(k, v, integers=integers)]
     if others:
         key = others[0]
         raise CheckpointError(
@@ -115,10 +121,10 @@ def _as_float32(
     }, notes
 
 
-def _is_usable(key: str, value: torch.Tensor) -> bool:
+def _is_usable(key: str, value: torch.Tensor, *, integers: bool) -> bool:
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return False
-    return value.is_floating_point() or key.endswith("num_batches_tracked")
+    return integers or value.is_floating_point() or key.endswith("num_batches_tracked")
 
 
 def _is_converted(value: torch.Tensor) -> bool:

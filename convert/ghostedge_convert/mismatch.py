@@ -58,6 +58,7 @@ def refuse_shapes(
     where: str,
     *,
     title: str,
+    remedy: str | None = None,
 ) -> None:
     """Raise where a weight is not of the shape that the network needs.
 
@@ -72,7 +73,7 @@ def refuse_shapes(
     raise CheckpointError(
         f"{len(wrong)} weights have other shapes than {member}'s: {shown}{more}",
         where=where,
-        remedy=f"pass a checkpoint of an unchanged {title} (3 input channels)",
+        remedy=remedy or f"pass a checkpoint of an unchanged {title} (3 input channels)",
     )
 
 

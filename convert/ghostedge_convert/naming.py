@@ -25,12 +25,13 @@ def name_by_module(model: ir.Model) -> None:
     """Rename each node ``module path/OpType`` and its outputs alike, in place.
 
     A second node of the same path and type gets ``_2``, a third ``_3``, in graph order. Names of
-    the graph's own inputs and outputs are kept. Nodes of unknown origin are named by their type.
+    the graph's own inputs and outputs are kept. A node of unknown origin is named after the module
+    that its weight belongs to, and one without weights by its type.
     """
     kept = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
     seen: Counter[str] = Counter()
     for node in model.graph:
-        path = module_path(node)
+        path = module_path(node) or _owner_of_weights(node)
         base = f"{path}/{node.op_type}" if path else node.op_type
         seen[base] += 1
         node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
@@ -63,6 +64,14 @@ def strip_origin(model: ir.Model) -> None:
     for value in values:
         value.metadata_props.clear()
         value.doc_string = None
+
+
+def _owner_of_weights(node: ir.Node) -> str:
+    """``blocks.0.conv`` of ``blocks.0.conv.weight``; the empty string where there is none."""
+    names = (
+        value.name or "" for value in node.inputs if value is not None and value.is_initializer()
+    )
+    return next((name.rpartition(".")[0] for name in names if "." in name), "")
 
 
 def module_path(node: ir.Node) -> str:

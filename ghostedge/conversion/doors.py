@@ -83,7 +83,9 @@ def _of_factory(options: ConvertOptions) -> Loaded:
     """The network that ``--factory`` makes, with MODEL's weights or its own."""
     has_file = str(options.model) != NO_FILE
     refuse_family_flags(options, but=("ema",) if has_file else ())
-    checkpoint = load_checkpoint(options.model, ema=options.ema) if has_file else None
+    checkpoint = None
+    if has_file:
+        checkpoint = load_checkpoint(options.model, ema=options.ema, integers=True)
     module = made_by(str(options.factory), options.factory_args, checkpoint)
     config = None if checkpoint is None else checkpoint.config
     size = size_for(options, config)

@@ -177,11 +177,18 @@ def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> None:
         CheckpointError: They do not fit.
     """
     needed = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
-    title = f"network of {spec}"
-    refuse_keys(found, needed, title, checkpoint.source.file)
-    refuse_shapes(found, needed, f"the {title}", checkpoint.source.file, title=title)
-    network.load_state_dict(dict(checkpoint.weights), strict=False)
+    weights = dict(checkpoint.weights)
+    if checkpoint.prefix and not needed.keys() & weights.keys():
+        # `module.` before every key was no wrapper's: the network has a part of that name.
+        weights = {f"{checkpoint.prefix}{key}": value for key, value in weights.items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    title, file = f"network of {spec}", checkpoint.source.file
+    refuse_keys(found, needed, title, file)
+    remedy = "pass weights of the network as it is made, or make it as it was trained: see "
+    refuse_shapes(
+        found, needed, f"the {title}", file, title=title, remedy=f"{remedy}--factory-args"
+    )
+    network.load_state_dict(weights, strict=False)
 
 
 def _kind(value: object) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout, words
+from ghostedge.commands._common import PATH, json_option, print_json, size, stderr, stdout, words
 from ghostedge.console import ConsoleReporter
+from ghostedge.conversion.options import artefact_name
 from ghostedge.features.run import FeatureOptions, write_features
 from ghostedge.features.sources import open_tap
+from ghostedge.features.tap import Building
 from ghostedge.features.text import layer_list, report_table
 
 
@@ -38,6 +41,10 @@ from ghostedge.features.text import layer_list, report_table
     help="Draw at most this many of a layer: those that differ most, else evenly over all.",
 )
 @click.option("--ema", is_flag=True, help="Of a checkpoint that holds both, the averaged weights.")
+@click.option("--unsafe-pickle", is_flag=True, help="As for `ghostedge convert`.")
+@click.option("--factory", metavar="FILE.py:FUNCTION", help="As for `ghostedge convert`.")
+@click.option("--factory-args", metavar="JSON", help="As for `ghostedge convert`.")
+@click.option("--input-size", type=size, metavar="SIZE", help="As for `ghostedge convert`.")
 @click.option("--list", "list_", is_flag=True, help="Print MODEL's layers, draw nothing.")
 @json_option
 def command(
@@ -48,15 +55,15 @@ def command(
     layers: str,
     against: Path | None,
     max_channels: int,
-    ema: bool,
     list_: bool,
     as_json: bool,
+    **building: Any,
 ) -> None:
     """Draw the feature maps that MODEL makes of each IMAGE, or of each image in a folder.
 
-    MODEL is a checkpoint, an .onnx or a .tflite; a .tflite needs the base install alone. Of a ghost
-    module, every primary channel stands beside the ghost channel made from it. The folder holds
-    PNGs, features.json and an index.html that shows them all.
+    MODEL is a .tflite, which needs the base install alone, an .onnx, a checkpoint or whatever else
+    `ghostedge convert` takes. Of a ghost module, every primary channel stands beside the ghost
+    channel made from it. The folder holds PNGs, features.json and an index.html that shows them.
 
     \b
     ghostedge features model.pt cat.jpg -o inside/
@@ -64,7 +71,7 @@ def command(
     ghostedge features model_int8.tflite --list
     """  # noqa: D301 - click takes the control character for "do not rewrap"
     if list_:
-        found = list(open_tap(model, ema=ema).layers.found.values())
+        found = list(open_tap(model, Building(**building)).layers.found.values())
         if as_json:
             print_json([asdict(layer) for layer in found])
         else:
@@ -75,11 +82,11 @@ def command(
     options = FeatureOptions(
         model=model,
         images=images,
-        output=output or Path(f"{model.stem}_features"),
+        output=output or _default_output(model, building["factory"]),
         layers=tuple(word for word in words(layers) if word),
         against=against,
         max_channels=max_channels,
-        ema=ema,
+        building=Building(**building),
     )
     report = write_features(options, ConsoleReporter(stderr()))
     if as_json:
@@ -89,3 +96,9 @@ def command(
     for note in report.notes:
         stdout().print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     stdout().print(f"written to {options.output}/", markup=False, highlight=False, soft_wrap=True)
+
+
+def _default_output(model: Path, factory: str | None) -> Path:
+    """``./NAME_features``, NAME as the model's files are called."""
+    tflite = model.suffix.lower() == ".tflite"
+    return Path(f"{model.stem if tflite else artefact_name(model, factory)}_features")

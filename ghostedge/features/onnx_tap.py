@@ -1,8 +1,4 @@
-"""Read the inner tensors of an ``.onnx``; needs the ``convert`` extra.
-
-A float graph goes through the same passes that a conversion runs, so that its layers have the names
-they have in the files made from it; the passes leave the function as it is.
-"""
+"""Read the inner tensors of an ONNX graph; needs the ``convert`` extra."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ from ghostedge.features.graph import Kind, Layer, Layers, Shape, Step, layers_of
 from ghostedge.features.tap import Maps, Tap, full_batch, precision_of
 from ghostedge.inspection.guess import image_input
 from ghostedge.inspection.onnx import onnx_input, parse_onnx
-from ghostedge_convert import to_deploy_graph
 from ghostedge_runtime.backend import Array
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.loading import read_model_file
@@ -35,12 +30,15 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap:
-    """Open an ``.onnx`` file.
+def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:
+    """Open an ``.onnx`` file that is as it will run: quantized, or of our own making.
 
     Args:
         path: The file.
         preprocessing: For a file that carries none.
+
+    Returns:
+        None for anybody else's float model, which a conversion would change first.
 
     Raises:
         ModelFileError: It cannot be read, or takes no image.
@@ -48,6 +46,8 @@ def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap:
     data = read_model_file(path)
     model, _ = parse_onnx(data, path)
     document = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), None)
+    if document is None and not _is_quantized(model):
+        return None
     metadata = None if document is None else ModelMetadata.from_json(document, where=str(path))
     digest = hashlib.sha256(data).hexdigest()
     return tap_model(model, metadata, path, preprocessing, sha256=digest, format_="onnx")
@@ -63,8 +63,6 @@ def tap_model(
     format_: str,
 ) -> Tap:
     """The tap of a model in memory that ``path`` was read into."""
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    model = model if quantized else to_deploy_graph(model).model
     tensor = onnx_input(model, path)
     known, assumed, encode = image_input(metadata, tensor, path, preprocessing)
 
@@ -75,13 +73,17 @@ def tap_model(
         path=path,
         sha256=sha256,
         format=format_,
-        precision=precision_of(metadata, coded=quantized),
+        precision=precision_of(metadata, coded=_is_quantized(model)),
         metadata=known,
         assumed=assumed,
         layers=_layers(model),
         encode=encode,
         read=read,
     )
+
+
+def _is_quantized(model: onnx.ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _run(model: onnx.ModelProto, path: Path, batch: Array, layers: Sequence[Layer]) -> list[Maps]:

@@ -32,7 +32,7 @@ from ghostedge.features.report import (
     LayerFacts,
 )
 from ghostedge.features.sources import open_tap
-from ghostedge.features.tap import Tap
+from ghostedge.features.tap import NO_FLAGS, Building, Tap
 from ghostedge.output import check_target, staged_folder
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import list_images, prepare
@@ -48,7 +48,7 @@ class FeatureOptions:
     layers: tuple[str, ...] = ()
     against: Path | None = None
     max_channels: int = 32
-    ema: bool = False
+    building: Building = NO_FLAGS
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _open(options: FeatureOptions) -> tuple[_Job, tuple[str, ...]]:
     """The networks and the layers, with what had to be assumed."""
     other = None if options.against is None else open_tap(options.against)
     known = None if other is None or other.assumed else other.metadata.preprocessing
-    model = open_tap(options.model, ema=options.ema, preprocessing=known)
+    model = open_tap(options.model, options.building, preprocessing=known)
     if other is not None and other.assumed and not model.assumed:
         other = open_tap(other.path, preprocessing=model.metadata.preprocessing)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,32 @@ Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Building:
+    """How a network is made of MODEL, where it is not one yet: flags of `ghostedge convert`."""
+
+    ema: bool = False
+    unsafe_pickle: bool = False
+    factory: str | None = None
+    factory_args: str | None = None
+    input_size: tuple[int, int] | None = None
+
+    def stated(self) -> list[str]:
+        """The flags that were given."""
+        given = (name for name, value in asdict(self).items() if value)
+        return [f"--{name.replace('_', '-')}" for name in given]
+
+
+NO_FLAGS = Building()
+
+
+@dataclass(frozen=True)
 class Tap:
     """An opened network.
 
     Attributes:
         path: The file.
         sha256: Of its bytes.
-        format: ``checkpoint``, ``onnx`` or ``tflite``.
+        format: ``onnx``, ``tflite``, or what the network was built of, such as ``checkpoint``.
         precision: As the metadata has it, else whether it computes on codes.
         metadata: With the preprocessing; assumed where the file carries none.
         assumed: What had to be assumed, a sentence each.

@@ -11,6 +11,7 @@ from rich.table import Table
 from ghostedge.doctor import Diagnosis
 from ghostedge.inspection.report import Inspection
 from ghostedge.manifest import Artefact, Manifest, Parity
+from ghostedge.output_summary import OutputSummary
 from ghostedge_runtime import Benchmark, Classification, Evaluation
 
 _LEFT, _RIGHT = "left", "right"
@@ -168,6 +169,22 @@ def classification_table(
                 guess.label,
                 f"{guess.score:.3f}",
                 "" if rank else f"{ms:.1f} ms",
+            )
+    return table
+
+
+def outputs_table(results: Iterable[tuple[str, Sequence[OutputSummary], float]]) -> Table:
+    """A row per output; the image and its time stand beside the first."""
+    columns = ("image", _LEFT), ("output", _LEFT), ("shape", _LEFT), ("smallest", _RIGHT)
+    table = _table(None, (*columns, ("mean", _RIGHT), ("largest", _RIGHT), ("time", _RIGHT)))
+    for image, outputs, ms in results:
+        for place, output in enumerate(outputs):
+            table.add_row(
+                "" if place else image,
+                output.name,
+                "×".join(map(str, output.shape)),
+                *(f"{v:.4g}" for v in (output.smallest, output.mean, output.largest)),
+                "" if place else f"{ms:.1f} ms",
             )
     return table
 

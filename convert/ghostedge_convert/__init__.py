@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ghostedge_convert.lower import TFLiteModel, lower_to_tflite
     from ghostedge_convert.module import build
     from ghostedge_convert.onnx_metadata import embed_onnx_metadata, read_onnx_metadata
+    from ghostedge_convert.outputs import rename_outputs
     from ghostedge_convert.passes import PassNote
     from ghostedge_convert.preprocessing import ResolvedPreprocessing, resolve_preprocessing
 
@@ -51,6 +52,7 @@ _HOME = {
     "pinned": "foreign.read",
     "read_onnx": "foreign.read",
     "read_onnx_metadata": "onnx_metadata",
+    "rename_outputs": "outputs",
     "resolve_preprocessing": "preprocessing",
     "to_deploy_graph": "deploy",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "pinned",
     "read_onnx",
     "read_onnx_metadata",
+    "rename_outputs",
     "resolve_preprocessing",
     "to_deploy_graph",
 ]

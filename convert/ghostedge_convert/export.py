@@ -25,8 +25,6 @@ from ghostedge_runtime.errors import InputError
 
 OPSET = 18
 INPUT_NAME = "input"
-RAW_INPUT_NAME = "image"
-"""What int8 graphs call their input, which takes raw pixels."""
 
 
 def export_onnx(
@@ -114,7 +112,7 @@ def _names(program: torch.export.ExportedProgram, stated: Sequence[str] | None) 
                 remedy="let the module return tensors only, in evaluation mode",
             )
     names = found if stated is None else tuple(stated)
-    check_names(names, len(found), (INPUT_NAME, RAW_INPUT_NAME))
+    check_names(names, len(found), INPUT_NAME)
     return names
 
 

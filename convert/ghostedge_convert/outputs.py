@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from ghostedge_runtime.errors import InputError
 
 SINGLE_OUTPUT = "logits"
+RAW_INPUT = "image"
+"""What int8 graphs call their input, which takes raw pixels."""
 _UNNAMED = "output"
 
 
@@ -56,13 +59,13 @@ def _children(structure: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
-def check_names(names: Sequence[str], count: int, reserved: Sequence[str]) -> None:
+def check_names(names: Sequence[str], count: int, source: str) -> None:
     """Refuse names that do not fit a network's outputs.
 
     Args:
         names: One for each output.
         count: How many outputs there are.
-        reserved: Names that the graphs give to their inputs.
+        source: The name of the graph's input.
 
     Raises:
         InputError: Their number is another, or one is empty, taken or there twice.
@@ -73,13 +76,14 @@ def check_names(names: Sequence[str], count: int, reserved: Sequence[str]) -> No
             where="output_names",
             remedy=f"give {count}, in the order in which the network returns them",
         )
+    reserved = (source, RAW_INPUT)
     for name in names:
         if not name.strip() or name in reserved or names.count(name) > 1:
             raise InputError(
                 f"an output cannot be called {name!r}",
                 where="output_names",
                 remedy="give each output a name of its own, not empty and other than "
-                + " and ".join(map(repr, reserved)),
+                + " and ".join(map(repr, dict.fromkeys(reserved))),
             )
 
 
@@ -99,3 +103,19 @@ def name_outputs(model: ir.Model, names: Sequence[str]) -> None:
             graph.outputs[index] = copy.outputs[0]
         graph.outputs[index].name = name
         seen.add(id(graph.outputs[index]))
+
+
+def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of a model with its outputs called otherwise.
+
+    Args:
+        model: Of one input; it is not changed.
+        names: One for each output, in the model's order.
+
+    Raises:
+        InputError: Their number is another, or one is empty, taken or there twice.
+    """
+    check_names(names, len(model.graph.output), model.graph.input[0].name)
+    renamed = ir.from_proto(model)
+    name_outputs(renamed, names)
+    return ir.to_proto(renamed)

@@ -14,6 +14,7 @@ from ghostedge.tables import bench_table
 from ghostedge.timing import TimingJob, time_alone
 from ghostedge_runtime import Benchmark, Evaluation, Model, evaluate, host_facts
 from ghostedge_runtime.benchmarking import MAX_IMAGES
+from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import list_images, list_labelled
 
 Row = tuple[str, Benchmark, Evaluation | None]
@@ -40,7 +41,8 @@ def command(
     """Time each MODEL (.tflite or .onnx) on this machine, side by side.
 
     One inference at a time, preprocessing apart, after a warm-up until the times are steady. With
-    --data the timed inputs are real images, and the very same files are scored on them.
+    --data the timed inputs are real images, and the very same files are scored on them, where they
+    score classes.
     """
     reporter = ConsoleReporter(stderr())
     _say_host(reporter)
@@ -63,6 +65,14 @@ def command(
 
 def _score(model: Path, data: Path, reporter: Reporter) -> Evaluation:
     with Model(model) as loaded:
+        if not loaded.is_classifier:
+            raise InputError(
+                "it scores no classes: its outputs are "
+                + ", ".join(f"{each.name} {each}" for each in loaded.io.outputs),
+                where=model,
+                remedy="leave --data out to time it; what its outputs are worth is for your own "
+                "metric, over ghostedge_runtime.Model(path).values(image)",
+            )
         labels = None if loaded.metadata is None else loaded.metadata.labels
         images = list_labelled(data, labels, loaded.num_classes)
         with reporter.counted(f"score {model.name}", total=len(images.paths)) as count:

@@ -158,6 +158,20 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     help="Arguments of that call: an object of keyword arguments or an array.",
 )
 @click.option(
+    "--custom-objects",
+    type=PATH,
+    metavar="FILE.py",
+    help="Python file that defines the classes of a Keras model that are not Keras's own; its code "
+    "runs.",
+)
+@click.option(
+    "--output-names",
+    type=words,
+    metavar="NAME,NAME,…",
+    help="What the outputs are called. [default: the network's own, where it returns a dict; else "
+    "logits, or output_0, output_1, …]",
+)
+@click.option(
     "--unsafe-pickle",
     is_flag=True,
     help="Where loading MODEL runs code from the file: let it, in a confined process that has no "
@@ -180,6 +194,8 @@ def command(
 
     MODEL may also be a TorchScript archive, a .pt2 of torch.export, a float .onnx, or
     hf-hub:owner/name[@revision]; with --factory it is the weights of a network of your own.
+
+    MODEL may be a Keras model: a .keras or .h5 file or a SavedModel's folder (extra "keras").
 
     Or it is an .onnx that another tool quantized in the QDQ format (ONNX Runtime, NNCF,
     PyTorch's PT2E): it is lowered to int8 TFLite with the integers it has, and compared with itself

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from ghostedge.commands._common import PATH, json_option, print_json, stdout
-from ghostedge.tables import classification_table
-from ghostedge_runtime import Model
+from ghostedge.output_summary import OutputSummary, summaries
+from ghostedge.tables import classification_table, outputs_table
+from ghostedge_runtime import Classification, Model
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import list_images
+
+T = TypeVar("T")
 
 
 @click.command("run")
@@ -27,17 +31,29 @@ def command(model: Path, images: tuple[Path, ...], top_k: int, threads: int, as_
 
     Prints label, score and milliseconds: the whole way from file to label, which is decoding,
     resizing, normalising and inference.
+
+    Of a network that scores no classes (boxes, masks, feature maps, embeddings) it prints each
+    output's shape and numbers; the arrays themselves are for ghostedge_runtime.Model.values().
     """
-    results, refused = [], []
+    refused: list[ImageError] = []
     with Model(model, threads=threads) as loaded:
-        for image in _files(images):
-            start = time.perf_counter()
-            try:
-                guesses = loaded.classify(image, top_k)
-            except ImageError as error:  # one bad picture among many does not cost the others
-                refused.append(error)
-                continue
-            results.append((str(image), guesses, 1000 * (time.perf_counter() - start)))
+        if loaded.is_classifier:
+            _classify(loaded, images, top_k, refused, as_json=as_json)
+        else:
+            _describe(loaded, images, refused, as_json=as_json)
+    if refused:
+        for earlier in refused[:-1]:
+            click.echo(f"error: {earlier}", err=True)
+        raise refused[-1]
+
+
+def _classify(
+    model: Model, images: Iterable[Path], top_k: int, refused: list[ImageError], *, as_json: bool
+) -> None:
+    def guess(image: Path) -> tuple[Classification, ...]:
+        return model.classify(image, top_k)
+
+    results = list(_timed(guess, images, refused))
     if as_json:
         print_json(
             [
@@ -47,10 +63,41 @@ def command(model: Path, images: tuple[Path, ...], top_k: int, threads: int, as_
         )
     elif results:
         stdout().print(classification_table(results))
-    if refused:
-        for earlier in refused[:-1]:
-            click.echo(f"error: {earlier}", err=True)
-        raise refused[-1]
+
+
+def _describe(
+    model: Model, images: Iterable[Path], refused: list[ImageError], *, as_json: bool
+) -> None:
+    def outputs(image: Path) -> tuple[OutputSummary, ...]:
+        return summaries(model.values(image))
+
+    results = list(_timed(outputs, images, refused))
+    if as_json:
+        print_json(
+            [
+                {"image": image, "ms": ms, "outputs": [asdict(output) for output in found]}
+                for image, found, ms in results
+            ]
+        )
+    elif results:
+        stdout().print(outputs_table(results))
+
+
+def _timed(
+    work: Callable[[Path], T], images: Iterable[Path], refused: list[ImageError]
+) -> Iterator[tuple[str, T, float]]:
+    """Each image's name, what ``work`` makes of it, and the milliseconds that took.
+
+    One bad picture among many does not cost the others: its error is added to ``refused``.
+    """
+    for image in _files(images):
+        start = time.perf_counter()
+        try:
+            found = work(image)
+        except ImageError as error:
+            refused.append(error)
+            continue
+        yield str(image), found, 1000 * (time.perf_counter() - start)
 
 
 def _files(images: Iterable[Path]) -> Iterator[Path]:

@@ -65,6 +65,8 @@ def convert(
     unsafe_pickle: bool = ConvertOptions.unsafe_pickle,
     factory: str | None = None,
     factory_args: str | None = None,
+    custom_objects: StrPath | None = None,
+    output_names: Sequence[str] | None = None,
     reporter: Reporter | None = None,
 ) -> Manifest:
     """Convert a trained GhostNet to ONNX and TFLite, float and, with ``int8``, quantized.
@@ -120,6 +122,9 @@ def convert(
         factory: ``package.module:function`` or ``file.py:function`` that makes the network; its
             code runs. ``model`` is the weights, or ``"-"`` where the function loads them.
         factory_args: JSON for that call: an object of keyword arguments, or an array.
+        custom_objects: Python file that defines a Keras model's own classes; its code runs.
+        output_names: What the outputs are called, in the order in which the network returns them,
+            instead of a dict's keys, or ``logits``, or ``output_0``, ``output_1``, ….
         reporter: Who is told of the progress; nobody when None.
 
     Returns:
@@ -168,6 +173,8 @@ def convert(
         name=name,
         factory=factory,
         factory_args=factory_args,
+        custom_objects=None if custom_objects is None else Path(custom_objects),
+        output_names=None if output_names is None else tuple(output_names),
     )
     return run(options, reporter or SilentReporter(), module)
 

@@ -18,6 +18,7 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge_convert import (
     embed_onnx_metadata,
     lower_to_tflite,
+    rename_outputs,
     to_deploy_graph,
 )
 from ghostedge_quantize import (
@@ -68,8 +69,15 @@ class FloatGraph:
 
 
 def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
-    """Export the network and simplify the graph; metadata goes inside."""
-    result = to_deploy_graph(loaded.network.to_onnx(batch=options.batch))
+    """Export the network and simplify the graph; metadata goes inside.
+
+    Raises:
+        InputError: The network cannot be exported, or ``--output-names`` does not fit it.
+    """
+    exported = loaded.network.to_onnx(batch=options.batch)
+    if options.output_names is not None:
+        exported = rename_outputs(exported, options.output_names)
+    result = to_deploy_graph(exported)
     metadata = ModelMetadata(
         preprocessing=loaded.preprocessing,
         input=InputSpec(layout="NCHW", dtype="float32", normalized=True),
@@ -83,6 +91,15 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
         model=embed_onnx_metadata(result.model, metadata),
         metadata=metadata,
         notes=tuple(f"{note.name}: {note.note}" for note in result.applied),
+    )
+
+
+def output_words(model: onnx.ModelProto) -> str:
+    """A model's outputs for a report: ``boxes 1×240×4, scores 1×240×3``."""
+    return ", ".join(
+        f"{output.name} "
+        + "×".join(str(size.dim_value or "?") for size in output.type.tensor_type.shape.dim)
+        for output in model.graph.output
     )
 
 

@@ -24,9 +24,15 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.images import MODES
 from ghostedge_runtime.metadata import Preprocessing, Source
 
-_NO_EFFECT = {"arch": "--arch", "width": "--width", "ema": "--ema"}
+_NO_EFFECT = {
+    "arch": "--arch",
+    "width": "--width",
+    "ema": "--ema",
+    "unsafe_pickle": "--unsafe-pickle",
+}
 _NOTHING_SAYS = "pixels / 255: nothing says otherwise"
 
 
@@ -102,12 +108,18 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
         source=given.source,
         inferred=(
             Inferred("architecture", given.title, "as it was given"),
+            Inferred("input channels", channel_words(given.in_channels), "from the network"),
             Inferred("classes", count, "from the network's output"),
             *_facts(preprocessing, resolved, given, options),
             named.fact,
         ),
         notes=given.notes,
     )
+
+
+def channel_words(channels: int) -> str:
+    """How many channels an input has, and what images become for it."""
+    return f"{channels}: {MODES[channels]}" if channels in MODES else str(channels)
 
 
 def _resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreprocessing:

@@ -42,6 +42,9 @@ _SUFFIXES = (
     ".ckpt",
     ".onnx",
     ".pt2",
+    ".keras",
+    ".h5",
+    ".hdf5",
 )
 
 
@@ -100,6 +103,8 @@ class ConvertOptions:
     name: str | None = None
     factory: str | None = None
     factory_args: str | None = None
+    custom_objects: Path | None = None
+    output_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         self._check_model()

@@ -20,6 +20,7 @@ from ghostedge.conversion.artefacts import (
     ModelFile,
     deploy_graph,
     opened,
+    output_words,
     prepared_graph,
     quantized_graph,
     small_graph,
@@ -75,6 +76,8 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
     with staged_folder(options.output) as folder:
         with clock.stage("export and simplify"):
             graph = deploy_graph(loaded, options)
+        if loaded.classes is None:
+            reporter.note(f"  outputs: {output_words(graph.model)}")
         written = _write(
             graph=graph,
             loaded=loaded,

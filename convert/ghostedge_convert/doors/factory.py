@@ -20,6 +20,7 @@ import torch
 
 from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.doors.given import GivenModule, in_a_line, inference_copy, state_hash
+from ghostedge_convert.key_names import under_keys_of
 from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Source
@@ -177,10 +178,8 @@ def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> None:
         CheckpointError: They do not fit.
     """
     needed = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    weights = dict(checkpoint.weights)
-    if checkpoint.prefix and not needed.keys() & weights.keys():
-        # `module.` before every key was no wrapper's: the network has a part of that name.
-        weights = {f"{checkpoint.prefix}{key}": value for key, value in weights.items()}
+    # `module.` before every key was no wrapper's where the network has a part of that name.
+    weights = under_keys_of(checkpoint.weights, checkpoint.prefix, needed)
     found = {key: tuple(value.shape) for key, value in weights.items()}
     title, file = f"network of {spec}", checkpoint.source.file
     refuse_keys(found, needed, title, file)

@@ -14,6 +14,7 @@ import torch
 
 from ghostedge.conversion.given import Given, loaded, refuse_family_flags, size_for
 from ghostedge.conversion.given_networks import GivenOnnxNetwork, GivenTorchNetwork
+from ghostedge.conversion.keras_door import is_keras_model, load_keras
 from ghostedge.conversion.load import Loaded, load
 from ghostedge.conversion.options import HUB, NO_FILE, ConvertOptions
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
@@ -49,8 +50,19 @@ class Door:
 
 
 def door_of(options: ConvertOptions) -> Door:
-    """The way in for MODEL."""
-    return next(door for door in DOORS if door.fits(options))
+    """The way in for MODEL.
+
+    Raises:
+        InputError: A flag has no effect on what it is.
+    """
+    door = next(door for door in DOORS if door.fits(options))
+    if options.custom_objects is not None and door.load not in (load_keras, _of_hub):
+        raise InputError(
+            "MODEL is no Keras model, so this has no effect on it",
+            where="--custom-objects",
+            remedy="leave it out",
+        )
+    return door
 
 
 def is_quantized_onnx(options: ConvertOptions) -> bool:
@@ -82,10 +94,12 @@ def load_given(module: GivenModule, options: ConvertOptions) -> Loaded:
 def _of_factory(options: ConvertOptions) -> Loaded:
     """The network that ``--factory`` makes, with MODEL's weights or its own."""
     has_file = str(options.model) != NO_FILE
-    refuse_family_flags(options, but=("ema",) if has_file else ())
+    refuse_family_flags(options, but=("ema", "unsafe_pickle") if has_file else ())
     checkpoint = None
     if has_file:
-        checkpoint = load_checkpoint(options.model, ema=options.ema, integers=True)
+        checkpoint = load_checkpoint(
+            options.model, ema=options.ema, unsafe_pickle=options.unsafe_pickle, integers=True
+        )
     module = made_by(str(options.factory), options.factory_args, checkpoint)
     config = None if checkpoint is None else checkpoint.config
     size = size_for(options, config)
@@ -184,6 +198,7 @@ def _is(kind: Archive) -> Callable[[ConvertOptions], bool]:
 DOORS: tuple[Door, ...] = (
     Door("factory's network", lambda options: options.factory is not None, _of_factory),
     Door("from the Hub", lambda options: str(options.model).startswith(HUB), _of_hub),
+    Door("Keras model", is_keras_model, load_keras),
     Door("float ONNX", lambda options: options.is_onnx, _of_float_onnx),
     Door("TorchScript", _is("torchscript"), _of_torchscript),
     Door("exported program", _is("pt2"), _of_pt2),

@@ -1,0 +1,189 @@
+"""A Keras model as MODEL: ``.keras``, ``.h5`` or a SavedModel's folder.
+
+Keras models take pixels in whatever range their own first layers expect. A rescaling at their start
+becomes part of the preprocessing; where there is none, nothing in the file says, and the report
+says that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ghostedge.conversion.given import Given, loaded, refuse_family_flags
+from ghostedge.conversion.load import Loaded
+from ghostedge.conversion.network import Answers
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge_convert import CheckpointConfig
+from ghostedge_convert.config import read_config
+from ghostedge_convert.front import Front, without_rescaling
+from ghostedge_convert.keras.files import Kind, is_keras, kind_of, sha256_of
+from ghostedge_convert.keras.remote import RemoteKeras
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Preprocessing, Source
+
+# A rescaling that brings 255 to more than this expects pixels that were divided by 255 before.
+_LARGEST_INPUT = 25.0
+_FROM_MODEL = "from the model's input"
+_KERAS_RESIZES = "Keras's own loaders resize bilinearly to the whole input size"
+_ASSUMED = "pixels / 255, assumed: nothing in the model says which range it takes"
+
+
+@dataclass(frozen=True)
+class KerasNetwork:
+    """A Keras model in a process of its own; see ``Network``.
+
+    Attributes:
+        remote: The model.
+        front: Its graph, without its first rescaling.
+        input_size: Height and width in pixels.
+        batch: Of the graph.
+    """
+
+    remote: RemoteKeras
+    front: Front
+    input_size: tuple[int, int]
+    batch: int
+
+    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
+        """See ``Network``."""
+        if batch == self.batch:
+            return self.front.model
+        return without_rescaling(self.remote.export(input_size=self.input_size, batch=batch)).model
+
+    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
+        """See ``Network``: Keras's outputs for the images before its own rescaling."""
+        return self.remote.answers(self.front.undone(images))
+
+
+def is_keras_model(options: ConvertOptions) -> bool:
+    """Whether MODEL is one."""
+    return options.factory is None and is_keras(options.model)
+
+
+def load_keras(options: ConvertOptions) -> Loaded:
+    """Load a Keras model in a process of its own.
+
+    Raises:
+        MissingDependencyError: Keras, or TensorFlow for a SavedModel, is not installed.
+        CheckpointError: The file cannot be used.
+        UnsupportedOpError: A TensorFlow op of a SavedModel has no ONNX form.
+        InputError: A flag contradicts the model, or it takes no images.
+        ImageError: ``--eval`` does not fit its classes.
+    """
+    refuse_family_flags(options)
+    if options.custom_objects is not None and kind_of(options.model) is Kind.SAVED_MODEL:
+        raise InputError(
+            "a SavedModel holds its classes' code as a graph, so this has no effect on it",
+            where="--custom-objects",
+            remedy="leave it out",
+        )
+    remote = RemoteKeras(options.model, custom_objects=options.custom_objects)
+    size = _size(remote, options)
+    front = without_rescaling(remote.export(input_size=size, batch=options.batch))
+    normalization = _normalization(front, options)
+    beside = read_config(options.model.parent / "config.json")
+    config = CheckpointConfig(
+        preprocessing=Preprocessing(
+            input_size=size, crop_pct=1.0, mean=normalization.mean, std=normalization.std
+        ),
+        labels=None if beside is None else beside.labels,
+        origin="the Keras model",
+    )
+    given = Given(
+        network=KerasNetwork(remote, front, size, options.batch),
+        title=f"Keras {kind_of(options.model).value} model",
+        source=Source(options.model.name, sha256_of(options.model)),
+        in_channels=remote.facts.in_channels,
+        input_size=size,
+        size_origin=_FROM_MODEL if remote.facts.input_size == size else None,
+        config=config,
+        notes=(*remote.facts.notes, *normalization.notes, *_softmax_note(front.model)),
+    )
+    return _with_origins(loaded(given, _without_normalization(options)), normalization, options)
+
+
+def _size(remote: RemoteKeras, options: ConvertOptions) -> tuple[int, int]:
+    own, stated = remote.facts.input_size, options.preprocessing.stated().get("input_size")
+    if own is None and stated is None:
+        raise InputError(
+            "its image size is open, and TFLite's is not",
+            where=options.model,
+            remedy="say which with --input-size",
+        )
+    if own is not None and stated is not None and tuple(stated) != own:
+        raise InputError(
+            f"the model takes {own[0]}×{own[1]} images, not {stated[0]}×{stated[1]}",
+            where="--input-size",
+            remedy="leave it out",
+        )
+    height, width = own or stated or (0, 0)
+    return height, width
+
+
+@dataclass(frozen=True)
+class _Normalization:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+def _normalization(front: Front, options: ConvertOptions) -> _Normalization:
+    """How pixels become the network's input, the model's own rescaling included.
+
+    Raises:
+        InputError: A flag has another number of channels.
+    """
+    channels = len(front.factor)
+    stated = options.preprocessing.stated()
+    takes_pixels = front.found and max(front.factor) * 255 <= _LARGEST_INPUT
+    mean = tuple(stated.get("mean", (0.0,) * channels))
+    std = tuple(stated.get("std", ((1 / 255) if takes_pixels else 1.0,) * channels))
+    for flag, values in (("--mean", mean), ("--std", std)):
+        if len(values) != channels or min(std) <= 0:
+            raise InputError(
+                f"got {', '.join(f'{v:g}' for v in values)}; the network takes {channels} channels",
+                where=flag,
+                remedy="pass a value for each, those of --std positive",
+            )
+    joined = front.normalization(mean, std)
+    flags = [f"--{name}" for name in ("mean", "std") if name in stated]
+    if not front.found:
+        if flags:
+            return _Normalization(*joined, origin=f"from {' and '.join(flags)}")
+        note = "if it was trained on other pixels than 0 to 1, say so with --mean and --std"
+        return _Normalization(*joined, origin=_ASSUMED, notes=(f"{_ASSUMED}; {note}",))
+    takes = "what --mean and --std make" if flags else f"0 to {255 if takes_pixels else 1}"
+    origin = f"from the model's own first layers, which take {takes}"
+    return _Normalization(
+        *joined, origin, ("its rescaling of the input was moved into the preprocessing",)
+    )
+
+
+def _softmax_note(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Whether the model ends in probabilities."""
+    outputs = {output.name for output in model.graph.output}
+    ends = [n for n in model.graph.node if outputs.intersection(n.output)]
+    if any(node.op_type in ("Softmax", "Sigmoid") for node in ends):
+        return ("it ends in a softmax or sigmoid, which stays: its output is probabilities",)
+    return ()
+
+
+def _without_normalization(options: ConvertOptions) -> ConvertOptions:
+    """The options, their mean and std being in the preprocessing already."""
+    return replace(options, preprocessing=replace(options.preprocessing, mean=None, std=None))
+
+
+def _with_origins(found: Loaded, normalization: _Normalization, options: ConvertOptions) -> Loaded:
+    """Say where each part of the preprocessing is from."""
+    stated = options.preprocessing.stated()
+    origins = {"mean": normalization.origin, "std": normalization.origin}
+    origins |= {n: _KERAS_RESIZES for n in ("interpolation", "crop_pct") if n not in stated}
+    facts = tuple(
+        replace(fact, origin=origins.get(fact.name, fact.origin)) for fact in found.inferred
+    )
+    return replace(found, inferred=facts)

@@ -57,11 +57,17 @@ _REFUSED: Mapping[str, tuple[int | None, int | None]] = {
     "kexec_file_load": (320, 294), "reboot": (169, 142), "swapon": (167, 224),
     "swapoff": (168, 225), "sethostname": (170, 161), "setdomainname": (171, 162),
     "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266),
-    "adjtimex": (159, 171), "acct": (163, 89), "quotactl": (179, 60), "syslog": (103, 116),
+    "adjtimex": (159, 171), "acct": (163, 89), "quotactl": (179, 60), "quotactl_fd": (443, 443),
+    "syslog": (103, 116), "iopl": (172, None), "ioperm": (173, None), "vhangup": (153, 58),
+    "fanotify_init": (300, 262), "fsconfig": (431, 431), "fspick": (433, 433),
+    "open_tree_attr": (467, 467), "process_mrelease": (448, 448),
 }  # fmt: skip
 # Their arguments are behind a pointer, where no filter sees them; answered as by an older kernel,
 # upon which the C library takes the call that the filter sees.
-_UNKNOWN: Mapping[str, tuple[int, int]] = {"clone3": (435, 435), "openat2": (437, 437)}
+_HIDDEN: Mapping[str, tuple[int, int]] = {"clone3": (435, 435), "openat2": (437, 437)}
+# Device controls, which set flags of files that are open for reading too; answered as by a plain
+# file, which has none.
+_IOCTL = (16, 29)
 _OPEN, _OPENAT, _CLONE = (2, None), (257, 56), (56, 220)
 _TGKILL, _PRLIMIT = (234, 131), (302, 261)
 # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC: the same on both architectures.
@@ -116,8 +122,9 @@ def filter_program(machine: str, pid: int) -> Iterator[bytes]:
         yield from _where(_AT_LEAST, _X32, _error(errno.EPERM))
     for numbers in _REFUSED.values():
         yield from _where(_EQUAL, numbers[which], _error(errno.EPERM))
-    for known in _UNKNOWN.values():
-        yield from _where(_EQUAL, known[which], _error(errno.ENOSYS))
+    for hidden in _HIDDEN.values():
+        yield from _where(_EQUAL, hidden[which], _error(errno.ENOSYS))
+    yield from _where(_EQUAL, _IOCTL[which], _error(errno.ENOTTY))
     yield from _judged(_OPEN[which], 1, _where(_ANY_BIT, _WRITING, _error(errno.EACCES)))
     yield from _judged(_OPENAT[which], 2, _where(_ANY_BIT, _WRITING, _error(errno.EACCES)))
     yield from _judged(_CLONE[which], 0, _unless(_ANY_BIT, _THREAD, _error(errno.EPERM)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -70,7 +71,7 @@ def confined(path: Path) -> dict[str, str]:
 
 # What must not work. Every attempt notes the error that it met, or that it met none.
 ATTEMPTS = """
-import ctypes, os, socket, subprocess, threading
+import ctypes, fcntl, os, socket, subprocess, threading
 
 def attempt(name, action):
     try:
@@ -80,6 +81,7 @@ def attempt(name, action):
 
 victim, folder, port, parent = TARGETS
 libc = ctypes.CDLL(None, use_errno=True)
+module = os.open(os.__file__, os.O_RDONLY)
 
 attempt("write a new file", lambda: open(folder + "/new", "w"))
 attempt("append to a file", lambda: open(victim, "a"))
@@ -95,6 +97,7 @@ attempt("make a pipe", lambda: os.mkfifo(folder + "/pipe"))
 attempt("change a mode", lambda: os.chmod(victim, 0o777))
 attempt("change a time", lambda: os.utime(victim, (0, 0)))
 attempt("set an attribute", lambda: os.setxattr(victim, "user.x", b"1"))
+attempt("set a file's flags", lambda: fcntl.ioctl(module, 0x40086602, b"\\0" * 8))
 attempt("read a file", lambda: open(victim).read())
 attempt("read the accounts", lambda: open("/etc/passwd").read())
 attempt("list a folder", lambda: os.listdir(folder))
@@ -145,7 +148,7 @@ def test_no_attempt_succeeds(malicious):
     found, _ = malicious
     attempts = {name: value for name, value in found.items() if isinstance(value, str)}
     others = {name: value for name, value in attempts.items() if value not in REFUSED}
-    assert len(attempts) - len(others) == ATTEMPTS.count('attempt("') == 31
+    assert len(attempts) - len(others) == ATTEMPTS.count('attempt("') == 32
     assert others.keys() == {"folder", "shell"}
     assert others["shell"] != "status 0"
     assert found["trace"] == -1
@@ -423,13 +426,14 @@ ALLOW, KILL = 0x7FFF0000, 0x80000000
 
 @pytest.mark.parametrize(
     ("machine", "numbers"),
-    [("x86_64", (257, 56, 234, 41, 0)), ("aarch64", (56, 220, 131, 198, 63))],
+    [("x86_64", (257, 56, 234, 41, 0, 16)), ("aarch64", (56, 220, 131, 198, 63, 29))],
 )
 def test_the_filter_judges_calls_by_their_arguments(machine, numbers):
     judge = Filter(machine)
-    openat, clone, tgkill, socket_, read = numbers
+    openat, clone, tgkill, socket_, read, ioctl = numbers
     assert judge(read) == ALLOW
     assert judge(socket_) != ALLOW
+    assert judge(ioctl, 3, 0x40086602) == 0x50000 | errno.ENOTTY
     assert judge(openat, 3, 0, os.O_RDONLY | os.O_CLOEXEC) == ALLOW
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC):
         assert judge(openat, 3, 0, flags) != ALLOW

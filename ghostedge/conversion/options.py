@@ -40,6 +40,7 @@ _SUFFIXES = (
     ".bin",
     ".tar",
     ".ckpt",
+    ".pkl",
     ".onnx",
     ".pt2",
     ".keras",

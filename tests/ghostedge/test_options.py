@@ -167,6 +167,8 @@ def test_the_front_door_and_the_quantizer_have_the_same_defaults() -> None:
         ("a/b/ghost.pth.tar", "ghost"),
         ("x.SAFETENSORS", "x"),
         ("weights.v2.pth", "weights.v2"),
+        ("last.ckpt", "last"),
+        ("arrays.pkl", "arrays"),
         ("plain", "plain"),
         (".pt", ".pt"),
     ],

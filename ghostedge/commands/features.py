@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from ghostedge.commands._common import PATH, json_option, print_json, size, stderr, stdout, words
+from ghostedge.commands._common import (
+    PATH,
+    json_option,
+    print_json,
+    say_unsafe,
+    size,
+    stderr,
+    stdout,
+    words,
+)
 from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.options import artefact_name
 from ghostedge.features.run import FeatureOptions, write_features
@@ -70,6 +79,8 @@ def command(
     ghostedge features model.pt cat.jpg --against model_int8.tflite -o inside/
     ghostedge features model_int8.tflite --list
     """  # noqa: D301 - click takes the control character for "do not rewrap"
+    if building["unsafe_pickle"]:
+        say_unsafe()
     if list_:
         found = list(open_tap(model, Building(**building)).layers.found.values())
         if as_json:

@@ -73,7 +73,7 @@ def check_names(names: Sequence[str], count: int, source: str) -> None:
     if len(names) != count:
         raise InputError(
             f"{len(names)} names for {count} outputs: {', '.join(names)}",
-            where="output_names",
+            where="--output-names",
             remedy=f"give {count}, in the order in which the network returns them",
         )
     reserved = (source, RAW_INPUT)
@@ -81,7 +81,7 @@ def check_names(names: Sequence[str], count: int, source: str) -> None:
         if not name.strip() or name in reserved or names.count(name) > 1:
             raise InputError(
                 f"an output cannot be called {name!r}",
-                where="output_names",
+                where="--output-names",
                 remedy="give each output a name of its own, not empty and other than "
                 + " and ".join(map(repr, dict.fromkeys(reserved))),
             )

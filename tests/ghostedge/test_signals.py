@@ -1,4 +1,4 @@
-"""Outputs that are no class scores are held to their reference by difference and signal-to-noise."""
+"""Outputs that are no class scores are compared by difference and signal-to-noise ratio."""
 
 from __future__ import annotations
 

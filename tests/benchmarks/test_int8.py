@@ -84,3 +84,15 @@ def test_a_file_that_is_the_float_network_has_no_noise_to_speak_of(support):
     reference = np.array([[3, 0], [0, 4]], np.float32)
     found = support("scoring").score(reference, reference, np.array([0, 1]))
     assert (found.agreement_pct, found.drop_points, found.sqnr_db) == (100.0, 0.0, None)
+
+
+def test_expected_agreement_holds_every_margin_against_the_noise_of_near_ties(support):
+    scoring = support("scoring")
+    reference = np.stack([np.linspace(0.1, 2.0, 20), np.zeros(20)], axis=1).astype(np.float32)
+    # The two least decided images are moved by 0.25, the one apart, the other together.
+    logits = reference.copy()
+    logits[0, 0] += 0.25
+    logits[1, 0] -= 0.25
+    # Margins of 0.1 and 0.2 fall to such noise, one time in two; none of the other 18 does.
+    assert scoring.expected_agreement(logits, reference) == pytest.approx(1 - 2 / 20 / 2)
+    assert scoring.expected_agreement(reference, reference) == 1.0

@@ -2,12 +2,14 @@
 
 Keras models take pixels in whatever range their own first layers expect. A rescaling at their start
 becomes part of the preprocessing; where there is none, nothing in the file says, and the report
-says that.
+says that. A config.json beside the model goes before what is assumed, flags before both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ from ghostedge.conversion.given import Given, loaded, refuse_family_flags
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.network import Answers
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge_convert import CheckpointConfig
+from ghostedge_convert import CheckpointConfig, gives_probabilities
 from ghostedge_convert.config import read_config
 from ghostedge_convert.front import Front, without_rescaling
 from ghostedge_convert.keras.files import Kind, is_keras, kind_of, sha256_of
@@ -28,6 +30,7 @@ from ghostedge_runtime.metadata import Preprocessing, Source
 # A rescaling that brings 255 to more than this expects pixels that were divided by 255 before.
 _LARGEST_INPUT = 25.0
 _FROM_MODEL = "from the model's input"
+_FROM_CONFIG = "from config.json"
 _KERAS_RESIZES = "Keras's own loaders resize bilinearly to the whole input size"
 _ASSUMED = "pixels / 255, assumed: nothing in the model says which range it takes"
 
@@ -84,11 +87,16 @@ def load_keras(options: ConvertOptions) -> Loaded:
     remote = RemoteKeras(options.model, custom_objects=options.custom_objects)
     size = _size(remote, options)
     front = without_rescaling(remote.export(input_size=size, batch=options.batch))
-    normalization = _normalization(front, options)
     beside = read_config(options.model.parent / "config.json")
+    known = _written(beside)
+    normalization = _normalization(front, known, options)
     config = CheckpointConfig(
         preprocessing=Preprocessing(
-            input_size=size, crop_pct=1.0, mean=normalization.mean, std=normalization.std
+            input_size=size,
+            interpolation=known.get("interpolation", "bilinear"),
+            crop_pct=known.get("crop_pct", 1.0),
+            mean=normalization.mean,
+            std=normalization.std,
         ),
         labels=None if beside is None else beside.labels,
         origin="the Keras model",
@@ -103,7 +111,17 @@ def load_keras(options: ConvertOptions) -> Loaded:
         config=config,
         notes=(*remote.facts.notes, *normalization.notes, *_softmax_note(front.model)),
     )
-    return _with_origins(loaded(given, _without_normalization(options)), normalization, options)
+    found = loaded(given, _without_normalization(options))
+    return _with_origins(found, normalization, known, options)
+
+
+def _written(config: CheckpointConfig | None) -> dict[str, Any]:
+    """The preprocessing's fields that the ``config.json`` beside the model gives itself."""
+    if config is None or config.preprocessing is None:
+        return {}
+    fields = ("interpolation", "crop_pct", "mean", "std")
+    given = [name for name in fields if name not in config.defaulted]
+    return {name: getattr(config.preprocessing, name) for name in given}
 
 
 def _size(remote: RemoteKeras, options: ConvertOptions) -> tuple[int, int]:
@@ -132,28 +150,38 @@ class _Normalization:
     notes: tuple[str, ...] = ()
 
 
-def _normalization(front: Front, options: ConvertOptions) -> _Normalization:
+def _normalization(
+    front: Front, known: Mapping[str, Any], options: ConvertOptions
+) -> _Normalization:
     """How pixels become the network's input, the model's own rescaling included.
+
+    Args:
+        front: The graph and its rescaling.
+        known: What a config.json says. It is not asked where the model rescales pixels itself,
+            which it may be describing.
+        options: With the flags.
 
     Raises:
         InputError: A flag has another number of channels.
     """
     channels = len(front.factor)
-    stated = options.preprocessing.stated()
+    flagged = options.preprocessing.stated()
+    stated = flagged if front.found else {**known, **flagged}
     takes_pixels = front.found and max(front.factor) * 255 <= _LARGEST_INPUT
     mean = tuple(stated.get("mean", (0.0,) * channels))
     std = tuple(stated.get("std", ((1 / 255) if takes_pixels else 1.0,) * channels))
-    for flag, values in (("--mean", mean), ("--std", std)):
+    for field, values in (("mean", mean), ("std", std)):
         if len(values) != channels or min(std) <= 0:
             raise InputError(
                 f"got {', '.join(f'{v:g}' for v in values)}; the network takes {channels} channels",
-                where=flag,
+                where=f"--{field}" if field in flagged else f"{field} in config.json",
                 remedy="pass a value for each, those of --std positive",
             )
     joined = front.normalization(mean, std)
-    flags = [f"--{name}" for name in ("mean", "std") if name in stated]
+    flags = [f"--{name}" for name in ("mean", "std") if name in flagged]
     if not front.found:
-        if flags:
+        if flags or {"mean", "std"} & known.keys():
+            flags = flags or ["config.json"]
             return _Normalization(*joined, origin=f"from {' and '.join(flags)}")
         note = "if it was trained on other pixels than 0 to 1, say so with --mean and --std"
         return _Normalization(*joined, origin=_ASSUMED, notes=(f"{_ASSUMED}; {note}",))
@@ -166,9 +194,7 @@ def _normalization(front: Front, options: ConvertOptions) -> _Normalization:
 
 def _softmax_note(model: onnx.ModelProto) -> tuple[str, ...]:
     """Whether the model ends in probabilities."""
-    outputs = {output.name for output in model.graph.output}
-    ends = [n for n in model.graph.node if outputs.intersection(n.output)]
-    if any(node.op_type in ("Softmax", "Sigmoid") for node in ends):
+    if gives_probabilities(model):
         return ("it ends in a softmax or sigmoid, which stays: its output is probabilities",)
     return ()
 
@@ -178,11 +204,15 @@ def _without_normalization(options: ConvertOptions) -> ConvertOptions:
     return replace(options, preprocessing=replace(options.preprocessing, mean=None, std=None))
 
 
-def _with_origins(found: Loaded, normalization: _Normalization, options: ConvertOptions) -> Loaded:
+def _with_origins(
+    found: Loaded, normalization: _Normalization, known: Mapping[str, Any], options: ConvertOptions
+) -> Loaded:
     """Say where each part of the preprocessing is from."""
     stated = options.preprocessing.stated()
     origins = {"mean": normalization.origin, "std": normalization.origin}
-    origins |= {n: _KERAS_RESIZES for n in ("interpolation", "crop_pct") if n not in stated}
+    for name in ("interpolation", "crop_pct"):
+        if name not in stated:
+            origins[name] = _FROM_CONFIG if name in known else _KERAS_RESIZES
     facts = tuple(
         replace(fact, origin=origins.get(fact.name, fact.origin)) for fact in found.inferred
     )

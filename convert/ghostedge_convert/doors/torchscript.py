@@ -51,12 +51,12 @@ def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> 
     program = _loaded(path, data)
     name = str(program.original_name)
     refuse_unusable(program.state_dict(), str(path))
+    was_training = bool(getattr(program, "training", False))
+    if was_training:  # before it is tried: in training, running it changes its statistics
+        program.eval()
     channels = find_channels(program, (batch, *input_size), str(path))
     example = torch.zeros(batch, channels, *input_size)
     notes = ("it was in training mode; it is converted in evaluation mode",)
-    was_training = bool(getattr(program, "training", False))
-    if was_training:
-        program.eval()
     return GivenModule(
         module=as_module(_exported(path, program, example), path),
         title=f"TorchScript {name}",

@@ -26,7 +26,7 @@ class Role(Enum):
     ARITHMETIC = auto()
     """int8 inputs (activations or constants), an output range of its own."""
     MEAN = auto()
-    """One int8 input, an output range of its own."""
+    """One int8 input, an output range of its own: means, and a leaky ReLU."""
     SIGMOID = auto()
     """One int8 input, an output whose scale the kernels fix to 1/256."""
     SHARES = auto()
@@ -124,6 +124,7 @@ TABLE: dict[str, OpRule] = {
     "Mul": ARITHMETIC,
     "GlobalAveragePool": OpRule(Role.MEAN),
     "ReduceMean": OpRule(Role.MEAN, _averages_space),
+    "LeakyRelu": OpRule(Role.MEAN),
     "Sigmoid": OpRule(Role.SIGMOID),
     "Concat": OpRule(Role.SHARES, all_inputs=True),
     "Reshape": SHARES,
@@ -135,6 +136,7 @@ TABLE: dict[str, OpRule] = {
     "Split": SHARES,
     "Identity": SHARES,
     "MaxPool": SHARES,
+    "GlobalMaxPool": SHARES,
     "Pad": OpRule(Role.SHARES, _pads_with_zero),
     "Resize": OpRule(Role.SHARES, _keeps_range),
     "Relu": OpRule(Role.ACTIVATION),
@@ -143,6 +145,8 @@ TABLE: dict[str, OpRule] = {
     # than crossing into float and back.
     "AveragePool": FLOAT,
     "Div": FLOAT,
+    "PRelu": FLOAT,
+    "Tanh": FLOAT,
     "HardSigmoid": FLOAT,
     "HardSwish": FLOAT,
     "Softmax": FLOAT,

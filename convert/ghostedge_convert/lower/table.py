@@ -100,6 +100,9 @@ ROWS: tuple[Row, ...] = (
         attributes=("axis",),
         on_integers=elementwise.softmax_on_integers,
     ),
+    _unary("Tanh", "TANH", _never),
+    Row("LeakyRelu", elementwise.leaky_relu, attributes=("alpha",)),
+    Row("PRelu", elementwise.prelu, on_integers=_never),
     Row("Relu", elementwise.clamp),
     Row("Clip", elementwise.clamp, on_integers=elementwise.clamps_on_integers),
     Row(
@@ -135,6 +138,7 @@ ROWS: tuple[Row, ...] = (
         _never,
         fuses=True,
     ),
+    Row("GlobalMaxPool", pool.global_max_pool, Rule.CHANNELS_LAST, fuses=True),
     Row("GlobalAveragePool", reduce.global_average_pool, Rule.CHANNELS_LAST),
     _reduction("ReduceMean", partial(reduce.reduce, builtin="MEAN")),
     _reduction("ReduceSum", partial(reduce.reduce, builtin="SUM"), _never),

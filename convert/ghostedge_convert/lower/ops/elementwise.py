@@ -30,6 +30,17 @@ def sigmoid(e: Emitter, node: Node) -> None:
     unary(e, node, "LOGISTIC", quant=PROBABILITY if node.integer else None)
 
 
+def leaky_relu(e: Emitter, node: Node) -> None:
+    """LeakyRelu: one slope for all that is negative."""
+    unary(e, node, "LEAKY_RELU", alpha=float(node.attributes.get("alpha", 0.01)))
+
+
+def prelu(e: Emitter, node: Node) -> None:
+    """PRelu: a slope for each channel, or whatever broadcasts."""
+    order = e.order(node.outputs[0])
+    e.result(node, "PRELU", [e.operand(node, 0, order), e.operand(node, 1, order)])
+
+
 def softmax(e: Emitter, node: Node) -> None:
     """Softmax along any axis: TFLite's works along the last."""
     rank = e.value(node.outputs[0]).rank

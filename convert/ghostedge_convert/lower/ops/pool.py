@@ -55,6 +55,16 @@ def max_pool(e: Emitter, node: Node) -> None:
     e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **_options(word, spans))
 
 
+def global_max_pool(e: Emitter, node: Node) -> None:
+    """GlobalMaxPool: a window as large as the image."""
+    image = e.value(node.inputs[0])
+    if image.rank != _IMAGE_RANK:
+        node.refuse(f"{image.rank - 2}-D pooling", "only 2-D pooling can be lowered: add an axis")
+    spans = tuple(Window(size, 1, size, 1, 0, 0) for size in image.shape[2:])
+    x = e.activation(node.inputs[0])
+    e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **_options("VALID", spans))
+
+
 def _zero_is_lowest(e: Emitter, node: Node, x: int) -> bool:
     quant = e.tensor(x).quant
     if quant is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_quantize.calibration import extremes
+from ghostedge_quantize.channels import taken_channels
 from ghostedge_quantize.observe import Observer
 from ghostedge_runtime.errors import InputError
 
@@ -81,6 +82,10 @@ def power_of(value: ir.Value, stats: Mapping[str, ChannelStats]) -> np.ndarray:
         parts = [power_of(part, stats) for part in producer.inputs if part is not None]
         if sum(map(len, parts)) == channels:
             return np.concatenate(parts)
+    if producer is not None and producer.op_type == "Slice" and producer.inputs[0] is not None:
+        taken = taken_channels(producer)
+        if taken is not None and len(taken) == channels:
+            return power_of(producer.inputs[0], stats)[taken]
     if producer is not None and producer.inputs and producer.inputs[0] is not None:
         found = power_of(producer.inputs[0], stats)
         if len(found) == channels:

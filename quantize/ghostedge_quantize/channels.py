@@ -2,12 +2,12 @@
 
 Dividing a channel by a number and multiplying it back where it is read leaves a network's function
 unchanged. A convolution or dense layer takes both into its weights. What lies between hands the
-number on: ReLU, pooling and resizing keep a channel's factor, a concat lines its inputs' up, an
-addition needs one factor for both sides, a gate multiplies a channel that keeps its own. So a
-factor belongs to a *class* of channels all over the graph: in a ghost module a primary channel is
-one class in the cheap branch, behind the concat and in every consumer of it; along residual
-additions a class runs through a whole stage. Class 0 cannot be rescaled: inputs, outputs, and
-what goes through an op that is not in the table.
+number on: ReLU, pooling and resizing keep a channel's factor, a concat lines its inputs' up, a
+slice takes some of them along, an addition needs one factor for both sides, a gate multiplies a
+channel that keeps its own. So a factor belongs to a *class* of channels all over the graph: in a
+ghost module a primary channel is one class in the cheap branch, behind the concat and in every
+consumer of it; along residual additions a class runs through a whole stage. Class 0 cannot be
+rescaled: inputs, outputs, and what goes through an op that is not in the table.
 """
 
 from __future__ import annotations
@@ -110,6 +110,25 @@ def per_channel_constant(node: ir.Node) -> tuple[int, np.ndarray] | None:
     return None
 
 
+def taken_channels(node: ir.Node) -> np.ndarray | None:
+    """Int [C]: which of its input's channels a Slice takes, in order; None where that is computed.
+
+    A slice of other axes takes them all.
+    """
+    source, *given = node.inputs
+    parameters = [None if value is None else constant(value) for value in given]
+    unknown = any(a is None and v is not None for a, v in zip(parameters, given, strict=True))
+    starts, ends, axes, steps = [*parameters, None, None][:4]
+    if source is None or unknown or starts is None or ends is None:
+        return None
+    axes = np.arange(len(starts)) if axes is None else axes % max(_rank(source), 1)
+    steps = np.ones(len(starts), np.int64) if steps is None else steps
+    taken = np.arange(channel_count(source))
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        taken = taken[start:end:step] if axis == 1 else taken
+    return taken
+
+
 def _fix_all(classes: ChannelClasses, node: ir.Node) -> None:
     for value in node.inputs:
         if value is not None and not value.is_initializer():
@@ -171,6 +190,15 @@ def _concat(classes: ChannelClasses, node: ir.Node) -> None:
         _fix_all(classes, node)
     else:
         classes.assign(node.outputs[0], np.concatenate([classes.of(each) for each in inputs]))
+
+
+def _slice(classes: ChannelClasses, node: ir.Node) -> None:
+    """Channels that are taken keep their classes."""
+    source, taken = node.inputs[0], taken_channels(node)
+    if source is None or taken is None or len(taken) != channel_count(node.outputs[0]):
+        _fix_all(classes, node)
+    else:
+        classes.assign(node.outputs[0], classes.of(source)[taken])
 
 
 def _together(classes: ChannelClasses, node: ir.Node) -> None:
@@ -236,6 +264,7 @@ _HANDLERS: dict[str, Callable[[ChannelClasses, ir.Node], None]] = {
     "Reshape": _flatten,
     "Squeeze": _flatten,
     "Concat": _concat,
+    "Slice": _slice,
     "Add": _together,
     "Sub": _together,
     "Mul": _multiply,

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ghostedge_quantize.canonical import constant, int_attribute
 from ghostedge_quantize.channel_stats import ChannelStats, power_of
-from ghostedge_quantize.channels import channel_count
+from ghostedge_quantize.channels import channel_count, taken_channels
 from ghostedge_quantize.ops import Role, rule_of
 from ghostedge_quantize.plan import name_of
 
@@ -101,6 +101,15 @@ def _concat(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
     return list(zip(inputs, np.split(gain, ends[:-1]), strict=True))
 
 
+def _slice(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
+    taken = taken_channels(node)
+    if taken is None or len(taken) != len(gain):
+        return _evenly(node, gain, stats)
+    part = np.zeros(channel_count(_first(node)))
+    part[taken] = gain
+    return [(_first(node), part)]
+
+
 def _flatten(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
     channels = channel_count(_first(node))
     if channels and len(gain) % channels == 0:
@@ -135,6 +144,7 @@ _RULES: dict[str, Callable[[ir.Node, np.ndarray, Stats], Parts]] = {
     "GlobalAveragePool": _average,
     "Mul": _gate,
     "Concat": _concat,
+    "Slice": _slice,
     "Flatten": _flatten,
     "Reshape": _flatten,
 }

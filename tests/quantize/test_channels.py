@@ -127,6 +127,45 @@ GRAPHS: dict[str, tuple[str, Mapping[str, Any], int]] = {
         {"k": _weight(1, 8, 8, 8), "c": _weight(8, 16, 1, 1)},
         8,
     ),
+    "a part of the channels": (
+        "a = Slice(stem, second, six, axis) last = Conv(a, c)",
+        {"second": _shape(2), "six": _shape(6), "axis": _shape(1), "c": _weight(8, 4, 1, 1)},
+        16,
+    ),
+    "every other channel, backwards": (
+        "a = Slice(stem, end, start, axis, step) last = Conv(a, c)",
+        {
+            "end": _shape(-1),
+            "start": _shape(-(2**63)),
+            "axis": _shape(-3),
+            "step": _shape(-2),
+            "c": _weight(8, 4, 1, 1),
+        },
+        16,
+    ),
+    "parts that go separate ways": (
+        """a = Slice(stem, zero, four, axis) b = Slice(stem, four, eight, axis)
+        t = Conv(a, c) u = Add(t, a) last = Concat<axis=1>(u, b)""",
+        {
+            "zero": _shape(0),
+            "four": _shape(4),
+            "eight": _shape(8),
+            "axis": _shape(1),
+            "c": _weight(4, 4, 1, 1),
+        },
+        8,
+    ),
+    "a part of the rows": (
+        "last = Slice(stem, zero, four)",
+        {"zero": _shape(0, 0, 2, 0), "four": _shape(1, 8, 6, 5)},
+        8,
+    ),
+    "a part known at run time alone": (
+        "n = Abs(zero) a = Slice(stem, n, four, axis) b = Slice(a, zero, four, axis) "
+        "last = Conv(b, c)",
+        {"zero": _shape(0), "four": _shape(4), "axis": _shape(1), "c": _weight(8, 4, 1, 1)},
+        8,
+    ),
     "one channel for all": (
         "a = Conv(stem, one) last = Add(stem, a)",
         {"one": _weight(1, 8, 1, 1)},

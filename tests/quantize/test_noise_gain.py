@@ -100,6 +100,27 @@ def test_a_flattened_channel_gains_what_all_its_positions_do(
     np.testing.assert_allclose(gains["one"], _injected(model, "one", 4, run), rtol=0.15)
 
 
+def test_a_channel_gains_from_the_slices_that_take_it(
+    toy: Callable[..., onnx.ModelProto],
+) -> None:
+    model = toy(
+        """one = Conv(input, w1) a = Slice(one, start, middle, axis)
+        b = Slice(one, middle, end, axis) both = Concat<axis=1>(a, b, b)
+        mean = GlobalAveragePool(both) short = Flatten(mean) logits = Gemm<transB=1>(short, w)""",
+        {
+            "w1": _weight(4, 3, 1, 1),
+            "start": np.array([0]),
+            "middle": np.array([1]),
+            "end": np.array([3]),
+            "axis": np.array([1]),
+            "w": np.eye(10, 5) * np.arange(1, 6),
+        },
+        shape=(1, 3, 4, 4),
+    )
+    gains = noise_gains(canonical_ir(model).graph, {})["one"]
+    np.testing.assert_allclose(gains * 16, [1, 4 + 16, 9 + 25, 0])
+
+
 def test_where_branches_part_their_noise_adds_up_in_power(linear: onnx.ModelProto) -> None:
     """``one`` reaches the sum directly and through ``two``, whose weights are 0.5, 1, 2 and 3."""
     gains = noise_gains(canonical_ir(linear).graph, {})
@@ -181,3 +202,23 @@ def test_power_of_a_concat_is_that_of_its_parts(
     both = next(node for node in graph.graph if node.op_type == "Concat").outputs[0]
     expected = np.concatenate([stats["primary"].power, stats["cheap"].power])
     np.testing.assert_array_equal(power_of(both, stats), expected)
+
+
+def test_power_of_a_slice_is_that_of_the_channels_it_takes(
+    toy: Callable[..., onnx.ModelProto], batches: Callable[..., list[np.ndarray]]
+) -> None:
+    model = toy(
+        """one = Conv(input, w1) part = Slice(one, start, end, axis)
+        mean = GlobalAveragePool(part) short = Flatten(mean) logits = Gemm<transB=1>(short, w)""",
+        {
+            "w1": _weight(4, 3, 1, 1),
+            "start": np.array([1]),
+            "end": np.array([3]),
+            "axis": np.array([1]),
+            "w": _weight(10, 2),
+        },
+    )
+    graph = canonical_ir(model)
+    stats = channel_stats(graph, ["one"], batches(2))
+    part = next(node for node in graph.graph if node.op_type == "Slice").outputs[0]
+    np.testing.assert_array_equal(power_of(part, stats), stats["one"].power[1:3])

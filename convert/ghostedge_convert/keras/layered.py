@@ -25,6 +25,7 @@ import onnx
 import torch
 
 from ghostedge_convert.export import export_onnx
+from ghostedge_convert.keras.average_pool import mend_average_pools
 from ghostedge_convert.keras.configs import HARD_SIGMOID_2, mended, refuse_unknown, refuse_unsafe
 from ghostedge_convert.keras.facts import KerasFacts
 from ghostedge_convert.keras.files import Config, Kind, config_of
@@ -55,6 +56,7 @@ class LayeredModel:
         ready = mended(config.model, keras_version=config.keras_version)
         self._path = path
         self._model = _load(path, kind, ready.model, {**custom, HARD_SIGMOID_2: _hard_sigmoid_2})
+        mend_average_pools(self._model)
         self._channels_last, self.facts = _facts(self._model, path, ready.notes)
         self._module = Named(self._model, channels_last=self._channels_last).eval()
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from ghostedge_convert.export import INPUT_NAME, OPSET
 from ghostedge_convert.keras.tf_ops import TABLE
 from ghostedge_convert.keras.tf_writer import TO_FIRST, TO_LAST, Writer
-from ghostedge_convert.naming import name_constants
+from ghostedge_convert.naming import name_constants, strip_origin
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
 
 _IMAGE_RANK = 4
@@ -67,6 +67,7 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     fold_constants(graph)
     remove_dead_nodes(graph)
     name_constants(graph)
+    strip_origin(graph)  # where folding took weights from, by the numbers that freezing gave
     named = ir.to_proto(graph)
     onnx.checker.check_model(named, full_check=True)
     return named

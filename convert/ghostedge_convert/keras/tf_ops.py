@@ -10,6 +10,11 @@ import tensorflow as tf
 from ghostedge_convert.keras.tf_writer import Row, Writer
 
 
+def _first(op: Any) -> list[Any]:
+    """The first input is data, the others are parameters."""
+    return [op.inputs[0]]
+
+
 def _same(onnx_op: str) -> Row:
     """The same op under another name."""
 
@@ -21,6 +26,10 @@ def _same(onnx_op: str) -> Row:
 
 def _through(graph: Writer, op: Any) -> list[str]:
     return [graph.value(op.inputs[0])]
+
+
+def _through_all(graph: Writer, op: Any) -> list[str]:
+    return [graph.value(tensor) for tensor in op.inputs]
 
 
 def _const(graph: Writer, op: Any) -> list[str]:
@@ -38,25 +47,60 @@ def _cast(graph: Writer, op: Any) -> list[str]:
 
 
 def _conv(graph: Writer, op: Any) -> list[str]:
-    kernel = graph.node(
-        "Transpose", [graph.value(op.inputs[1])], f"{op.name}/kernel", perm=[3, 2, 0, 1]
-    )
-    height, width, inputs, _ = op.inputs[1].shape.as_list()
-    channels = op.inputs[0].shape.as_list()[3 if _is_last(op) else 1]
-    group = channels // inputs
-    return _windowed(graph, op, "Conv", (height, width), [kernel], group=group)
+    kernel, group = _kernel(graph, op)
+    size = tuple(op.inputs[1].shape.as_list()[:2])
+    return _windowed(graph, op, "Conv", size, [kernel], group=group)
 
 
-def _depthwise(graph: Writer, op: Any) -> list[str]:
-    height, width, inputs, multiplier = op.inputs[1].shape.as_list()
-    turned = graph.node(
-        "Transpose", [graph.value(op.inputs[1])], f"{op.name}/kernel", perm=[2, 3, 0, 1]
+def _kernel(graph: Writer, conv: Any) -> tuple[str, int]:
+    """A kernel [height, width, in, out] as ONNX has it, and the number of groups.
+
+    A depthwise one is [height, width, in, multiplier], output channels in that order.
+    """
+    kernel, (height, width, inputs, outputs) = conv.inputs[1], conv.inputs[1].shape.as_list()
+    name = f"{conv.name}/kernel"
+    if conv.type == "Conv2D":
+        channels = conv.inputs[0].shape.as_list()[3 if _is_last(conv) else 1]
+        turned = graph.node("Transpose", [graph.value(kernel)], name, perm=[3, 2, 0, 1])
+        return turned, channels // inputs
+    turned = graph.node("Transpose", [graph.value(kernel)], name, perm=[2, 3, 0, 1])
+    shape = np.array([inputs * outputs, 1, height, width])
+    return graph.node("Reshape", [turned, graph.constant(shape, f"{name}/shape")], name), inputs
+
+
+def _dilated(graph: Writer, op: Any) -> list[str]:
+    """A dilated convolution as TensorFlow writes it: between SpaceToBatchND and its inverse."""
+    conv, spread = _between(op)
+    if conv is None or spread is None:
+        graph.refuse(op, "it is not the end of a dilated convolution")
+    pads = graph.array(spread.inputs[2]) - graph.array(op.inputs[2])
+    if pads.min() < 0 or conv.get_attr("padding") != b"VALID":
+        graph.refuse(op, "a dilated convolution that crops its input")
+    kernel, group = _kernel(graph, conv)
+    source = graph.first(graph.value(spread.inputs[0]), conv.name)
+    result = graph.node(
+        "Conv",
+        [source, kernel],
+        conv.name,
+        group=group,
+        dilations=[int(d) for d in graph.array(spread.inputs[1])],
+        pads=[int(n) for n in pads.T.reshape(-1)],
     )
-    shape = np.array([inputs * multiplier, 1, height, width])
-    kernel = graph.node(
-        "Reshape", [turned, graph.constant(shape, f"{op.name}/shape")], f"{op.name}/kernel"
-    )
-    return _windowed(graph, op, "Conv", (height, width), [kernel], group=inputs)
+    return [graph.last(result, conv.name)]
+
+
+def _between(op: Any) -> tuple[Any, Any]:
+    """The convolution before a BatchToSpaceND, and the SpaceToBatchND before that, or None."""
+    conv = op.inputs[0].op
+    if conv.type not in ("Conv2D", "DepthwiseConv2dNative") or not _is_last(conv):
+        return None, None
+    spread = conv.inputs[0].op
+    return conv, spread if spread.type == "SpaceToBatchND" else None
+
+
+def _dilated_reads(op: Any) -> list[Any]:
+    conv, spread = _between(op)
+    return [] if conv is None or spread is None else [spread.inputs[0], conv.inputs[1]]
 
 
 def _pool(onnx_op: str) -> Row:
@@ -65,7 +109,7 @@ def _pool(onnx_op: str) -> Row:
         kernel = tuple(size[1:3] if _is_last(op) else size[2:])
         return _windowed(graph, op, onnx_op, kernel, [], kernel_shape=kernel)
 
-    return Row(write, 1)
+    return Row(write, _first)
 
 
 def _windowed(
@@ -140,7 +184,7 @@ def _reduce(onnx_op: str) -> Row:
         inputs = [graph.value(op.inputs[0]), graph.constant(np.array(axes), f"{op.name}/axes")]
         return [graph.node(onnx_op, inputs, op.name, keepdims=int(op.get_attr("keep_dims")))]
 
-    return Row(write, 1)
+    return Row(write, _first)
 
 
 def _concat(graph: Writer, op: Any) -> list[str]:
@@ -279,7 +323,7 @@ def _resize(mode: str) -> Row:
         )
         return [graph.last(result, op.name)]
 
-    return Row(write, 1)
+    return Row(write, _first)
 
 
 TABLE: dict[str, Row] = {
@@ -289,14 +333,16 @@ TABLE: dict[str, Row] = {
     "Add": _same("Add"),
     "AddV2": _same("Add"),
     "AvgPool": _pool("AveragePool"),
+    "BatchToSpaceND": Row(_dilated, _dilated_reads),
     "BiasAdd": Row(_bias_add),
     "Cast": Row(_cast),
-    "ConcatV2": Row(_concat, -1),
-    "Const": Row(_const, 0),
+    "ConcatV2": Row(_concat, lambda op: op.inputs[:-1]),
+    "Const": Row(_const, lambda _: ()),
     "Conv2D": Row(_conv),
-    "DepthwiseConv2dNative": Row(_depthwise),
-    "ExpandDims": Row(_reshape, 1),
+    "DepthwiseConv2dNative": Row(_conv),
+    "ExpandDims": Row(_reshape, _first),
     "FusedBatchNormV3": Row(_batch_norm),
+    "IdentityN": Row(_through_all),
     "LeakyRelu": Row(_leaky),
     "MatMul": Row(_matmul),
     "Max": _reduce("ReduceMax"),
@@ -304,20 +350,20 @@ TABLE: dict[str, Row] = {
     "Maximum": _extreme("Max"),
     "Mean": _reduce("ReduceMean"),
     "Minimum": _extreme("Min"),
-    "MirrorPad": Row(_pad, 1),
-    "Pad": Row(_pad, 1),
-    "PadV2": Row(_pad, 1),
+    "MirrorPad": Row(_pad, _first),
+    "Pad": Row(_pad, _first),
+    "PadV2": Row(_pad, _first),
     "RealDiv": _same("Div"),
     "Relu6": Row(_relu6),
-    "Reshape": Row(_reshape, 1),
+    "Reshape": Row(_reshape, _first),
     "ResizeBilinear": _resize("linear"),
     "ResizeNearestNeighbor": _resize("nearest"),
     "Rsqrt": Row(_rsqrt),
     "Softmax": Row(_softmax),
-    "Split": Row(_split),
+    "Split": Row(_split, lambda op: op.inputs[1:]),
     "Square": Row(_square),
     "SquaredDifference": Row(_squared_difference),
-    "Squeeze": Row(_reshape, 1),
+    "Squeeze": Row(_reshape, _first),
     "Sum": _reduce("ReduceSum"),
-    "Transpose": Row(_transpose, 1),
+    "Transpose": Row(_transpose, _first),
 }

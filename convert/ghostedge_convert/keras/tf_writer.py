@@ -26,11 +26,11 @@ class Row:
 
     Attributes:
         write: Adds its nodes and returns the names of its outputs.
-        data: How many of its inputs are read as tensors, None for all; the rest are parameters.
+        reads: The tensors it is written from; other inputs are parameters.
     """
 
     write: Callable[[Writer, Any], list[str]]
-    data: int | None = None
+    reads: Callable[[Any], Sequence[Any]] = lambda op: op.inputs
 
 
 class Writer:
@@ -115,7 +115,7 @@ class Writer:
         row = self._table.get(op.type)
         if row is None:
             self.refuse(op, f"the TensorFlow op {op.type} has no ONNX form here")
-        return list(op.inputs)[: row.data]
+        return list(row.reads(op))
 
     def _write(self, op: Any) -> None:
         found = self._table[op.type].write(self, op)

@@ -23,6 +23,7 @@ from ghostedge_convert.passes.use_channelwise_conv import use_channelwise_conv
 from ghostedge_convert.passes.use_flatten import use_flatten
 from ghostedge_convert.passes.use_gemm import use_gemm
 from ghostedge_convert.passes.use_global_average_pool import use_global_average_pool
+from ghostedge_convert.passes.use_max_pool import use_max_pool
 from ghostedge_convert.passes.use_pointwise_conv import use_pointwise_conv
 
 # Clean-up first, so that constants are initializers when the others look for them; then the axis
@@ -44,6 +45,7 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     fold_conv_bias,
     fold_hard_sigmoid_gate,
     use_global_average_pool,
+    use_max_pool,
     join_reshapes,
     use_flatten,
     use_gemm,
@@ -79,5 +81,6 @@ __all__ = [
     "use_flatten",
     "use_gemm",
     "use_global_average_pool",
+    "use_max_pool",
     "use_pointwise_conv",
 ]

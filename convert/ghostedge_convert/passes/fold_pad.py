@@ -2,7 +2,8 @@
 
 Frameworks whose padding is not symmetric ("same" at stride 2 pads more after than before) write it
 as a Pad of its own. Only a padding that the op would do itself is taken: zeros before a
-convolution, what no element is below before a max pool.
+convolution; before a max pool what no element is below, or the border repeated, which every window
+that reaches it holds anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def fold_pad(model: ir.Model) -> PassNote:
 
 def _fold(model: ir.Model, node: ir.Node) -> bool:
     pad = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if pad is None or pad.op_type != "Pad" or _fill(pad) != _FILLS[node.op_type]:
+    if pad is None or pad.op_type != "Pad":
+        return False
+    if not _repeats_border(pad, node) and _fill(pad) != _FILLS[node.op_type]:
         return False
     auto = node.attributes.get("auto_pad")
     if auto is not None and auto.as_string() != "NOTSET":
@@ -46,10 +49,21 @@ def _fold(model: ir.Model, node: ir.Node) -> bool:
     return True
 
 
+def _repeats_border(pad: ir.Node, node: ir.Node) -> bool:
+    """Whether a max pool without gaps in its windows sees the border once more."""
+    dilations = node.attributes.get("dilations")
+    dense = dilations is None or set(dilations.as_ints()) == {1}
+    return node.op_type == "MaxPool" and _mode(pad) == "edge" and dense
+
+
+def _mode(pad: ir.Node) -> str:
+    mode = pad.attributes.get("mode")
+    return "constant" if mode is None else mode.as_string()
+
+
 def _fill(pad: ir.Node) -> float | None:
     """What is padded with; None where it is no constant, or a mirror image."""
-    mode = pad.attributes.get("mode")
-    if mode is not None and mode.as_string() != "constant":
+    if _mode(pad) != "constant":
         return None
     if input_at(pad, 2) is None:
         return 0.0

@@ -52,12 +52,26 @@ def test_what_nothing_is_below_becomes_the_max_pools_own(graph, apply, ops):
     assert ops(apply(fold_pad, model)[0]) == ["MaxPool"]
 
 
+def test_a_border_repeated_is_in_every_window_anyway(graph, apply, ops):
+    model = graph(
+        """r = Neg(input) p = Pad <mode="edge"> (r, pads)
+           out = MaxPool <kernel_shape=[3, 3], strides=[2, 2], dilations=[1, 1]> (p)""",
+        pads=AFTER,
+    )
+    assert ops(apply(fold_pad, model)[0]) == ["Neg", "MaxPool"]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
         ("Pad(input, pads, one)", "Conv(p, w)"),
         ('Pad <mode="reflect"> (input, pads)', "Conv(p, w)"),
         ("Pad(input, channels)", "Conv(p, v)"),
+        ('Pad <mode="edge"> (input, pads)', "Conv(p, w)"),
+        (
+            'Pad <mode="edge"> (input, pads)',
+            "MaxPool <kernel_shape=[3, 3], dilations=[2, 2]> (p)",
+        ),
         ("Pad(input, pads)", "MaxPool <kernel_shape=[3, 3]> (p)"),
         ("Pad(input, pads, low)", "MaxPool <kernel_shape=[1, 1]> (p)"),
         ("Pad(input, pads)", 'Conv <auto_pad="SAME_UPPER"> (p, w)'),

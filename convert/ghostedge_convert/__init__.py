@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ghostedge_convert.outputs import rename_outputs
     from ghostedge_convert.passes import PassNote
     from ghostedge_convert.preprocessing import ResolvedPreprocessing, resolve_preprocessing
+    from ghostedge_convert.probabilities import gives_probabilities
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _HOME = {
     "detect_architecture": "detect",
     "embed_onnx_metadata": "onnx_metadata",
     "export_onnx": "export",
+    "gives_probabilities": "probabilities",
     "identify": "detect",
     "left_float": "foreign.left_float",
     "load_checkpoint": "checkpoint",
@@ -73,6 +75,7 @@ __all__ = [
     "detect_architecture",
     "embed_onnx_metadata",
     "export_onnx",
+    "gives_probabilities",
     "identify",
     "left_float",
     "load_checkpoint",

@@ -17,6 +17,7 @@ from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge_convert import (
     embed_onnx_metadata,
+    gives_probabilities,
     lower_to_tflite,
     rename_outputs,
     to_deploy_graph,
@@ -86,6 +87,7 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
         source=loaded.source,
         producer=f"ghostedge {ghostedge.__version__}",
         classifies=loaded.classes is not None,
+        probabilities=loaded.classes is not None and gives_probabilities(result.model),
     )
     return FloatGraph(
         model=embed_onnx_metadata(result.model, metadata),

@@ -163,7 +163,8 @@ class ModelMetadata:
     """Everything a runtime needs to run the file and a person needs to know where it came from.
 
     ``classifies`` is False where no output is a row of class scores: feature maps, boxes, masks,
-    embeddings. Files from before the field existed are of classifiers.
+    embeddings. Files from before the field existed are of classifiers. ``probabilities`` is True
+    where the scores have been through a softmax or sigmoid inside the graph.
     """
 
     preprocessing: Preprocessing
@@ -175,6 +176,7 @@ class ModelMetadata:
     source: Source | None = None
     producer: str | None = None
     classifies: bool = True
+    probabilities: bool = False
 
     def to_json(self) -> str:
         """Serialise to the schema's JSON, keys sorted so that equal metadata is equal bytes."""
@@ -206,6 +208,7 @@ class ModelMetadata:
                 source=_maybe(Source, data.get("source")),
                 producer=data.get("producer"),
                 classifies=data.get("classifies", True),
+                probabilities=data.get("probabilities", False),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(

@@ -140,10 +140,16 @@ class Model:
         """
         if top_k < 1:
             raise InputError(f"top_k must be at least 1, got {top_k}")
-        scores = softmax(self.logits(self.preprocess(image))[0])
+        scores = self._scores(self.logits(self.preprocess(image))[0])
         labels = self._labels(len(scores))
         best = np.argsort(-scores, kind="stable")[:top_k]
         return tuple(Classification(int(i), labels[i], float(scores[i])) for i in best)
+
+    def _scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Probabilities of the classes; of a network that gives them itself, its own."""
+        if self._metadata is not None and self._metadata.probabilities:
+            return logits.astype(np.float64)
+        return softmax(logits)
 
     def preprocess(self, image: ImageSource) -> Array:
         """Make the model's input of one image, as the metadata inside the file says.

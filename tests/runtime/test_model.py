@@ -358,3 +358,12 @@ def test_a_row_of_numbers_that_are_no_scores_is_not_classified(
 def test_one_row_of_scores_is_a_classifiers_and_two_outputs_are_not(save_tflite: Save) -> None:
     assert Model(save_tflite("float32")).is_classifier
     assert not Model(save_tflite("float32", outputs=slice(0, 2))).is_classifier
+
+
+def test_probabilities_that_the_network_gives_are_its_scores(
+    save_tflite: Save, metadata_for: Describe
+) -> None:
+    kept = Model(save_tflite(metadata=metadata_for("uint8", probabilities=True)))
+    values = kept.values(plain(COLOURS["red"]))["logits"][0]
+    scores = {each.index: each.score for each in kept.classify(plain(COLOURS["red"]))}
+    assert [scores[i] for i in range(3)] == pytest.approx(values.tolist())

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
+from onnx_ir.passes.common import ShapeInferencePass
 
 from ghostedge_convert.passes import (
     cancel_transposes,
@@ -70,6 +71,7 @@ def without_rescaling(model: onnx.ModelProto) -> Front:
         model: One input, float32 NCHW, static; untouched. Its layout and constants are cleaned.
     """
     graph = ir.from_proto(model)
+    ShapeInferencePass()(graph)
     run_passes(graph, _BEFORE)
     (source,) = graph.graph.inputs
     channels = (static_shape(source) or (1, 1))[1]

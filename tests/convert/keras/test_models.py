@@ -80,6 +80,14 @@ def test_no_transpose_pad_or_rescaling_is_left(opened, name):
     assert "Conv" in ops
 
 
+@pytest.mark.parametrize("name", ["ghostnet.keras", "ghostnet.h5", "ghostnet", "flattened"])
+def test_the_models_own_rescaling_is_taken_out(opened, name):
+    front = without_rescaling(opened(name)[1])
+    assert front.found
+    if name.startswith("ghostnet"):
+        np.testing.assert_allclose(front.normalization([0.0] * 3, [1 / 255] * 3), 0.5, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["ghostnet.keras", "ghostnet", "flattened.keras", "gates.keras"])
 def test_the_tflite_file_agrees_with_tensorflow(opened, answers, tmp_path, name):
     found = answers(name.split(".")[0])

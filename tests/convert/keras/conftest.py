@@ -21,11 +21,18 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def keras_models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that ``make_models.py`` fills."""
+def needs_tensorflow() -> None:
+    """Skip where the extra is not installed; nothing is imported here."""
     missing = [n for n in ("keras", "tensorflow") if importlib.util.find_spec(n) is None]
     if missing:
         pytest.skip(f"needs {' and '.join(missing)}: pip install 'ghostedge[keras]'")
+
+
+@pytest.fixture(scope="session")
+def keras_models(
+    needs_tensorflow: None, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder that ``make_models.py`` fills."""
     folder = tmp_path_factory.mktemp("keras")
     files = list_images(photos)[:4]
     sizes = {"64x64": (64, 64), "48x32": (48, 32)}

@@ -1,7 +1,7 @@
 """Keras models of many layers, what TensorFlow answers, and what its own conversion does.
 
-Run as ``python make_models.py FOLDER IMAGES.npz`` in a process with TensorFlow; ``IMAGES.npz`` has
-uint8 images by size, ``64x64`` and ``48x32``. For each model it writes ``NAME.keras``, ``NAME.h5``,
+Run as ``python make_models.py FOLDER IMAGES.npz [NAME…]`` in a process with TensorFlow;
+``IMAGES.npz`` has uint8 images by size, ``64x64`` and ``48x32``; without names it makes all. For each model it writes ``NAME.keras``, ``NAME.h5``,
 the SavedModel ``NAME/`` and ``NAME.npz`` with, for each output, TensorFlow's values and those of
 TensorFlow's interpreter on TensorFlow's own TFLite conversion.
 """
@@ -149,11 +149,11 @@ def tflite_answers(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
-def main(folder: Path, pixels: dict[str, np.ndarray]) -> None:
-    """Write every model and its answers."""
-    for name, make in MODELS.items():
+def main(folder: Path, pixels: dict[str, np.ndarray], names: list[str]) -> None:
+    """Write the models and their answers."""
+    for name in names or list(MODELS):
         keras.utils.set_random_seed(0)
-        model = make()
+        model = MODELS[name]()
         height, width = model.input_shape[1:3]
         images = pixels[f"{height}x{width}"].astype(np.float32)
         # A model without a rescaling of its own gets what most training scripts feed: 0 to 1.
@@ -168,8 +168,7 @@ def main(folder: Path, pixels: dict[str, np.ndarray]) -> None:
         model.save(folder / f"{name}.keras")
         model.save(folder / f"{name}.h5")
         model.export(folder / name, verbose=False)
-    model.save_weights(folder / "pyramid.weights.h5")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), dict(np.load(sys.argv[2])))
+    main(Path(sys.argv[1]), dict(np.load(sys.argv[2])), sys.argv[3:])

@@ -103,8 +103,7 @@ def test_the_checkpoint_and_its_int8_file_are_close_in_every_layer(
         assert difference["channel_db"] > 20
         assert difference["cosine"] > 0.995
         low, high = difference["scale"]
-        assert 0 < low < 0.95
-        assert high > 1.05  # equalization did rescale
+        assert 0 < low < high / 1.5  # equalization did rescale
     assert document["rescaled"] is True
     assert document["unmatched"] == []
     assert document["notes"] == []

@@ -196,8 +196,8 @@ def _is(kind: Archive) -> Callable[[ConvertOptions], bool]:
 
 
 DOORS: tuple[Door, ...] = (
-    Door("factory's network", lambda options: options.factory is not None, _of_factory),
     Door("from the Hub", lambda options: str(options.model).startswith(HUB), _of_hub),
+    Door("factory's network", lambda options: options.factory is not None, _of_factory),
     Door("Keras model", is_keras_model, load_keras),
     Door("float ONNX", lambda options: options.is_onnx, _of_float_onnx),
     Door("TorchScript", _is("torchscript"), _of_torchscript),

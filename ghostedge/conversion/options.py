@@ -232,7 +232,8 @@ class ConvertOptions:
     @property
     def is_onnx(self) -> bool:
         """Whether MODEL is an ONNX file, float or quantized."""
-        return self.factory is None and self.model.suffix.lower() == ".onnx"
+        is_file = self.factory is None and not str(self.model).startswith(HUB)
+        return is_file and self.model.suffix.lower() == ".onnx"
 
     @property
     def artefact_name(self) -> str:

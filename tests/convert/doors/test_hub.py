@@ -94,7 +94,15 @@ def test_the_hubs_refusals_are_told_apart(hub: Any, code: str, said: str, remedy
 
 
 @pytest.mark.parametrize(
-    "model", ["hf-hub:", "hf-hub:a/b/c", "hf-hub:a b", "hf-hub:owner/name@", "hf-hub:owner/-.-"]
+    "model",
+    [
+        "hf-hub:",
+        "hf-hub:a/b/c",
+        "hf-hub:a b",
+        "hf-hub:owner/name@",
+        "hf-hub:owner/-.-",
+        "hf-hub:a/b@../c",
+    ],
 )
 def test_what_is_no_repositorys_name_is_refused_without_asking(hub: Any, model: str) -> None:
     with pytest.raises(InputError, match=r"names no repository|no repository's name"):
@@ -103,7 +111,7 @@ def test_what_is_no_repositorys_name_is_refused_without_asking(hub: Any, model: 
 
 
 def test_offline_the_cached_copy_is_used(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.files = {"config.json": b"{}", "ghostnet.pth": b"weights"}
+    hub.files = {"ghostnet.pth": b"weights"}
     fetched = fetch(MODEL)
     hub.asked.clear()
     offline(monkeypatch)

@@ -33,6 +33,7 @@ _JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         ),
         "pip install 'ghostedge[convert]'",
     ),
+    ("convert Keras models", (("keras",), ("tensorflow",)), "pip install 'ghostedge[keras]'"),
     ("inspect --plot", (("matplotlib",),), "pip install 'ghostedge[report]'"),
 )
 

@@ -103,7 +103,7 @@ def load_keras(options: ConvertOptions) -> Loaded:
     )
     given = Given(
         network=KerasNetwork(remote, front, size, options.batch),
-        title=f"Keras {kind_of(options.model).value} model",
+        title=f"Keras model ({kind_of(options.model).value})",
         source=Source(options.model.name, sha256_of(options.model)),
         in_channels=remote.facts.in_channels,
         input_size=size,

@@ -7,6 +7,8 @@ from pathlib import Path
 from ghostedge.inspection.report import Inspection
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 
+_KERAS = (".keras", ".h5", ".hdf5")
+
 
 def inspect_file(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) -> Inspection:
     """Inspect a model file of any kind; the suffix decides which.
@@ -15,10 +17,16 @@ def inspect_file(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) 
         InputError: The file is missing, damaged or of no known kind.
         MissingDependencyError: Reading this kind needs the ``convert`` extra.
     """
+    suffix = path.suffix.lower()
+    if suffix in _KERAS or (path / "saved_model.pb").is_file():
+        raise ModelFileError(
+            "it is a Keras model or a SavedModel, which only `ghostedge convert` reads",
+            where=path,
+            remedy="convert it, and inspect the .onnx or .tflite",
+        )
     if not path.is_file():
         what = "it is a folder, not a file" if path.is_dir() else "there is no such file"
         raise ModelFileError(what, where=path, remedy="give the path of a model file")
-    suffix = path.suffix.lower()
     try:
         if suffix == ".tflite":
             from ghostedge.inspection.tflite import inspect_tflite

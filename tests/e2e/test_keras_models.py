@@ -73,7 +73,7 @@ def test_a_keras_file_goes_all_the_way_to_int8(made: Path, photos: Path, tmp_pat
         f"ghostnet{precision}.{kind}" for precision in ("", "_int8") for kind in ("onnx", "tflite")
     ]
     assert all(artefact["parity"]["within_budget"] for artefact in document["artefacts"])
-    assert document["artefacts"][0]["parity"]["reference"] == "Keras .keras model"
+    assert document["artefacts"][0]["parity"]["reference"] == "Keras model (.keras)"
     check_files(out, made, photos)
 
 
@@ -81,7 +81,7 @@ def test_a_saved_model_goes_the_same_way(made: Path, photos: Path, tmp_path: Pat
     out = tmp_path / "out"
     done = ghostedge("convert", made / "ghostnet", "-o", out)
     assert done.returncode == 0, done.stderr
-    assert "Keras SavedModel model" in done.stderr
+    assert "Keras model (SavedModel)" in done.stderr
     check_files(out, made, photos)
 
 
@@ -119,8 +119,20 @@ def test_what_contradicts_the_model_ends_with_status_2(
 def test_custom_objects_are_of_no_use_to_a_checkpoint(
     example_checkpoint: Path, tmp_path: Path
 ) -> None:
-    done = ghostedge(
-        "convert", example_checkpoint, "--custom-objects", "x.py", "-o", tmp_path / "o"
-    )
+    flags = ["--custom-objects", "x.py", "-o", tmp_path / "out"]
+    done = ghostedge("convert", example_checkpoint, *flags)
     assert done.returncode == 2
     assert "MODEL is no Keras model" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved"])
+def test_inspecting_a_keras_model_points_to_converting_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix:
+        path.write_bytes(b"")
+    else:
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"")
+    done = ghostedge("inspect", path)
+    assert done.returncode == 2
+    assert "convert it, and inspect the .onnx or .tflite" in " ".join(done.stderr.split())

@@ -85,7 +85,7 @@ def power_of(value: ir.Value, stats: Mapping[str, ChannelStats]) -> np.ndarray:
     if producer is not None and producer.op_type == "Slice" and producer.inputs[0] is not None:
         taken = taken_channels(producer)
         if taken is not None and len(taken) == channels:
-            return power_of(producer.inputs[0], stats)[taken]
+            return np.asarray(power_of(producer.inputs[0], stats)[taken])
     if producer is not None and producer.inputs and producer.inputs[0] is not None:
         found = power_of(producer.inputs[0], stats)
         if len(found) == channels:

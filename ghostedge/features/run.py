@@ -129,9 +129,14 @@ def _open(options: FeatureOptions) -> tuple[_Job, tuple[str, ...]]:
         check_same_network(model.layers, other.layers, other.path)
         pairs = counterparts(chosen, model.layers, other.layers)
         notes = (*notes, *other.assumed, *_doubts(model, other))
-    quantization = None if other is None else other.metadata.quantization
-    rescaled = other is not None and (quantization is None or quantization.equalized)
+    rescaled = other is not None and _may_be_rescaled(other)
     return _Job(model, other, chosen, pairs, rescaled, options.max_channels), notes
+
+
+def _may_be_rescaled(other: Tap) -> bool:
+    """Whether channels may have another scale: not in float, nor where the file denies it."""
+    quantization = other.metadata.quantization
+    return other.precision == "int8" and (quantization is None or quantization.equalized)
 
 
 def _doubts(model: Tap, other: Tap) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from ghostedge_convert import (
     embed_onnx_metadata,
     export_onnx,
     load_checkpoint,
+    read_onnx_metadata,
     resolve_preprocessing,
     to_deploy_graph,
 )
@@ -82,17 +83,14 @@ def picture(cifar_test: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def against_tflite(
-    cifar_checkpoint: Path,
-    converted: Manifest,
-    picture: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    converted: Manifest, picture: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("features") / "out"
-    int8 = converted.folder / "model_int8.tflite"
-    return found(cifar_checkpoint, picture, "--against", int8, output=folder), folder
+    model, int8 = (converted.folder / f"model{end}" for end in (".onnx", "_int8.tflite"))
+    return found(model, picture, "--against", int8, output=folder), folder
 
 
-def test_the_checkpoint_and_its_int8_file_are_close_in_every_layer(
+def test_a_network_and_its_int8_file_are_close_in_every_layer(
     against_tflite: tuple[dict[str, Any], Path],
 ) -> None:
     document, _ = against_tflite
@@ -111,36 +109,29 @@ def test_the_checkpoint_and_its_int8_file_are_close_in_every_layer(
 
 def test_the_onnx_file_shows_what_the_tflite_shows(
     against_tflite: tuple[dict[str, Any], Path],
-    cifar_checkpoint: Path,
     converted: Manifest,
     picture: Path,
     tmp_path: Path,
 ) -> None:
-    int8 = converted.folder / "model_int8.onnx"
-    other = found(cifar_checkpoint, picture, "--against", int8, output=tmp_path / "out")
+    model, int8 = (converted.folder / f"model{end}" for end in (".tflite", "_int8.onnx"))
+    other = found(model, picture, "--against", int8, output=tmp_path / "out")
     for one, two in zip(against_tflite[0]["layers"], other["layers"], strict=True):
         for figure in ("sqnr_db", "channel_db"):
             # Within one step per layer of each other.
             assert one["difference"][figure] == pytest.approx(two["difference"][figure], abs=1.5)
 
 
-def test_the_float_files_show_what_the_checkpoint_shows(
+def test_the_float_file_shows_what_the_checkpoint_shows(
     cifar_checkpoint: Path, converted: Manifest, picture: Path, tmp_path: Path
 ) -> None:
-    for name in ("model.onnx", "model.tflite"):
-        document = found(
-            cifar_checkpoint,
-            picture,
-            "--against",
-            converted.folder / name,
-            "--layers",
-            "blocks*",
-            output=tmp_path / name,
-        )
-        assert len(document["layers"]) > 100
-        assert document["rescaled"] is True
-        for layer in document["layers"]:
-            assert layer["difference"]["sqnr_db"] is None or layer["difference"]["sqnr_db"] > 90
+    against = ("--against", converted.folder / "model.tflite", "--layers", "blocks*")
+    document = found(cifar_checkpoint, picture, *against, output=tmp_path / "out")
+    assert document["model"]["format"] == "checkpoint"
+    assert document["unmatched"] == document["notes"] == []
+    assert document["rescaled"] is False
+    assert len(document["layers"]) > 100
+    for layer in document["layers"]:
+        assert layer["difference"]["sqnr_db"] is None or layer["difference"]["sqnr_db"] > 90
 
 
 def test_the_folder_is_what_its_index_says(
@@ -160,20 +151,12 @@ def test_the_folder_is_what_its_index_says(
 
 
 def test_again_gives_the_same_bytes_in_the_same_place(
-    against_tflite: tuple[dict[str, Any], Path],
-    cifar_checkpoint: Path,
-    converted: Manifest,
-    picture: Path,
+    against_tflite: tuple[dict[str, Any], Path], converted: Manifest, picture: Path
 ) -> None:
     _, folder = against_tflite
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    found(
-        cifar_checkpoint,
-        picture,
-        "--against",
-        converted.folder / "model_int8.tflite",
-        output=folder,
-    )
+    model, int8 = (converted.folder / f"model{end}" for end in (".onnx", "_int8.tflite"))
+    found(model, picture, "--against", int8, output=folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
@@ -283,12 +266,14 @@ class Reader(ort.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ha
 
 
 def test_another_makers_quantization_that_drops_relus_is_matched_all_the_same(
-    cifar_checkpoint: Path, cifar_calib: Path, picture: Path, tmp_path: Path
+    converted: Manifest, cifar_calib: Path, picture: Path, tmp_path: Path
 ) -> None:
-    _, metadata = deploy_of(cifar_checkpoint, tmp_path)
+    source = converted.folder / "model.onnx"
+    metadata = read_onnx_metadata(onnx.load(source))
+    assert metadata is not None
     files = sorted(cifar_calib.rglob("*.*"))[:16]
     ort.quantize_static(
-        tmp_path / "float.onnx",
+        source,
         tmp_path / "foreign.onnx",
         Reader(batches(files, metadata)),
         per_channel=True,
@@ -296,7 +281,7 @@ def test_another_makers_quantization_that_drops_relus_is_matched_all_the_same(
     model = onnx.load(tmp_path / "foreign.onnx")
     assert "Relu" not in {node.op_type for node in model.graph.node}
     document = found(
-        tmp_path / "float.onnx",
+        source,
         picture,
         "--against",
         tmp_path / "foreign.onnx",

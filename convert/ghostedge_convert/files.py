@@ -49,7 +49,7 @@ _MISTAKEN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"<", "a web page, not weights", "download the file itself (its raw link)"),
     (0, b"{", "a JSON text, not weights", "pass the weights file beside it"),
     (4, b"TFL3", "a TFLite model, not a checkpoint", "use `ghostedge bench`, `run` or `inspect`"),
-    (0, b"\x08", "perhaps an ONNX model, not a checkpoint", "pass the checkpoint it came from"),
+    (0, b"\x08", "perhaps an ONNX model, not a checkpoint", "name it .onnx if it is one"),
     (0, b"\x89HDF", "an HDF5 file (Keras), not a torch checkpoint", "pass the torch weights"),
 )
 

@@ -56,7 +56,8 @@ def refuse_broken_zip(path: Path, data: bytes) -> None:
         raise CheckpointError(
             "this is a TorchScript program, not weights",
             where=path,
-            remedy=f"save its weights: torch.save(torch.jit.load({path.name!r}).state_dict(), "
+            remedy="convert it as it is, without --factory; or save its weights: "
+            f"torch.save(torch.jit.load({path.name!r}).state_dict(), "
             "'weights.pt')",
         )
     if not any(name.endswith("data.pkl") for name in names):

@@ -1,10 +1,9 @@
 """Keras models of many layers, what TensorFlow answers, and what its own conversion does.
 
 Run as ``python make_models.py FOLDER IMAGES.npz [NAME…]`` in a process with TensorFlow;
-``IMAGES.npz`` has uint8 images by size, ``64x64`` and ``48x32``; without names it makes all. Of
-each model it writes ``NAME.keras``, ``NAME.h5``, the SavedModel ``NAME/`` and ``NAME.npz``: for each
-output TensorFlow's values, and those of TensorFlow's interpreter on TensorFlow's own TFLite
-conversion.
+``IMAGES.npz`` has uint8 images by size, ``64x64`` and ``48x32``; without names it makes all. Each
+model is saved as ``NAME.keras``, ``NAME.h5`` and the SavedModel ``NAME/``; in ``NAME.npz`` are, for
+each output, TensorFlow's values and those of TensorFlow's interpreter on its own TFLite conversion.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ghostedge_convert.keras.remote import RemoteKeras
-from ghostedge_runtime.errors import CheckpointError, InputError
+from ghostedge_runtime.errors import CheckpointError, InputError, UnsupportedOpError
 
 CUSTOM = '''
 import keras
@@ -34,6 +34,7 @@ import h5py
 import json
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 sys.path.insert(0, sys.argv[1])
 from custom import Ghost
@@ -67,6 +68,19 @@ images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32") 
 x = old.layers[1](old.layers[0](images))
 x = keras.ops.clip(0.2 * x + 0.5, 0, 1)
 np.savez(folder + "/keras2.npz", images=images, answers=old.layers[-1](old.layers[-2](x)).numpy())
+
+def saved(name, function, shape=(None, 16, 16, 3)):
+    module = tf.Module()
+    module.call = tf.function(function, input_signature=[tf.TensorSpec(shape, tf.float32)])
+    tf.saved_model.save(module, f"{folder}/{name}", signatures={"serving_default": module.call})
+
+def writes(x):
+    tf.io.write_file("stolen.txt", "here")
+    return {"y": tf.reduce_mean(x, [1, 2])}
+
+saved("writes", writes)
+saved("sums", lambda x: {"y": tf.cumsum(tf.reduce_mean(x, [1, 2]))})
+saved("rows", lambda x: {"y": x * 2}, shape=(None, 7))
 
 keras.config.set_dtype_policy("mixed_float16")
 sequential(layers.Conv2D(4, 3)).save(folder + "/half.keras")
@@ -148,3 +162,28 @@ def test_a_damaged_file_is_an_error_of_the_file(written, tmp_path):
     (tmp_path / "cut.h5").write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError, match=r"damaged|cannot load"):
         RemoteKeras(tmp_path / "cut.h5")
+
+
+def test_a_saved_model_that_writes_files_is_refused_before_it_is_loaded(written):
+    with pytest.raises(CheckpointError, match="is a WriteFile, which reaches beyond"):
+        RemoteKeras(written / "writes")
+
+
+def test_a_tensorflow_op_outside_the_table_is_named(written):
+    model = RemoteKeras(written / "sums")
+    with pytest.raises(UnsupportedOpError, match="op Cumsum has no ONNX form") as caught:
+        model.export(input_size=(16, 16), batch=1)
+    assert "save the model as .keras" in (caught.value.remedy or "")
+    assert model.answers(np.ones((1, 3, 16, 16), np.float32))[0].shape == (1, 3), "it goes on"
+    model.close()
+
+
+def test_a_saved_model_that_takes_no_images_is_refused(written):
+    with pytest.raises(InputError, match="not one float32 batch of images"):
+        RemoteKeras(written / "rows")
+
+
+def test_a_damaged_saved_model_is_an_error_of_the_file(written, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff no protobuf")
+    with pytest.raises(CheckpointError, match=r"damaged|cannot load"):
+        RemoteKeras(tmp_path)

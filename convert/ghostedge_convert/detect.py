@@ -7,12 +7,22 @@ user or a ``config.json`` says besides is checked against the shapes, never beli
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.families import FAMILIES, parse_architecture, tell_family
-from ghostedge_convert.family import Family, Form, Shapes, Size, expected_shapes
+from ghostedge_convert.family import (
+    Family,
+    Form,
+    Shapes,
+    Size,
+    empty_network,
+    expected_shapes,
+)
 from ghostedge_convert.mismatch import listed, refuse_keys, refuse_shapes
+from ghostedge_convert.stem import COLOURS, channels_in
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo
 
@@ -68,12 +78,15 @@ def detect_architecture(
     shapes = family.own({key: tuple(value.shape) for key, value in checkpoint.weights.items()})
     form = family.form_of(shapes)
     title = family.titled(form)
-    refuse_keys(shapes, expected_shapes(form, family.sizes.like(shapes), 1000), title, where)
+    like = family.sizes.like(shapes)
+    refuse_keys(shapes, expected_shapes(form, like, 1000), title, where)
+    channels = channels_in(shapes, empty_network(form, like, 1000))
     classes = _num_classes(shapes, family, said=num_classes, where=where)
     said_size = said_size or (None if width is None else _of_width(family, width))
-    size = _size(shapes, family, form, classes, said=said_size, where=where)
+    expected = partial(expected_shapes, form, num_classes=classes, in_channels=channels)
+    size = _size(shapes, family, expected, said=said_size, where=where)
     name = family.member(size)
-    refuse_shapes(shapes, expected_shapes(form, size, classes), name, where, title=family.title)
+    refuse_shapes(shapes, expected(size), name, where, title=family.title)
     info = ArchitectureInfo(name, family.name, size.width, classes)
     told = family.sizes.evidence(size, shapes)
     evidence = (
@@ -81,6 +94,7 @@ def detect_architecture(
         *_fused_on_load(family, form),
         told if said_size is None else f"{size.words}: as given, and all shapes agree",
         f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
+        *([] if channels == COLOURS else [f"{channels} input channels: the first conv's weights"]),
         *_check_config_classes(checkpoint, info, stated=num_classes is not None),
         *_check_config_name(checkpoint, info, stated=arch is not None or width is not None),
     )
@@ -132,7 +146,8 @@ def _family(checkpoint: Checkpoint, said: Family | None) -> Family:
             f"{', '.join(family.title for family in FAMILIES.values())}; the file has "
             f"{listed(tuple(checkpoint.weights))}",
             where=checkpoint.source.file,
-            remedy="pass the weights of such a network, with its original keys",
+            remedy="pass the weights of such a network, with its original keys, or name what makes "
+            "your own with --factory",
         )
     told, key = found
     if said not in (None, told):
@@ -169,18 +184,23 @@ def _num_classes(shapes: Shapes, family: Family, *, said: int | None, where: str
 
 
 def _size(
-    shapes: Shapes, family: Family, form: Form, classes: int, *, said: Size | None, where: str
+    shapes: Shapes,
+    family: Family,
+    expected: Callable[[Size], Shapes],
+    *,
+    said: Size | None,
+    where: str,
 ) -> Size:
     def off(size: Size) -> str | None:
-        expected = expected_shapes(form, size, classes)
-        return next((k for k in expected if k in shapes and expected[k] != shapes[k]), None)
+        needed = expected(size)
+        return next((k for k in needed if k in shapes and needed[k] != shapes[k]), None)
 
     found = family.sizes.find(shapes, lambda size: off(size) is None)
     if said is None:
         return found
     key = off(said)
     if key is not None:
-        needed = expected_shapes(form, said, classes)[key]
+        needed = expected(said)[key]
         raise CheckpointError(
             f"{said.words} is given, at which {key} is {_times(needed)}, but in the file it is "
             f"{_times(shapes[key])}: {found.words}",

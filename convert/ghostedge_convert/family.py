@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
+from ghostedge_convert.stem import COLOURS, set_channels
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -142,14 +143,19 @@ class Family:
 
 
 @lru_cache(maxsize=32)
-def expected_shapes(form: Form, size: Size, num_classes: int) -> Shapes:
+def expected_shapes(form: Form, size: Size, num_classes: int, in_channels: int = COLOURS) -> Shapes:
     """The ``state_dict`` shapes of a network; nothing is allocated."""
-    network = empty_network(form, size, num_classes)
+    network = empty_network(form, size, num_classes, in_channels)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     return MappingProxyType(shapes)
 
 
-def empty_network(form: Form, size: Size, num_classes: int) -> nn.Module:
+def empty_network(
+    form: Form, size: Size, num_classes: int, in_channels: int = COLOURS
+) -> nn.Module:
     """A network without values, on torch's ``meta`` device."""
     with torch.device("meta"):
-        return form.network(**dict(size.options), num_classes=num_classes)
+        network = form.network(**dict(size.options), num_classes=num_classes)
+    if in_channels != COLOURS:
+        set_channels(network, in_channels)
+    return network

@@ -73,7 +73,7 @@ def refuse_shapes(
     raise CheckpointError(
         f"{len(wrong)} weights have other shapes than {member}'s: {shown}{more}",
         where=where,
-        remedy=remedy or f"pass a checkpoint of an unchanged {title} (3 input channels)",
+        remedy=remedy or f"pass a checkpoint of an unchanged {title}",
     )
 
 

@@ -8,12 +8,14 @@ from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.families import parse_architecture
 from ghostedge_convert.family import empty_network
 from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
+from ghostedge_convert.stem import COLOURS, channels_in
 from ghostedge_runtime.metadata import ArchitectureInfo
 
 
 def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Module:
     """Make the network of an architecture with a checkpoint's weights, in eval mode.
 
+    The first convolution may read any number of channels, as many as its weights have.
     Weights in a training form are fused into the deployed network, which is the same function.
 
     Raises:
@@ -25,7 +27,11 @@ def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Mo
     found = {key: tuple(value.shape) for key, value in weights.items()}
     form = family.form_of(found)
     size = family.sizes.stated_by(architecture, found)
-    network = empty_network(form, size, architecture.num_classes)
+    classes = architecture.num_classes
+    network = empty_network(form, size, classes)
+    channels = channels_in(found, network)
+    if channels != COLOURS:
+        network = empty_network(form, size, classes, channels)
     expected = network.state_dict()
     needed = {key: tuple(value.shape) for key, value in expected.items()}
     refuse_keys(found, needed, family.titled(form), checkpoint.source.file)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ghostedge.conversion.channels import channel_fact, check_channels, for_channels
 from ghostedge.conversion.kind import class_count
 from ghostedge.conversion.load import (
     ClassNames,
@@ -24,7 +25,6 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.images import MODES
 from ghostedge_runtime.metadata import Preprocessing, Source
 
 _NO_EFFECT = {
@@ -33,7 +33,6 @@ _NO_EFFECT = {
     "ema": "--ema",
     "unsafe_pickle": "--unsafe-pickle",
 }
-_NOTHING_SAYS = "pixels / 255: nothing says otherwise"
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,10 @@ def refuse_family_flags(options: ConvertOptions, *, but: tuple[str, ...] = ()) -
 
 
 def size_for(options: ConvertOptions, config: CheckpointConfig | None) -> tuple[int, int]:
-    """The size of a network that any size will do for."""
-    resolved = _resolved(config, len(Preprocessing().mean))
-    return overridden(resolved.preprocessing, options).input_size
+    """The size of a network that any size will do for: what is stated, else the default."""
+    known = None if config is None else config.preprocessing
+    stated: tuple[int, int] | None = options.preprocessing.input_size
+    return stated or (known or Preprocessing()).input_size
 
 
 def loaded(given: Given, options: ConvertOptions) -> Loaded:
@@ -93,7 +93,7 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
     preprocessing = replace(
         overridden(resolved.preprocessing, options), input_size=given.input_size
     )
-    _check_channels(preprocessing, given, options)
+    check_channels(preprocessing, given.in_channels, options, given.config)
     classes = _classes(given, options)
     named = _named(given, options, classes)
     count = "none: its output is no row of scores" if classes is None else str(classes)
@@ -108,7 +108,7 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
         source=given.source,
         inferred=(
             Inferred("architecture", given.title, "as it was given"),
-            Inferred("input channels", channel_words(given.in_channels), "from the network"),
+            channel_fact(given.in_channels, "from the network"),
             Inferred("classes", count, "from the network's output"),
             *_facts(preprocessing, resolved, given, options),
             named.fact,
@@ -117,29 +117,11 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
     )
 
 
-def channel_words(channels: int) -> str:
-    """How many channels an input has, and what images become for it."""
-    return f"{channels}: {MODES[channels]}" if channels in MODES else str(channels)
-
-
 def _resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreprocessing:
+    resolved = ResolvedPreprocessing(Preprocessing(), "family default")
     if config is not None and config.preprocessing is not None:
-        return ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
-    default = Preprocessing()
-    if channels != len(default.mean):  # ImageNet's statistics are those of colours
-        default = replace(default, mean=(0.0,) * channels, std=(1.0,) * channels)
-    return ResolvedPreprocessing(default, "family default")
-
-
-def _check_channels(preprocessing: Preprocessing, given: Given, options: ConvertOptions) -> None:
-    if len(preprocessing.mean) != given.in_channels:
-        stated = "mean" in options.preprocessing.stated()
-        origin = "config.json" if given.config is None else given.config.origin
-        raise InputError(
-            f"it has {len(preprocessing.mean)} channels, but the network takes {given.in_channels}",
-            where="--mean" if stated else f"the mean of {origin}",
-            remedy=f"pass --mean and --std with {given.in_channels} values each",
-        )
+        resolved = ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
+    return for_channels(resolved, channels)
 
 
 def _classes(given: Given, options: ConvertOptions) -> int | None:
@@ -181,7 +163,4 @@ def _facts(
 ) -> tuple[Inferred, ...]:
     facts = preprocessing_facts(preprocessing, resolved, options, given.config)
     known = {"input_size": given.size_origin}
-    if resolved.origin == "family default" and given.in_channels != len(Preprocessing().mean):
-        stated = options.preprocessing.stated()
-        known.update({n: _NOTHING_SAYS for n in ("mean", "std") if n not in stated})
     return tuple(replace(fact, origin=known.get(fact.name) or fact.origin) for fact in facts)

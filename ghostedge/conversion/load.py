@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ghostedge.conversion.channels import (
+    NOTHING_SAYS,
+    channel_fact,
+    check_channels,
+    for_channels,
+    is_for_colours,
+)
 from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
@@ -17,6 +24,7 @@ from ghostedge_convert import (
     load_checkpoint,
     resolve_preprocessing,
 )
+from ghostedge_convert.stem import image_channels
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import LabelledImages, list_labelled
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
@@ -24,6 +32,7 @@ from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
 _FROM_SHAPES = "from the weights' shapes"
 _FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
 _FROM_FOLDERS = "from the evaluation set's folder names"
+_OF_CHANNELS = ("mean", "std")
 
 
 @dataclass(frozen=True)
@@ -73,16 +82,20 @@ def load(options: ConvertOptions) -> Loaded:
         checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
     )
     architecture = detection.architecture
-    resolved = resolve_preprocessing(checkpoint, architecture)
+    network = build(checkpoint, architecture)
+    channels = image_channels(network)
+    resolved = for_channels(resolve_preprocessing(checkpoint, architecture), channels)
     preprocessing = overridden(resolved.preprocessing, options)
+    check_channels(preprocessing, channels, options, checkpoint.config)
     named = class_names(checkpoint.config, options, architecture.num_classes)
     inferred = (
         *_architecture_facts(architecture, options),
+        *(() if is_for_colours(preprocessing) else (channel_fact(channels, _FROM_SHAPES),)),
         *preprocessing_facts(preprocessing, resolved, options, checkpoint.config),
         named.fact,
     )
     return Loaded(
-        network=TorchNetwork(build(checkpoint, architecture), preprocessing.input_size),
+        network=TorchNetwork(network, preprocessing.input_size, channels),
         origin="checkpoint",
         architecture=architecture,
         classes=architecture.num_classes,
@@ -219,7 +232,8 @@ def preprocessing_facts(
         if field in stated:
             return f"from --{field.replace('_', '-')}"
         if config is None or resolved.origin == "family default" or field in resolved.defaulted:
-            return _FROM_DEFAULT
+            of_colours = field not in _OF_CHANNELS or is_for_colours(preprocessing)
+            return _FROM_DEFAULT if of_colours else NOTHING_SAYS
         return f"from {config.origin}"
 
     return tuple(Inferred(name, value, origin(name)) for name, value in values.items())

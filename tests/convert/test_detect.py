@@ -288,10 +288,10 @@ def test_other_shapes_are_shown_with_those_needed():
     assert "blocks.3.0.conv_dw.weight is (72, 1, 3, 3), needs (72, 1, 5, 5)" in what
 
 
-def test_a_stem_of_one_channel_is_refused():
-    error = refusal({**weights_of(), "conv_stem.weight": torch.zeros(16, 1, 3, 3)})
-    assert "conv_stem.weight is (16, 1, 3, 3), needs (16, 3, 3, 3)" in error.what
-    assert "3 input channels" in str(error.remedy)
+def test_a_stem_that_is_no_convolution_is_refused():
+    error = refusal({**weights_of(), "conv_stem.weight": torch.zeros(16, 3)})
+    assert "conv_stem.weight is (16, 3), needs (16, 3, 3, 3)" in error.what
+    assert error.remedy == "pass a checkpoint of an unchanged GhostNet V1"
 
 
 @pytest.mark.parametrize("shape", [(), (10,), (0, 1280)])

@@ -32,7 +32,7 @@ types: $(VENV)/.all
 	$(BIN)/mypy $(TYPED)
 
 unit: $(VENV)/.all $(VENV)/.tflite_runtime
-	GHOSTEDGE_TFLITE_RUNTIME_PYTHON="$$(cat $(VENV)/.tflite_runtime)" $(BIN)/python -m pytest
+	GHOSTEDGE_TFLITE_RUNTIME_PYTHON="$$(cat $(VENV)/.tflite_runtime)" $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(VENV)/.all
 	$(BIN)/python benchmarks/run_all.py

@@ -15,6 +15,7 @@ from ghostedge_convert import (
     load_checkpoint,
     resolve_preprocessing,
 )
+from ghostedge_convert.stem import image_channels
 
 
 def inspect_checkpoint(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) -> Inspection:
@@ -61,7 +62,7 @@ def count_macs(module: nn.Module, input_size: tuple[int, int]) -> tuple[OpCount,
     layers = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     with torch.inference_mode():
-        module(torch.zeros(1, 3, *input_size))
+        module(torch.zeros(1, image_channels(module), *input_size))
     for hook in hooks:
         hook.remove()
     return tuple(OpCount(name, len(each), 0, sum(each)) for name, each in macs.items())

@@ -228,7 +228,6 @@ FACTORY = {"model": "-", "factory": "net.py:Net"}
         ({"model": "same.pt2", "batch": 2}, "takes batches of 1, not 2"),
         ({"model": "same.pt", "width": 1.0}, "--width: MODEL is no checkpoint of the family"),
         ({"model": "same.onnx"}, "image size is dynamic"),
-        ({"model": "same.onnx", "calib": "."}, "--calib: calibration images are of use only"),
         ({"model": "same.onnx", "requantize": True}, "--requantize: only an .onnx that is"),
         ({"model": "same.onnx", "ranges": "mse"}, "--ranges: it is of use only to int8"),
         ({"model": "same.pt", "example_input": (1, 3, 8, 8)}, "and this is a path"),

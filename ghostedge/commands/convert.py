@@ -189,13 +189,13 @@ def command(
 ) -> None:
     """Convert MODEL to ONNX and TFLite, check, score and time the results.
 
-    MODEL is a trained GhostNet's weights: .pt, .pth, .pth.tar or .safetensors. A config.json
-    beside it (Hugging Face / timm convention) supplies preprocessing and labels.
+    MODEL is the weights of a trained GhostNet (V1, V2, V3), RepGhostNet or G-Ghost RegNet: .pt,
+    .pth, .pth.tar, .ckpt or .safetensors. A config.json beside it (Hugging Face / timm convention)
+    supplies preprocessing and labels.
 
-    MODEL may also be a TorchScript archive, a .pt2 of torch.export, a float .onnx, or
-    hf-hub:owner/name[@revision]; with --factory it is the weights of a network of your own.
-
-    MODEL may be a Keras model: a .keras or .h5 file or a SavedModel's folder (extra "keras").
+    Or it is a TorchScript archive, a .pt2 of torch.export, a float .onnx, a Keras .keras, .h5 or
+    SavedModel's folder (extra "keras"), or hf-hub:owner/name[@revision] (extra "hub"); with
+    --factory it is the weights of a network of your own.
 
     Or it is an .onnx that another tool quantized in the QDQ format (ONNX Runtime, NNCF,
     PyTorch's PT2E): it is lowered to int8 TFLite with the integers it has, and compared with itself

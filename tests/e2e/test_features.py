@@ -194,8 +194,10 @@ def test_the_list_names_every_layer_alike_in_all_formats(
         assert sum(layer["primary"] is not None for layer in listed) == 32  # two a bottleneck
         names.append({layer["name"] for layer in listed})
     assert names[0] == names[1] == names[2]
-    assert names[3] - names[0] <= {"image_shifted"}
     assert names[0] <= names[3]
+    # What int8 has besides: the normalisation, and how the first layers are laid out.
+    extra = ("image_shifted", "_quantized/reshaped", "_quantized/raw")
+    assert all(name.startswith(extra) or name.endswith(extra) for name in names[3] - names[0])
 
 
 def deploy_of(weights: Path, folder: Path) -> tuple[onnx.ModelProto, ModelMetadata]:

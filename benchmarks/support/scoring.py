@@ -125,7 +125,8 @@ def expected_agreement(logits: Logits, reference: Logits) -> float:
     the plain count has a standard error of 0.16 points there. So the noise of a margin (float's
     top-1 minus its runner-up) is measured on all the least decided images, and each image's margin
     is held against all of that noise: it is overturned where the noise is larger and of the one
-    sign out of two. The standard error is half as large (both by bootstrap).
+    sign out of two. The standard error is half as large (both by bootstrap). It says nothing of a
+    file that is broken, whose noise has no sign to speak of: the count does.
 
     Args:
         logits: float32 [N, classes] of the file.

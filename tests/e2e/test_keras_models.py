@@ -73,7 +73,7 @@ def test_a_keras_file_goes_all_the_way_to_int8(made: Path, photos: Path, tmp_pat
         f"ghostnet{precision}.{kind}" for precision in ("", "_int8") for kind in ("onnx", "tflite")
     ]
     assert all(artefact["parity"]["within_budget"] for artefact in document["artefacts"])
-    assert document["artefacts"][0]["parity"]["reference"] == "Keras model (.keras)"
+    assert document["artefacts"][0]["parity"]["reference"] == "Keras model"
     check_files(out, made, photos)
 
 

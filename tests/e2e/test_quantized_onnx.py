@@ -141,9 +141,7 @@ def test_requantizing_a_checkpoint_is_refused(cifar_checkpoint: Path) -> None:
         ghostedge.convert(cifar_checkpoint, requantize=True, output="unused")
 
 
-def test_float_and_broken_models_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="a float model"):
-        ghostedge.convert(MODELS / "float.onnx", output=tmp_path / "out")
+def test_a_broken_model_is_refused(tmp_path: Path) -> None:
     cut = tmp_path / "cut.onnx"
     cut.write_bytes((MODELS / "pt2e_x86.onnx").read_bytes()[:5000])
     with pytest.raises(ModelFileError, match="cut"):

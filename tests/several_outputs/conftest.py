@@ -305,7 +305,7 @@ def signal_to_noise() -> Callable[[Floats, Floats], float]:
     def decibels(found: Floats, wanted: Floats) -> float:
         noise = np.square(found.astype(np.float64) - wanted).sum()
         power = np.square(wanted.astype(np.float64)).sum()
-        return float(10 * np.log10(power / max(noise, np.finfo(float).tiny)))
+        return float(10 * np.log10(power / noise)) if noise else float("inf")
 
     return decibels
 

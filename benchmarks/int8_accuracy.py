@@ -4,8 +4,8 @@ Every quantizer gets the same weights, the same 500 calibration images and the s
 every file it writes is scored on the same 5,000 test images in the same runtimes (ONNX Runtime and
 LiteRT of this environment; OpenVINO where a peer writes for that alone). Each peer is tried with
 its defaults and with its documented options; the table shows the setting with the highest
-agreement on the test images themselves, which favours the peers. So peers are compared by expected
-agreement, in which the luck of single images counts less (see ``support.scoring``). Ours is one
+agreement on the test images themselves, which favours the peers. Expected agreement stands beside
+it, in which the luck of single images counts less (see ``support.scoring``). Ours is one
 ``ghostedge convert MODEL --int8 --calib … --eval …`` with its defaults, on two cores.
 
 Output: progress on stderr, a Markdown table per study, and as the last line one JSON object::
@@ -34,7 +34,7 @@ from support import report
 from support.child import use_two_cores
 from support.int8_peers import QUANTIZERS, Attempt, Attempts, Quantizer, attempt_all
 from support.ours import Ours, convert
-from support.scoring import COLUMNS, Score, Scorer, score
+from support.scoring import COLUMNS, Score, Scorer, file_logits, score, standard_errors
 from support.studies import (
     CALIBRATION_IMAGES,
     NAMES,
@@ -93,6 +93,8 @@ def _measure(made: Study, args: argparse.Namespace) -> dict[str, Any]:
             peers[quantizer.name] = _peer(quantizer, made, scorer, args.settings)
     print(f"\n{made.name}: float top-1 {float_score.top1_pct:.2f} %\n")
     print(_table(ours_scores, ours, peers), flush=True)
+    errors = standard_errors(file_logits(ours.int8_file("tflite"), images), scorer.reference)
+    print(f"\nstandard errors of our TFLite's, in points: {errors}", flush=True)
     return {
         "test_images": len(images.labels),
         "float": float_score.as_json(),
@@ -165,7 +167,7 @@ def _not_better(scores: dict[str, Score], peers: dict[str, dict[str, Any]]) -> l
         f"{kind}: {name} has {figure} {record[figure]}"
         for kind, ours in scores.items()
         for name, record in best.items()
-        for figure in ("expected_agreement_pct", "sqnr_db")
+        for figure in ("agreement_pct", "expected_agreement_pct", "sqnr_db")
         if record[figure] >= getattr(ours, figure)
     ]
 

@@ -141,6 +141,18 @@ def expected_agreement(logits: Logits, reference: Logits) -> float:
     return 1 - float(np.mean(larger)) / len(undecided) / 2
 
 
+def standard_errors(logits: Logits, reference: Logits, draws: int = 200) -> dict[str, float]:
+    """Of agreement and of expected agreement, in points, by bootstrap over the images."""
+    random = np.random.default_rng(0)
+    agree = logits.argmax(1) == reference.argmax(1)
+    found = []
+    for _ in range(draws):
+        drawn = random.integers(0, len(agree), len(agree))
+        found.append((agree[drawn].mean(), expected_agreement(logits[drawn], reference[drawn])))
+    agreement, expected = 100 * np.std(found, axis=0)
+    return {"agreement": round(float(agreement), 3), "expected": round(float(expected), 3)}
+
+
 def file_logits(path: Path, images: EvaluationImages) -> Logits:
     """Logits of a .onnx or .tflite over all images, float32 [N, classes], one image at a time.
 

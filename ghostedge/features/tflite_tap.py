@@ -21,14 +21,13 @@ from ghostedge.inspection.guess import image_input
 from ghostedge_runtime.backend import (
     Array,
     TensorInfo,
-    first_line,
     inference_failed,
     model_io,
 )
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.loading import read_model_file
 from ghostedge_runtime.metadata import Preprocessing
-from ghostedge_runtime.tflite_backend import find_interpreter
+from ghostedge_runtime.tflite_backend import file_refused, find_interpreter
 from ghostedge_runtime.tflite_metadata import read_tflite_metadata
 from ghostedge_runtime.tflite_structure import check_structure
 
@@ -166,12 +165,7 @@ class _Interpreter:
                 )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelFileError(
-                f"{self._name} {version} refuses it ({first_line(error)})",
-                where=path,
-                remedy="it may be cut short or use operators newer than the interpreter: copy "
-                f"or convert it again, or `pip install -U {self._name}`",
-            ) from error
+            raise file_refused(self._name, version, error, path) from error
         self._details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
         inputs = [_info(detail) for detail in self._interpreter.get_input_details()]
         outputs = [_info(detail) for detail in self._interpreter.get_output_details()]

@@ -62,12 +62,7 @@ class TFLiteBackend:
             ) from error
         # A file that the interpreter refuses: ValueError while parsing, RuntimeError after.
         except (ValueError, RuntimeError) as error:
-            raise ModelFileError(
-                f"{self.name} {self.version} refuses it ({first_line(error)})",
-                where=where,
-                remedy="it may be cut short or use operators newer than the interpreter: copy "
-                f"or convert it again, or `pip install -U {self.name}`",
-            ) from error
+            raise file_refused(self.name, self.version, error, where) from error
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         self.io = model_io([_tensor(d) for d in inputs], [_tensor(d) for d in outputs], where)
         self.clock = LatencyRecorder()
@@ -90,6 +85,16 @@ class TFLiteBackend:
                 raise inference_failed(self.name, error, self._where) from error
             self.clock.add(perf_counter_ns() - start)
         return outputs
+
+
+def file_refused(name: str, version: str, error: Exception, where: Path) -> ModelFileError:
+    """The error for a file that the interpreter of that name and version does not take."""
+    return ModelFileError(
+        f"{name} {version} refuses it ({first_line(error)})",
+        where=where,
+        remedy="it may be cut short or use operators newer than the interpreter: copy "
+        f"or convert it again, or `pip install -U {name}`",
+    )
 
 
 def find_interpreter() -> tuple[str, str, Any]:

@@ -231,3 +231,24 @@ def _open_tflite() -> Callable[[bytes, str], Interpreter]:
 @pytest.fixture(scope="session", name="run_onnx")
 def _run_onnx() -> Callable[..., list[np.ndarray]]:
     return run_onnx
+
+
+@pytest.fixture(scope="session")
+def tflite_logits(
+    open_tflite: Callable[[bytes, str], Interpreter],
+) -> Callable[[TFLiteModel, str, np.ndarray], np.ndarray]:
+    """The logits of a batch of ONNX-ordered images, one image after the other."""
+
+    def run(lowered: TFLiteModel, kernels: str, batch: np.ndarray) -> np.ndarray:
+        interpreter = open_tflite(lowered.data, kernels)
+        (order,) = lowered.input_layouts.values()
+        source = interpreter.get_input_details()[0]["index"]
+        target = interpreter.get_output_details()[0]["index"]
+        rows = []
+        for image in batch:
+            interpreter.set_tensor(source, image[None].transpose(order))
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(target)[0])
+        return np.stack(rows)
+
+    return run

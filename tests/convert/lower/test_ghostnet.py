@@ -65,19 +65,6 @@ def int8_logits(int8, pixels, run):
     return run(int8, pixels[::3])
 
 
-def logits(lowered, interpreter, batch):
-    """The logits of a batch of ONNX-ordered images, one by one."""
-    (order,) = lowered.input_layouts.values()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
-    rows = []
-    for image in batch:
-        interpreter.set_tensor(source, image[None].transpose(order))
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(target)[0])
-    return np.stack(rows)
-
-
 @pytest.fixture(scope="module")
 def wanted(deploy, images, run):
     """What ONNX Runtime says about all 1,000 images."""
@@ -86,10 +73,10 @@ def wanted(deploy, images, run):
 
 @pytest.mark.parametrize("kernels", ["xnnpack", "reference"])
 def test_float_logits_match_onnx_runtime_on_1000_real_images(
-    deploy, images, wanted, open_tflite, kernels
+    deploy, images, wanted, tflite_logits, kernels
 ):
     lowered = lower_to_tflite(deploy)
-    got = logits(lowered, open_tflite(lowered.data, kernels), images)
+    got = tflite_logits(lowered, kernels, images)
     assert len(wanted) == 1000
     np.testing.assert_array_equal(got.argmax(1), wanted.argmax(1))
     assert np.abs(got - wanted).max() < 1e-3
@@ -105,19 +92,19 @@ def test_all_of_the_float_graph_runs_in_xnnpack(deploy, left_outside_xnnpack):
     assert not left_outside_xnnpack(lower_to_tflite(deploy).data)
 
 
-def test_int8_top_1_matches_onnx_runtime_in_xnnpack(int8, pixels, int8_logits, open_tflite):
+def test_int8_top_1_matches_onnx_runtime_in_xnnpack(int8, pixels, int8_logits, tflite_logits):
     lowered = lower_to_tflite(int8)
-    got = logits(lowered, open_tflite(lowered.data, "xnnpack"), pixels[::3])
+    got = tflite_logits(lowered, "xnnpack", pixels[::3])
     assert (got.argmax(1) == int8_logits.argmax(1)).mean() >= 0.99
 
 
 @pytest.mark.parametrize("kernels", ["optimised", "reference"])
 def test_int8_top_1_in_other_kernels_differs_by_rounding_only(
-    int8, pixels, int8_logits, open_tflite, kernels
+    int8, pixels, int8_logits, tflite_logits, kernels
 ):
     """They round every layer elsewhere, which flips undecided images: hence the lower bound."""
     lowered = lower_to_tflite(int8)
-    got = logits(lowered, open_tflite(lowered.data, kernels), pixels[::3])
+    got = tflite_logits(lowered, kernels, pixels[::3])
     assert (got.argmax(1) == int8_logits.argmax(1)).mean() >= 0.95
     assert np.abs(got - int8_logits).mean() < 0.1
 

@@ -91,35 +91,22 @@ def int8(prepared):
     return prepared.qdq()
 
 
-def logits(lowered, interpreter, batch):
-    """The logits of a batch in ONNX's order, one image after the other."""
-    (order,) = lowered.input_layouts.values()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
-    rows = []
-    for image in batch:
-        interpreter.set_tensor(source, image[None].transpose(order))
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(target)[0])
-    return np.stack(rows)
-
-
 def test_no_batch_norm_branch_or_needless_node_is_left_in_the_deploy_graph(deployed):
     assert Counter(node.op_type for node in deployed.model.graph.node) == DEPLOY_OPS
     (folded,) = (note for note in deployed.applied if note.name == "fold_batch_norm")
     assert "left" not in folded.note
 
 
-def test_float_logits_are_torchs(deployed, images, wanted, run, open_tflite):
+def test_float_logits_are_torchs(deployed, images, wanted, run, tflite_logits):
     lowered = lower_to_tflite(deployed.model)
-    found = logits(lowered, open_tflite(lowered.data, "xnnpack"), images[1])
+    found = tflite_logits(lowered, "xnnpack", images[1])
     assert wanted.std() > 0.2
     largest = max(1, np.abs(wanted).max())
     assert np.abs(run(deployed.model, images[1]) - wanted).max() <= 1e-4 * largest
     assert np.abs(found - wanted).max() <= 1e-4 * largest
 
 
-def test_float_logits_are_torchs_where_maps_have_no_even_halves(module, photos, run, open_tflite):
+def test_float_logits_are_torchs_where_maps_have_no_even_halves(module, photos, run, tflite_logits):
     size = (75, 50)
     sized = Preprocessing(input_size=size, crop_pct=1.0)
     _, batch = pictures(photos, sized, 2)
@@ -129,7 +116,7 @@ def test_float_logits_are_torchs_where_maps_have_no_even_halves(module, photos, 
     lowered = lower_to_tflite(model)
     largest = max(1, np.abs(expected).max())
     assert np.abs(run(model, batch) - expected).max() <= 1e-5 * largest
-    found = logits(lowered, open_tflite(lowered.data, "xnnpack"), batch)
+    found = tflite_logits(lowered, "xnnpack", batch)
     assert np.abs(found - expected).max() <= 1e-4 * largest
 
 
@@ -143,10 +130,10 @@ def test_int8_is_near_the_float_network(int8, images, wanted, run):
     assert 10 * np.log10((wanted**2).mean() / noise) > 3
 
 
-def test_int8_logits_in_litert_are_onnx_runtimes(int8, images, run, open_tflite):
+def test_int8_logits_in_litert_are_onnx_runtimes(int8, images, run, tflite_logits):
     lowered = lower_to_tflite(int8)
     expected = run(int8, images[0])
-    found = logits(lowered, open_tflite(lowered.data, "xnnpack"), images[0])
+    found = tflite_logits(lowered, "xnnpack", images[0])
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.9
     assert np.abs(found - expected).mean() < 0.1 * expected.std()
 

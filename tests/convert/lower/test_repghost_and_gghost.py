@@ -90,28 +90,15 @@ def int8(prepared):
     return prepared.qdq()
 
 
-def logits(lowered, interpreter, batch):
-    """The logits of a batch in ONNX's order, one image after the other."""
-    (order,) = lowered.input_layouts.values()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
-    rows = []
-    for image in batch:
-        interpreter.set_tensor(source, image[None].transpose(order))
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(target)[0])
-    return np.stack(rows)
-
-
 def test_no_batch_norm_branch_or_needless_node_is_left_in_the_deploy_graph(network, deployed):
     assert Counter(node.op_type for node in deployed.model.graph.node) == DEPLOY_OPS[network[0]]
     (folded,) = (note for note in deployed.applied if note.name == "fold_batch_norm")
     assert "left" not in folded.note
 
 
-def test_float_logits_are_torchs(deployed, images, wanted, run, open_tflite):
+def test_float_logits_are_torchs(deployed, images, wanted, run, tflite_logits):
     lowered = lower_to_tflite(deployed.model)
-    found = logits(lowered, open_tflite(lowered.data, "xnnpack"), images)
+    found = tflite_logits(lowered, "xnnpack", images)
     largest = np.abs(wanted).max()
     assert wanted.std() > 0.5
     assert np.abs(run(deployed.model, images) - wanted).max() <= 1e-5 * max(1, largest)
@@ -130,10 +117,10 @@ def test_int8_is_near_the_float_network(int8, pixels, wanted, run):
     assert 10 * np.log10((wanted**2).mean() / noise) > 6
 
 
-def test_int8_logits_in_litert_are_onnx_runtimes(int8, pixels, run, open_tflite):
+def test_int8_logits_in_litert_are_onnx_runtimes(int8, pixels, run, tflite_logits):
     lowered = lower_to_tflite(int8)
     expected = run(int8, pixels)
-    found = logits(lowered, open_tflite(lowered.data, "xnnpack"), pixels)
+    found = tflite_logits(lowered, "xnnpack", pixels)
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.95
     assert np.abs(found - expected).mean() < 0.05 * expected.std()
 

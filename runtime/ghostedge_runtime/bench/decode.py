@@ -11,8 +11,8 @@ import os
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from ghostedge_runtime.errors import InputError
@@ -94,23 +94,21 @@ _READERS: Mapping[Any, Callable[[Any, Any, _Place], Any]] = {
 }
 
 
-def _dataclass(kind: type[Any], value: Any, place: _Place) -> Any:
+def _dataclass(kind: Any, value: Any, place: _Place) -> Any:
     given = _of_type(dict, value, place)
-    hints = _hints(kind)
     found = {}
-    for each in fields(kind):
+    for each, hint in _fields(kind):
         if each.name in given:
-            found[each.name] = _decoded(
-                hints[each.name], given[each.name], place.at(f".{each.name}")
-            )
+            found[each.name] = _decoded(hint, given[each.name], place.at(f".{each.name}"))
         elif each.default is MISSING and each.default_factory is MISSING:
-            raise place.refuse(f"it has no {name!r}")
+            raise place.refuse(f"it has no {each.name!r}")
     return kind(**found)
 
 
-@cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+@lru_cache
+def _fields(kind: Any) -> tuple[tuple[Field[Any], Any], ...]:
+    hints = typing.get_type_hints(kind)
+    return tuple((each, hints[each.name]) for each in fields(kind))
 
 
 def _of_type(kind: Any, value: Any, place: _Place) -> Any:

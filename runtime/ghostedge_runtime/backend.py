@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from ghostedge_runtime.bench.record import Delegation
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.metadata import ModelMetadata
@@ -105,6 +106,10 @@ class Backend(Protocol):
         Raises:
             ModelFileError: The interpreter cannot run the graph.
         """
+        ...
+
+    def delegation(self) -> Delegation | None:
+        """What delegates took of the graph; None where the interpreter does not tell."""
         ...
 
 

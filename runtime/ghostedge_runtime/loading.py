@@ -6,45 +6,123 @@ reaches an interpreter.
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any, get_args
 
 from ghostedge_runtime.backend import Backend
-from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.bench.record import BackendName, PrecisionMode
+from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.tflite_metadata import is_tflite
 
 _CHECKPOINTS = frozenset({".pt", ".pth", ".tar", ".safetensors", ".ckpt", ".bin"})
+# The backends that run a format's files; the first is taken where none is named.
+_BACKENDS: dict[str, tuple[BackendName, ...]] = {
+    ".tflite": ("litert", "litert-reference"),
+    ".onnx": ("onnxruntime",),
+}
 
 
-def open_backend(path: Path, threads: int) -> tuple[Backend, float]:
+def open_backend(
+    path: Path,
+    threads: int,
+    backend: BackendName | None = None,
+    precision_mode: PrecisionMode = "default",
+) -> tuple[Backend, BackendName, float]:
     """Load a model file.
 
     Returns:
-        The backend, and the milliseconds from reading the file to a ready interpreter; the
-        import of the interpreter's library is left out.
+        The backend, its name, and the milliseconds from reading the file to a ready interpreter;
+        the import of the interpreter's library is left out.
 
     Raises:
         ModelFileError: No such file, or not one that can be run.
         MissingDependencyError: The interpreter for this format is not installed.
+        InputError: The backend does not run such files, or not in that precision.
     """
+    for name, value, kind in (
+        ("backend", backend, BackendName),
+        ("precision_mode", precision_mode, PrecisionMode),
+    ):
+        if value is not None:
+            _check_choice(name, value, get_args(kind))
     start = perf_counter_ns()
     data = read_model_file(path)
     reading = perf_counter_ns() - start
-    backend: Backend
-    if is_tflite(data) or path.suffix.lower() == ".tflite":
+    name = _choose(path, data, backend)
+    if precision_mode == "fp16" and name != "litert":
+        raise _no_half_precision(name, path)
+    opened, readying = _open(name, data, threads, path, precision_mode)
+    return opened, name, (reading + readying) / 1e6
+
+
+def _open(
+    name: BackendName, data: bytes, threads: int, path: Path, precision_mode: PrecisionMode
+) -> tuple[Backend, int]:
+    """The backend, and its nanoseconds without the import of the interpreter's library."""
+    opened: Backend
+    if name == "onnxruntime":
+        from ghostedge_runtime import onnx_backend  # noqa: PLC0415  # imports ONNX Runtime
+
+        start = perf_counter_ns()
+        opened = onnx_backend.OnnxBackend(data, threads=threads, where=path)
+    elif precision_mode == "fp16":
+        from ghostedge_runtime import litert_compiled  # noqa: PLC0415  # imports LiteRT
+
+        start = perf_counter_ns()
+        opened = litert_compiled.HalfPrecisionBackend(data, threads=threads, where=path)
+    else:
         from ghostedge_runtime import tflite_backend  # noqa: PLC0415  # imports an interpreter
 
         tflite_backend.find_interpreter()
         start = perf_counter_ns()
-        backend = tflite_backend.TFLiteBackend(data, threads=threads, where=path)
-    elif path.suffix.lower() == ".onnx":
-        from ghostedge_runtime import onnx_backend  # noqa: PLC0415  # imports ONNX Runtime
+        opened = tflite_backend.TFLiteBackend(
+            data, threads=threads, where=path, reference=name == "litert-reference"
+        )
+    return opened, perf_counter_ns() - start
 
-        start = perf_counter_ns()
-        backend = onnx_backend.OnnxBackend(data, threads=threads, where=path)
-    else:
+
+def _choose(path: Path, data: bytes, backend: BackendName | None) -> BackendName:
+    """The backend for a file: the one asked for, if it runs such files.
+
+    Raises:
+        ModelFileError: No model file.
+        InputError: The backend runs files of another format.
+    """
+    suffix = ".tflite" if is_tflite(data) else path.suffix.lower()
+    if suffix not in _BACKENDS:
         raise _not_a_model(path)
-    return backend, (reading + perf_counter_ns() - start) / 1e6
+    able = _BACKENDS[suffix]
+    if backend is None or backend in able:
+        return backend or able[0]
+    raise InputError(
+        f"it is a {suffix} file, which the backend {backend!r} does not run",
+        where=path,
+        remedy=f"for {suffix} files: {' or '.join(able)}",
+    )
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value in choices:
+        return
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InputError(
+        f"there is no {name} {value!r}", remedy=f"{hint}there are {', '.join(choices)}"
+    )
+
+
+def _no_half_precision(name: BackendName, path: Path) -> InputError:
+    why = {
+        "onnxruntime": "ONNX Runtime computes in the precision that the .onnx file says",
+        "litert-reference": "the reference kernels compute float models in 32 bits",
+    }[name]
+    return InputError(
+        f"half precision cannot be forced on the backend {name!r}: {why}",
+        where=path,
+        remedy="use precision_mode='fp16' with a float .tflite file on the backend 'litert'",
+    )
 
 
 def read_model_file(path: Path) -> bytes:

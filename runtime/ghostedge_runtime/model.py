@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostedge_runtime.backend import Array, Backend, ModelIO, format_shape
+from ghostedge_runtime.bench.record import BackendName, Delegation, PrecisionMode
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.image_input import ImageInput
 from ghostedge_runtime.images import ImageSource, is_image
@@ -51,26 +52,43 @@ class Model:
     Args:
         path: The model file.
         threads: CPU threads that one inference may use.
+        backend: ``litert`` runs a ``.tflite`` file with XNNPACK's kernels, ``litert-reference``
+            with TFLite's own reference kernels, ``onnxruntime`` runs an ``.onnx`` file. None:
+            ``litert`` or ``onnxruntime``, as the file needs.
+        precision_mode: ``fp16`` computes a float ``.tflite`` in half precision throughout, on
+            ``litert`` and a processor that has such arithmetic.
 
     Attributes:
         path: The model file.
         threads: As given.
+        backend: The one that runs it.
+        precision_mode: As given.
         load_ms: Milliseconds to read the file and ready the interpreter; the import of the
             interpreter's library comes before and is not in it.
 
     Raises:
         ModelFileError: No such file, or not one that can be run.
         MissingDependencyError: The interpreter for this format is not installed.
-        InputError: ``threads`` is not a positive whole number.
+        InputError: ``threads`` is not a positive whole number, the backend does not run such a
+            file, or half precision is not to be had: from this file, or on this machine.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int = 1,
+        backend: BackendName | None = None,
+        precision_mode: PrecisionMode = "default",
+    ) -> None:
         if not isinstance(threads, int) or threads < 1:
             raise InputError(f"threads must be a whole number from 1 on, got {threads!r}")
         self.path = Path(path)
         self.threads = threads
         self._backend: Backend | None
-        self._backend, self.load_ms = open_backend(self.path, threads)
+        self._backend, self.backend, self.load_ms = open_backend(
+            self.path, threads, backend, precision_mode
+        )
+        self.precision_mode = precision_mode
         self._io = self._backend.io
         self._metadata = self._backend.metadata
         self._runtime = (self._backend.name, self._backend.version)
@@ -93,6 +111,19 @@ class Model:
     def runtime(self) -> tuple[str, str]:
         """The interpreter: its distribution and version."""
         return self._runtime
+
+    @cached_property
+    def delegation(self) -> Delegation | None:
+        """What delegates took of the graph: for ``.tflite`` XNNPACK, if the interpreter tells.
+
+        None for ``.onnx``: ONNX Runtime is asked for its CPU provider alone, which takes all.
+
+        Raises:
+            InputError: The model is closed.
+        """
+        if self._backend is None:
+            raise self._closed()
+        return self._backend.delegation()
 
     @property
     def num_classes(self) -> int | None:

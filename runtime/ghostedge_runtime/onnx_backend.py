@@ -18,6 +18,7 @@ from ghostedge_runtime.backend import (
     inference_failed,
     model_io,
 )
+from ghostedge_runtime.bench.record import Delegation
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.host import is_x86_without_vnni
 from ghostedge_runtime.latency import LatencyRecorder
@@ -93,6 +94,10 @@ class OnnxBackend:
         with self.clock.lock:
             self.clock.add(spent)
         return outputs
+
+    def delegation(self) -> Delegation | None:
+        """See `Backend.delegation`: there is one provider, the CPU's, and it takes every node."""
+        return None
 
 
 def _metadata(session: Any, where: Path) -> ModelMetadata | None:

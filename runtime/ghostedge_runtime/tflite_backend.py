@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import operator
+import sys
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -20,11 +21,14 @@ import numpy as np
 
 from ghostedge_runtime.backend import (
     Array,
+    ModelIO,
     TensorInfo,
     first_line,
     inference_failed,
     model_io,
 )
+from ghostedge_runtime.bench.record import Delegation
+from ghostedge_runtime.delegation import delegation_of, interpreter_nodes
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.tflite_metadata import read_tflite_metadata
@@ -44,15 +48,23 @@ class TFLiteBackend:
 
     An interpreter is not safe to share between threads, so one lock, the clock's, is held from
     setting the input to reading the outputs; the global interpreter lock is free meanwhile.
+
+    Args:
+        data: The file.
+        threads: CPU threads that one inference may use.
+        where: The file's name, for error messages.
+        reference: Compute with TFLite's reference kernels, plain loops that other kernels are
+            tested against, and without XNNPACK.
     """
 
-    def __init__(self, data: bytes, *, threads: int, where: Path) -> None:
+    def __init__(self, data: bytes, *, threads: int, where: Path, reference: bool = False) -> None:
         self.metadata = read_tflite_metadata(data, where)
         self.name, self.version, interpreter_class = find_interpreter()
         if self.name not in _VERIFYING:
             check_structure(data, where)
+        options = _reference_kernels(interpreter_class) if reference else {}
         try:
-            interpreter = interpreter_class(model_content=data, num_threads=threads)
+            interpreter = interpreter_class(model_content=data, num_threads=threads, **options)
             interpreter.allocate_tensors()
         except SystemError as error:  # a wheel built for NumPy 1 under NumPy 2 fails here
             raise MissingDependencyError(
@@ -63,15 +75,15 @@ class TFLiteBackend:
         # A file that the interpreter refuses: ValueError while parsing, RuntimeError after.
         except (ValueError, RuntimeError) as error:
             raise file_refused(self.name, self.version, error, where) from error
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        self.io = model_io([_tensor(d) for d in inputs], [_tensor(d) for d in outputs], where)
+        self.io = model_io_of(interpreter, where)
         self.clock = LatencyRecorder()
         self._where = where
-        self._input = inputs[0]["index"]
-        self._outputs = [detail["index"] for detail in outputs]
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._outputs = [detail["index"] for detail in interpreter.get_output_details()]
         # Bound once: after an inference the caches are cold, and every look-up costs.
         self._set, self._invoke = interpreter.set_tensor, interpreter.invoke
         self._get = interpreter.get_tensor
+        self._interpreter = interpreter
 
     def run(self, batch: Array) -> list[Array]:
         """See `Backend.run`."""
@@ -85,6 +97,22 @@ class TFLiteBackend:
                 raise inference_failed(self.name, error, self._where) from error
             self.clock.add(perf_counter_ns() - start)
         return outputs
+
+    def delegation(self) -> Delegation | None:
+        """See `Backend.delegation`."""
+        with self.clock.lock:
+            nodes = interpreter_nodes(self._interpreter)
+        return None if nodes is None else delegation_of(nodes)
+
+
+def _reference_kernels(interpreter_class: Any) -> dict[str, Any]:
+    """The argument that asks an interpreter for its reference kernels.
+
+    There are two resolvers without XNNPACK: BUILTIN_WITHOUT_DEFAULT_DELEGATES has the optimized
+    kernels that ran before XNNPACK, BUILTIN_REF the reference ones.
+    """
+    module = sys.modules[interpreter_class.__module__]
+    return {"experimental_op_resolver_type": module.OpResolverType.BUILTIN_REF}
 
 
 def file_refused(name: str, version: str, error: Exception, where: Path) -> ModelFileError:
@@ -112,7 +140,7 @@ def find_interpreter() -> tuple[str, str, Any]:
         except ImportError as error:
             broken.append(f"{distribution} is installed but does not import: {first_line(error)}")
             continue
-        return distribution, _version(distribution, module), operator.attrgetter(place)(module)
+        return distribution, version_of(distribution, module), operator.attrgetter(place)(module)
     raise MissingDependencyError(
         "; ".join(broken) or "no TFLite interpreter is installed",
         where="ghostedge_runtime",
@@ -120,11 +148,25 @@ def find_interpreter() -> tuple[str, str, Any]:
     )
 
 
-def _version(distribution: str, module: Any) -> str:
+def version_of(distribution: str, module: Any) -> str:
+    """The version of an installed distribution that provides a module."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:  # e.g. tensorflow-cpu, nightlies
         return str(getattr(module, "__version__", "unknown"))
+
+
+def model_io_of(interpreter: Any, where: Path) -> ModelIO:
+    """The tensors of a model in a TFLite interpreter.
+
+    Raises:
+        ModelFileError: It has no input or several, or no output.
+    """
+    return model_io(
+        [_tensor(detail) for detail in interpreter.get_input_details()],
+        [_tensor(detail) for detail in interpreter.get_output_details()],
+        where,
+    )
 
 
 def _tensor(detail: dict[str, Any]) -> TensorInfo:

@@ -113,7 +113,11 @@ def benchmark(
             "min_runs must be at least 1, min_seconds and max_warmup_seconds at least 0, got "
             f"{min_runs}, {min_seconds} and {max_warmup_seconds}"
         )
-    inputs, preprocessing = _inputs(model, images)
+    preprocessing = None
+    if images is None:
+        inputs = [random_input(model)]
+    else:
+        inputs, preprocessing = real_inputs(model, images)
     turn = cycle(inputs)
 
     def run() -> int:
@@ -181,27 +185,37 @@ def _timed(run: Callable[[], int], min_seconds: float, min_runs: int) -> array[i
     return samples
 
 
-def _inputs(
-    model: Model, images: Sequence[ImageSource] | None
-) -> tuple[list[Array], Timing | None]:
-    """Batches of the file's own size, and what making them of images took."""
-    shape = tuple(1 if size is None else size for size in model.io.input.shape)
-    if images is None:
-        return [_random(shape, np.dtype(model.io.input.dtype))], None
+def random_input(model: Model) -> Array:
+    """A batch of the file's own size: any bytes for integers, for floats a normal distribution."""
+    shape, dtype = _input_shape(model), np.dtype(model.io.input.dtype)
+    generator = np.random.default_rng(_SEED)
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 256, shape).astype(dtype)
+
+
+def real_inputs(model: Model, images: Sequence[ImageSource]) -> tuple[list[Array], Timing]:
+    """Batches of the file's own size, each of one image, and what making them took.
+
+    Args:
+        model: Whose metadata says how.
+        images: The first `MAX_IMAGES` of them are used.
+
+    Raises:
+        InputError: No image is given, or the model has no metadata.
+        ImageError: An image cannot be used.
+    """
     if not images:
         raise InputError("no images given to run", remedy="leave images out for random input")
+    size = _input_shape(model)[0]
     spent, batches = array("q"), []
     for image in images[:MAX_IMAGES]:
         start = perf_counter_ns()
         one = model.preprocess(image)
         spent.append(perf_counter_ns() - start)
-        batches.append(np.repeat(one, shape[0], axis=0))
+        batches.append(np.repeat(one, size, axis=0))
     return batches, summarize(spent)
 
 
-def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Numbers as an image would give: every byte for integers, a normal distribution for floats."""
-    generator = np.random.default_rng(_SEED)
-    if dtype.kind == "f":
-        return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 256, shape).astype(dtype)
+def _input_shape(model: Model) -> tuple[int, ...]:
+    return tuple(1 if size is None else size for size in model.io.input.shape)

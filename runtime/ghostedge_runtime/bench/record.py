@@ -185,6 +185,7 @@ class Result:
         score: Where labelled images were given and the model scores classes.
         ops: Every operator by itself, slowest first; empty unless asked for.
         rounds: The raw samples.
+        notes: What was asked for besides and could not be had, and why, a sentence each.
     """
 
     case: Case
@@ -211,6 +212,7 @@ class Result:
     score: Score | None = None
     ops: tuple[OpTime, ...] = ()
     rounds: tuple[Round, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,8 @@ class MachineFacts:
         virtual: Kind of virtual machine or container, such as ``kvm`` or ``docker``.
         cpu_quota: CPUs that the cgroup allows at a time, such as 1.5.
         firmware: Version of the board's firmware.
+        bits: Width of this process's addresses: 32 under a 32-bit system, whatever its kernel.
+        notes: What could not be read though the machine has it, and what to do about it.
     """
 
     machine: str
@@ -249,6 +253,8 @@ class MachineFacts:
     virtual: str | None = None
     cpu_quota: float | None = None
     firmware: str | None = None
+    bits: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

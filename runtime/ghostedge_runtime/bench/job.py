@@ -1,0 +1,153 @@
+"""From the words of a command line to a `BenchJob`: which cases there are, and what they run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+from ghostedge_runtime.bench.presets import check_settings
+from ghostedge_runtime.bench.record import (
+    BackendName,
+    BenchJob,
+    Case,
+    PrecisionMode,
+    Settings,
+)
+from ghostedge_runtime.benchmarking import MAX_IMAGES
+from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.loading import read_model_file
+from ghostedge_runtime.tflite_metadata import is_tflite
+
+Kind = tuple[BackendName, PrecisionMode]
+
+# What runs a file of each format: backend and precision mode, the usual one first.
+_KINDS: Mapping[str, tuple[Kind, ...]] = {
+    ".tflite": (("litert", "default"), ("litert", "fp16"), ("litert-reference", "default")),
+    ".onnx": (("onnxruntime", "default"),),
+}
+
+
+def make_job(
+    models: Sequence[str | os.PathLike[str]],
+    *,
+    threads: Sequence[int] = (1,),
+    backends: Sequence[BackendName] | None = None,
+    precision_modes: Sequence[PrecisionMode] = ("default",),
+    settings: Settings | None = None,
+    data: str | os.PathLike[str] | None = None,
+    per_op: bool = False,
+    command: Sequence[str] = (),
+    device: str = "local",
+) -> BenchJob:
+    """List the cases: every model on every backend that runs its format, by threads.
+
+    Args:
+        models: Files, in the order of the table; one may be named twice.
+        threads: Numbers of threads, each a case.
+        backends: Which to use; a file goes to those of them that run its format. None: the usual
+            one for each format.
+        precision_modes: Likewise.
+        settings: The protocol's bounds; None for the defaults.
+        data: Folder of images: `MAX_IMAGES` of them, spread evenly over the folder, are the
+            inputs, and the files are scored on all of it.
+        per_op: Also time every operator.
+        command: The command line, for the record.
+        device: How the machine is called there.
+
+    Raises:
+        InputError: No model, a number of threads below 1, bounds that make no sense, a file that
+            none of the backends and modes runs, or one of these that runs none of the files.
+        ModelFileError: A file is missing or is no model file.
+        ImageError: The folder does not exist or holds no image.
+    """
+    bounds = settings or Settings()
+    check_settings(bounds)
+    if not models:
+        raise InputError("no model is named to measure", remedy="name .tflite or .onnx files")
+    if not threads or min(threads) < 1:
+        raise InputError(
+            f"threads must be whole numbers from 1 on, got {', '.join(map(str, threads)) or 'none'}"
+        )
+    found = [_cases(Path(model), threads, backends, precision_modes) for model in models]
+    cases = tuple(case for each in found for case in each)
+    _refuse_unused("backend", backends or (), {case.backend for case in cases}, models)
+    _refuse_unused("precision mode", precision_modes, {c.precision_mode for c in cases}, models)
+    inputs = () if data is None else _spread(list_images(data), MAX_IMAGES)
+    return BenchJob(
+        cases=cases,
+        files={case.sha256: case.model for case in cases},
+        settings=replace(bounds, images=len(inputs)),
+        inputs=inputs,
+        data=None if data is None else os.fspath(data),
+        per_op=per_op,
+        command=tuple(command),
+        device=device,
+    )
+
+
+def _cases(
+    model: Path,
+    threads: Sequence[int],
+    backends: Sequence[BackendName] | None,
+    modes: Sequence[PrecisionMode],
+) -> list[Case]:
+    data = read_model_file(model)
+    runs = _KINDS[_format(data, model)]
+    chosen = (runs[0][0],) if backends is None else tuple(backends)
+    kinds = [kind for kind in product(chosen, modes) if kind in runs]
+    if not kinds:
+        raise InputError(
+            f"none of what was asked for runs it: {', '.join(chosen)} in {', '.join(modes)}",
+            where=model,
+            remedy="what does: " + ", ".join(_words(kind) for kind in runs),
+        )
+    sha256 = hashlib.sha256(data).hexdigest()
+    return [
+        Case(str(model), sha256, len(data), backend, count, mode)
+        for backend, mode in kinds
+        for count in threads
+    ]
+
+
+def _format(data: bytes, model: Path) -> str:
+    suffix = ".tflite" if is_tflite(data) else model.suffix.lower()
+    if suffix not in _KINDS:
+        raise ModelFileError(
+            "it is neither a .tflite nor an .onnx file",
+            where=model,
+            remedy="name model files; a checkpoint has to be converted first: "
+            f"ghostedge convert {model.name}",
+        )
+    return suffix
+
+
+def _words(kind: Kind) -> str:
+    backend, mode = kind
+    return backend if mode == "default" else f"{backend} in {mode}"
+
+
+def _refuse_unused(
+    word: str, asked: Sequence[str], used: set[str], models: Sequence[str | os.PathLike[str]]
+) -> None:
+    for name in asked:
+        if name not in used:
+            raise InputError(
+                f"the {word} {name!r} runs none of the files given",
+                where=", ".join(os.fspath(model) for model in models),
+                remedy=f"leave it out; files and their {word}s: "
+                + "; ".join(
+                    f"{suffix} {', '.join(_words(kind) for kind in kinds)}"
+                    for suffix, kinds in _KINDS.items()
+                ),
+            )
+
+
+def _spread(images: Sequence[Path], most: int) -> tuple[str, ...]:
+    """At most so many of them, evenly over the whole list, which is sorted by class folder."""
+    count = min(len(images), most)
+    return tuple(str(images[index * len(images) // count]) for index in range(count))

@@ -1,0 +1,127 @@
+"""What a worker does with its model: open, warm up, run bursts, score, time the operators.
+
+Each public method is a request of the coordinator and returns plain values that JSON takes.
+"""
+
+from __future__ import annotations
+
+import gc
+from array import array
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import cycle
+from pathlib import Path
+from time import monotonic, perf_counter_ns
+from typing import Any
+
+from ghostedge_runtime.bench.record import Case
+from ghostedge_runtime.benchmarking import random_input, real_inputs, warm_up
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.evaluation import evaluate
+from ghostedge_runtime.folders import LabelledImages, list_labelled
+from ghostedge_runtime.host import peak_rss_mb
+from ghostedge_runtime.model import Model
+
+Tell = Callable[[int, int], None]
+# The second inference still asks for memory (ONNX Runtime plans it after the first), later ones
+# do not; more are run to be on the safe side of that.
+_RUNS_TO_FULL_MEMORY = 5
+
+
+class Session:
+    """One model file in a process of its own.
+
+    Args:
+        path: The file.
+        case: How to run it.
+    """
+
+    def __init__(self, path: str, case: Case) -> None:
+        self._path, self._case = Path(path), case
+
+    def open(self, tell: Tell) -> dict[str, Any]:  # noqa: ARG002 - every request has it
+        """Load the file and run it for the first time, on random numbers.
+
+        Peak memory is looked at here, before real images are decoded and kept in this process.
+        """
+        case = self._case
+        self._model = model = Model(self._path, threads=case.threads)
+        self._inputs = [random_input(model)]
+        self._turn = cycle(self._inputs)
+        for _ in range(_RUNS_TO_FULL_MEMORY):
+            self._run()
+        delegation = getattr(model, "delegation", None)
+        return {
+            "runtime": model.runtime[0],
+            "runtime_version": model.runtime[1],
+            "batch": len(self._inputs[0]),
+            "load_ms": model.load_ms,
+            "first_inference_ms": model.first_inference_ms,
+            "peak_rss_mb": peak_rss_mb(),
+            "delegation": None if delegation is None else asdict(delegation),
+        }
+
+    def check_data(self, tell: Tell, data: str) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Whether the model can be scored on a folder of labelled images."""
+        return {"images": len(self._labelled(data).paths)}
+
+    def prepare(self, tell: Tell, images: list[str]) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Make inputs of images; from here on they are run in turn."""
+        self._inputs, timing = real_inputs(self._model, images)
+        self._turn = cycle(self._inputs)
+        return {"preprocessing": asdict(timing)}
+
+    def warm_up(self, tell: Tell, max_seconds: float) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Run until the times are steady."""
+        gc.collect()
+        runs, steady = warm_up(self._run, max_seconds)
+        return {"runs": runs, "steady": steady}
+
+    def burst(
+        self,
+        tell: Tell,  # noqa: ARG002 - as above
+        lead_ns: int,
+        min_ns: int,
+        min_runs: int,
+    ) -> dict[str, Any]:
+        """Run uncounted, at least once and ``lead_ns`` long; then counted, by both bounds."""
+        spent = self._run()
+        while spent < lead_ns:
+            spent += self._run()
+        start = monotonic()
+        samples, spent = array("q"), 0
+        while len(samples) < min_runs or spent < min_ns:
+            nanoseconds = self._run()
+            samples.append(nanoseconds)
+            spent += nanoseconds
+        return {"start": start, "samples_ns": samples.tolist()}
+
+    def score(self, tell: Tell, data: str) -> dict[str, Any]:
+        """Accuracy on a folder of labelled images."""
+        found = evaluate(self._model, self._labelled(data), progress=tell)
+        return {"images": found.count, "top1_pct": found.top1, "top5_pct": found.top5}
+
+    def time_ops(self, tell: Tell) -> dict[str, Any]:
+        """Every operator by itself; needs no `open` before."""
+        from ghostedge_runtime.bench.per_op import time_ops  # noqa: PLC0415 - it takes graphs apart
+
+        return {"ops": [asdict(op) for op in time_ops(self._path, self._case, progress=tell)]}
+
+    def _run(self) -> int:
+        batch = next(self._turn)
+        start = perf_counter_ns()
+        self._model.predict(batch)
+        return perf_counter_ns() - start
+
+    def _labelled(self, data: str) -> LabelledImages:
+        model = self._model
+        if not model.is_classifier:
+            raise InputError(
+                "it scores no classes: its outputs are "
+                + ", ".join(f"{each.name} {each}" for each in model.io.outputs),
+                where=self._path,
+                remedy="leave --data out to time it; what its outputs are worth is for your own "
+                "metric, over ghostedge_runtime.Model(path).values(image)",
+            )
+        labels = None if model.metadata is None else model.metadata.labels
+        return list_labelled(data, labels, model.num_classes)

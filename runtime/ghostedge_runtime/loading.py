@@ -18,7 +18,7 @@ from ghostedge_runtime.tflite_metadata import is_tflite
 
 _CHECKPOINTS = frozenset({".pt", ".pth", ".tar", ".safetensors", ".ckpt", ".bin"})
 # The backends that run a format's files; the first is taken where none is named.
-_BACKENDS: dict[str, tuple[BackendName, ...]] = {
+BACKENDS: dict[str, tuple[BackendName, ...]] = {
     ".tflite": ("litert", "litert-reference"),
     ".onnx": ("onnxruntime",),
 }
@@ -90,10 +90,8 @@ def _choose(path: Path, data: bytes, backend: BackendName | None) -> BackendName
         ModelFileError: No model file.
         InputError: The backend runs files of another format.
     """
-    suffix = ".tflite" if is_tflite(data) else path.suffix.lower()
-    if suffix not in _BACKENDS:
-        raise _not_a_model(path)
-    able = _BACKENDS[suffix]
+    suffix = file_format(path, data)
+    able = BACKENDS[suffix]
     if backend is None or backend in able:
         return backend or able[0]
     raise InputError(
@@ -121,8 +119,20 @@ def _no_half_precision(name: BackendName, path: Path) -> InputError:
     return InputError(
         f"half precision cannot be forced on the backend {name!r}: {why}",
         where=path,
-        remedy="use precision_mode='fp16' with a float .tflite file on the backend 'litert'",
+        remedy="use the precision mode 'fp16' with a float .tflite file on the backend 'litert'",
     )
+
+
+def file_format(path: Path, data: bytes) -> str:
+    """What a model file is, by its content, then by its name: a key of `BACKENDS`.
+
+    Raises:
+        ModelFileError: No model file.
+    """
+    suffix = ".tflite" if is_tflite(data) else path.suffix.lower()
+    if suffix not in BACKENDS:
+        raise _not_a_model(path)
+    return suffix
 
 
 def read_model_file(path: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,18 +18,14 @@ from ghostedge_runtime.bench.record import (
     Settings,
 )
 from ghostedge_runtime.benchmarking import MAX_IMAGES
-from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.folders import list_images
-from ghostedge_runtime.loading import read_model_file
-from ghostedge_runtime.tflite_metadata import is_tflite
+from ghostedge_runtime.loading import BACKENDS, file_format, read_model_file
 
 Kind = tuple[BackendName, PrecisionMode]
 
-# What runs a file of each format: backend and precision mode, the usual one first.
-_KINDS: Mapping[str, tuple[Kind, ...]] = {
-    ".tflite": (("litert", "default"), ("litert", "fp16"), ("litert-reference", "default")),
-    ".onnx": (("onnxruntime", "default"),),
-}
+# The backend that computes in half precision, see `half_precision`.
+_HALF: Kind = ("litert", "fp16")
 
 
 def make_job(
@@ -97,7 +93,7 @@ def _cases(
     modes: Sequence[PrecisionMode],
 ) -> list[Case]:
     data = read_model_file(model)
-    runs = _KINDS[_format(data, model)]
+    runs = _kinds(file_format(model, data))
     chosen = (runs[0][0],) if backends is None else tuple(backends)
     kinds = [kind for kind in product(chosen, modes) if kind in runs]
     if not kinds:
@@ -114,16 +110,10 @@ def _cases(
     ]
 
 
-def _format(data: bytes, model: Path) -> str:
-    suffix = ".tflite" if is_tflite(data) else model.suffix.lower()
-    if suffix not in _KINDS:
-        raise ModelFileError(
-            "it is neither a .tflite nor an .onnx file",
-            where=model,
-            remedy="name model files; a checkpoint has to be converted first: "
-            f"ghostedge convert {model.name}",
-        )
-    return suffix
+def _kinds(file_format: str) -> list[Kind]:
+    """What runs a file of a format: backend and precision mode, the usual one first."""
+    plain: list[Kind] = [(backend, "default") for backend in BACKENDS[file_format]]
+    return [*plain, _HALF] if _HALF[0] in BACKENDS[file_format] else plain
 
 
 def _words(kind: Kind) -> str:
@@ -139,10 +129,10 @@ def _refuse_unused(
             raise InputError(
                 f"the {word} {name!r} runs none of the files given",
                 where=", ".join(os.fspath(model) for model in models),
-                remedy=f"leave it out; files and their {word}s: "
+                remedy="leave it out; files and what runs them: "
                 + "; ".join(
-                    f"{suffix} {', '.join(_words(kind) for kind in kinds)}"
-                    for suffix, kinds in _KINDS.items()
+                    f"{name} {', '.join(_words(kind) for kind in _kinds(name))}"
+                    for name in BACKENDS
                 ),
             )
 

@@ -45,12 +45,17 @@ class Session:
         Peak memory is looked at here, before real images are decoded and kept in this process.
         """
         case = self._case
-        self._model = model = Model(self._path, threads=case.threads)
+        self._model = model = Model(
+            self._path,
+            threads=case.threads,
+            backend=case.backend,
+            precision_mode=case.precision_mode,
+        )
         self._inputs = [random_input(model)]
         self._turn = cycle(self._inputs)
         for _ in range(_RUNS_TO_FULL_MEMORY):
             self._run()
-        delegation = getattr(model, "delegation", None)
+        delegation = model.delegation
         return {
             "runtime": model.runtime[0],
             "runtime_version": model.runtime[1],

@@ -16,11 +16,14 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from ghostedge_runtime.bench.progress import Tell
 from ghostedge_runtime.evaluation import Progress
 
 T = TypeVar("T")
@@ -37,6 +40,9 @@ class Reporter(Protocol):
 
     def counted(self, title: str, total: int) -> AbstractContextManager[Progress]:
         """A bar for work that calls back with (done, total)."""
+
+    def shares(self, title: str) -> AbstractContextManager[Tell]:
+        """A bar for work that calls back with (what it does, share done from 0 to 1)."""
 
     def working(self, stage: str) -> AbstractContextManager[object]:
         """A stage runs; it may track items within."""
@@ -59,6 +65,11 @@ class SilentReporter:
     def counted(self, title: str, total: int) -> Iterator[Progress]:  # noqa: ARG002 - the protocol's
         """Take the calls and show nothing."""
         yield lambda _done, _total: None
+
+    @contextmanager
+    def shares(self, title: str) -> Iterator[Tell]:  # noqa: ARG002 - the protocol's
+        """Take the calls and show nothing."""
+        yield lambda _words, _share: None
 
     def working(self, stage: str) -> AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
         """Show nothing."""
@@ -90,6 +101,15 @@ class ConsoleReporter:
             task = bar.add_task(title, total=total)
             yield lambda done, of: bar.update(task, completed=done, total=of)
 
+    @contextmanager
+    def shares(self, title: str) -> Iterator[Tell]:
+        """Draw a bar in percent that the calls move and label."""
+        with _bar(self._console, TaskProgressColumn()) as bar:
+            task = bar.add_task(title, total=1.0)
+            yield lambda words, share: bar.update(
+                task, description=f"{title}: {words}", completed=share
+            )
+
     def working(self, stage: str) -> AbstractContextManager[object]:
         """Turn a spinner, where there is a terminal to turn it on."""
         return self._console.status(stage) if self._console.is_terminal else nullcontext()
@@ -99,11 +119,11 @@ class ConsoleReporter:
         self._console.print(f"{stage:<34} {seconds:6.1f} s", markup=False, highlight=False)
 
 
-def _bar(console: Console) -> rich_progress.Progress:
+def _bar(console: Console, done: ProgressColumn | None = None) -> rich_progress.Progress:
     return rich_progress.Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        done or MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

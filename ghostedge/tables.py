@@ -12,23 +12,8 @@ from ghostedge.doctor import Diagnosis
 from ghostedge.inspection.report import Inspection
 from ghostedge.manifest import Artefact, Manifest, Parity
 from ghostedge.output_summary import OutputSummary
-from ghostedge_runtime import Benchmark, Classification, Evaluation
-
-_LEFT, _RIGHT = "left", "right"
-_DASH = "–"
-
-
-def _table(title: str | None, columns: Sequence[tuple[str, str]]) -> Table:
-    """A table whose columns are (heading, ``"left"`` or ``"right"``)."""
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for heading, side in columns:
-        table.add_column(heading, justify="right" if side == _RIGHT else "left", overflow="fold")
-    return table
-
-
-def size_words(size: int) -> str:
-    """Bytes as people read them: kB and MB of powers of ten."""
-    return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
+from ghostedge_runtime import Classification
 
 
 def conversion_table(manifest: Manifest) -> Table:
@@ -38,18 +23,18 @@ def conversion_table(manifest: Manifest) -> Table:
     first = manifest.artefacts[-1].parity
     batch = manifest.artefacts[0].inputs[0].shape[0]
     columns = (
-        ("artefact", _LEFT),
-        ("size", _RIGHT),
-        ("check against its source", _LEFT),
-        ("agrees with float", _RIGHT),
-        ("sqnr to float", _RIGHT),
-        *((("top-1", _RIGHT), ("top-5", _RIGHT)) if scored else ()),
-        ("p50", _RIGHT),
-        ("vs float", _RIGHT),
+        ("artefact", LEFT),
+        ("size", RIGHT),
+        ("check against its source", LEFT),
+        ("agrees with float", RIGHT),
+        ("sqnr to float", RIGHT),
+        *((("top-1", RIGHT), ("top-5", RIGHT)) if scored else ()),
+        ("p50", RIGHT),
+        ("vs float", RIGHT),
     )
     rows = [_conversion_row(each, scored=scored is not None) for each in manifest.artefacts]
-    told = [i for i in range(len(columns)) if any(row[i] != _DASH for row in rows)]
-    table = _table(
+    told = [i for i in range(len(columns)) if any(row[i] != DASH for row in rows)]
+    table = plain_table(
         f"{manifest.name}: checked on {first.image_source}, timed with "
         f"{'/'.join(map(str, sorted(threads)))} thread(s), a batch of {batch} at a time",
         tuple(columns[i] for i in told),
@@ -64,21 +49,21 @@ def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
         artefact.file,
         size_words(artefact.bytes),
         _parity_words(artefact.parity, by_top1=(artefact.format, artefact.precision) in _BY_TOP1),
-        _or_dash(artefact.float_agreement_pct, "{:.2f} %"),
-        _or_dash(artefact.float_sqnr_db, "{:.1f} dB"),
+        or_dash(artefact.float_agreement_pct, "{:.2f} %"),
+        or_dash(artefact.float_sqnr_db, "{:.1f} dB"),
     ]
     if scored:
         accuracy = artefact.accuracy
         row += [
-            _or_dash(accuracy.top1_pct if accuracy else None, "{:.2f} %"),
-            _or_dash(accuracy.top5_pct if accuracy else None, "{:.2f} %"),
+            or_dash(accuracy.top1_pct if accuracy else None, "{:.2f} %"),
+            or_dash(accuracy.top5_pct if accuracy else None, "{:.2f} %"),
         ]
     latency = artefact.latency
     return [
         *row,
-        _or_dash(latency.p50_ms if latency else None, "{:.2f} ms")
+        or_dash(latency.p50_ms if latency else None, "{:.2f} ms")
         + ("" if latency is None or latency.steady else " (unsteady)"),
-        _or_dash(latency.speed_up if latency else None, "{:.2f}×"),
+        or_dash(latency.speed_up if latency else None, "{:.2f}×"),
     ]
 
 
@@ -106,62 +91,11 @@ def _output_words(parity: Parity, *, by_noise: bool) -> str:
     return f"sqnr {worst.sqnr_db:.1f} dB{which}"
 
 
-def _or_dash(value: float | None, form: str) -> str:
-    return _DASH if value is None else form.format(value)
-
-
-def bench_table(
-    rows: Sequence[tuple[str, Benchmark, Evaluation | None]], sizes: Sequence[int]
-) -> Table:
-    """A row per model and thread count; ratios are to the first row."""
-    scored = any(evaluation is not None for _, _, evaluation in rows)
-    table = _table(
-        None,
-        (
-            ("model", _LEFT),
-            ("size", _RIGHT),
-            ("threads", _RIGHT),
-            ("load", _RIGHT),
-            ("first", _RIGHT),
-            ("p50", _RIGHT),
-            ("p90", _RIGHT),
-            ("p99", _RIGHT),
-            ("vs first row", _RIGHT),
-            ("runs", _RIGHT),
-            ("peak memory", _RIGHT),
-            *((("top-1", _RIGHT), ("top-5", _RIGHT)) if scored else ()),
-        ),
-    )
-    for (name, timed, evaluation), size in zip(rows, sizes, strict=True):
-        table.add_row(
-            name,
-            size_words(size),
-            str(timed.threads),
-            f"{timed.load_ms:.1f} ms",
-            f"{timed.first_inference_ms:.2f} ms",
-            f"{timed.p50_ms:.2f} ms{'' if timed.steady else ' (unsteady)'}",
-            f"{timed.p90_ms:.2f} ms",
-            f"{timed.p99_ms:.2f} ms",
-            f"{rows[0][1].p50_ms / timed.p50_ms:.2f}×",
-            str(timed.runs),
-            _or_dash(timed.peak_rss_mb, "{:.0f} MB"),
-            *(
-                (
-                    _or_dash(evaluation.top1 if evaluation else None, "{:.2f} %"),
-                    _or_dash(evaluation.top5 if evaluation else None, "{:.2f} %"),
-                )
-                if scored
-                else ()
-            ),
-        )
-    return table
-
-
 def classification_table(
     results: Iterable[tuple[str, Sequence[Classification], float]],
 ) -> Table:
     """A row per guess; the image and its time stand beside the first."""
-    table = _table(None, (("image", _LEFT), ("label", _LEFT), ("score", _RIGHT), ("time", _RIGHT)))
+    table = plain_table(None, (("image", LEFT), ("label", LEFT), ("score", RIGHT), ("time", RIGHT)))
     for image, guesses, ms in results:
         for rank, guess in enumerate(guesses):
             table.add_row(
@@ -175,8 +109,8 @@ def classification_table(
 
 def outputs_table(results: Iterable[tuple[str, Sequence[OutputSummary], float]]) -> Table:
     """A row per output; the image and its time stand beside the first."""
-    columns = ("image", _LEFT), ("output", _LEFT), ("shape", _LEFT), ("smallest", _RIGHT)
-    table = _table(None, (*columns, ("mean", _RIGHT), ("largest", _RIGHT), ("time", _RIGHT)))
+    columns = ("image", LEFT), ("output", LEFT), ("shape", LEFT), ("smallest", RIGHT)
+    table = plain_table(None, (*columns, ("mean", RIGHT), ("largest", RIGHT), ("time", RIGHT)))
     for image, outputs, ms in results:
         for place, output in enumerate(outputs):
             table.add_row(
@@ -200,13 +134,13 @@ def inspection_tables(found: Inspection) -> list[Table]:
 
 
 def _facts_table(found: Inspection) -> Table:
-    table = _table(None, (("", _LEFT), (Path(found.file).name, _LEFT)))
+    table = plain_table(None, (("", LEFT), (Path(found.file).name, LEFT)))
     rows = {
         "kind": found.kind,
         "size": size_words(found.bytes),
         "SHA-256": found.sha256,
         "parameters": f"{found.parameters:,}",
-        "MACs": _or_dash(found.macs, "{:,}"),
+        "MACs": or_dash(found.macs, "{:,}"),
         **found.facts,
         **_metadata_rows(found),
     }
@@ -255,15 +189,15 @@ def _quantization_words(data: Mapping[str, Any]) -> str:
 
 
 def _tensor_table(found: Inspection) -> Table:
-    table = _table(
+    table = plain_table(
         None,
         (
-            ("tensor", _LEFT),
-            ("name", _LEFT),
-            ("dtype", _LEFT),
-            ("shape", _LEFT),
-            ("scale", _RIGHT),
-            ("zero point", _RIGHT),
+            ("tensor", LEFT),
+            ("name", LEFT),
+            ("dtype", LEFT),
+            ("shape", LEFT),
+            ("scale", RIGHT),
+            ("zero point", RIGHT),
         ),
     )
     for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
@@ -273,14 +207,14 @@ def _tensor_table(found: Inspection) -> Table:
                 tensor.name,
                 tensor.dtype,
                 "×".join(str(size or "?") for size in tensor.shape),
-                _or_dash(tensor.scale, "{:.6g}"),
-                _or_dash(tensor.zero_point, "{}"),
+                or_dash(tensor.scale, "{:.6g}"),
+                or_dash(tensor.zero_point, "{}"),
             )
     return table
 
 
 def _op_table(found: Inspection) -> Table:
-    table = _table(None, (("op", _LEFT), ("count", _RIGHT), ("int8", _RIGHT), ("MACs", _RIGHT)))
+    table = plain_table(None, (("op", LEFT), ("count", RIGHT), ("int8", RIGHT), ("MACs", RIGHT)))
     for op in found.ops:
         table.add_row(
             op.op,
@@ -294,7 +228,7 @@ def _op_table(found: Inspection) -> Table:
 def doctor_tables(report: Diagnosis) -> list[Table]:
     """The machine, then a row per job."""
     host = report.host
-    machine = _table(None, (("", _LEFT), ("this machine", _LEFT)))
+    machine = plain_table(None, (("", LEFT), ("this machine", LEFT)))
     rows = {
         "board": host.board or "–",
         "processor": f"{host.cpu or 'unknown'} ({host.machine}), {host.cores} cores",
@@ -306,7 +240,7 @@ def doctor_tables(report: Diagnosis) -> list[Table]:
     }
     for name, value in rows.items():
         machine.add_row(name, value)
-    jobs = _table(None, (("job", _LEFT), ("", _LEFT), ("uses", _LEFT), ("to add it", _LEFT)))
+    jobs = plain_table(None, (("job", LEFT), ("", LEFT), ("uses", LEFT), ("to add it", LEFT)))
     for job in report.jobs:
         state = "ready" if job.ready else f"needs {', '.join(job.missing)}"
         jobs.add_row(job.name, state, ", ".join(job.found), "" if job.ready else job.remedy)

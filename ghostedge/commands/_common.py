@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 N = TypeVar("N", int, float)
+W = TypeVar("W", bound=str)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PIPE_WIDTH = 160
@@ -64,6 +65,18 @@ def floats(text: str) -> tuple[float, ...]:
 def words(text: str) -> tuple[str, ...]:
     """Parse ``float16,int8``; what the words may be is for the command to say."""
     return tuple(word.strip() for word in text.split(","))
+
+
+def some_of(allowed: Sequence[W]) -> Callable[[str], tuple[W, ...]]:
+    """A parser of ``this,that`` that takes only the words allowed, likewise."""
+
+    def parse(text: str) -> tuple[W, ...]:
+        unknown = [word for word in words(text) if word not in allowed]
+        if unknown:
+            raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(allowed)}")
+        return tuple(known for word in words(text) for known in allowed if known == word)
+
+    return parse
 
 
 def size(text: str) -> tuple[int, int]:

@@ -1,23 +1,40 @@
-"""``ghostedge bench``: how fast, how small, how right?"""
+"""``ghostedge bench``: how fast, how small, how right, on which machine?"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import click
 
-from ghostedge.commands._common import PATH, integers, json_option, print_json, stderr, stdout
-from ghostedge.console import ConsoleReporter, Reporter
-from ghostedge.tables import bench_table
-from ghostedge.timing import TimingJob, time_alone
-from ghostedge_runtime import Benchmark, Evaluation, Model, evaluate, host_facts
-from ghostedge_runtime.benchmarking import MAX_IMAGES
-from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.images import list_images, list_labelled
+from ghostedge.bench_tables import bench_table, error_lines, mark_lines, ops_tables
+from ghostedge.commands._common import (
+    PATH,
+    integers,
+    json_option,
+    print_json,
+    some_of,
+    stderr,
+    stdout,
+)
+from ghostedge.console import ConsoleReporter
+from ghostedge.output_file import check_file, write_file
+from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.presets import PRESETS, preset_settings
+from ghostedge_runtime.bench.protocol import run_bench
+from ghostedge_runtime.bench.record import (
+    BackendName,
+    BenchRun,
+    PrecisionMode,
+    document,
+)
+from ghostedge_runtime.errors import BudgetMissedError
 
-Row = tuple[str, Benchmark, Evaluation | None]
+_BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+_PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
 
 
 @click.command("bench")
@@ -26,75 +43,109 @@ Row = tuple[str, Benchmark, Evaluation | None]
 @click.option(
     "--threads", type=integers, metavar="N,N,…", default="1", show_default=True, help="E.g. 1,2,4."
 )
-@click.option("--min-seconds", type=click.FloatRange(0), default=3.0, show_default=True)
-@click.option("--min-runs", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--backend",
+    "backends",
+    type=some_of(_BACKENDS),
+    metavar="NAME,…",
+    help="litert, litert-reference (plain kernels), onnxruntime. Default: what fits each file.",
+)
+@click.option(
+    "--precision-mode",
+    "precision_modes",
+    type=some_of(_PRECISION_MODES),
+    metavar="MODE,…",
+    default="default",
+    help="default, fp16: compute float .tflite files in half precision where the CPU can.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(sorted(PRESETS)),
+    help="quick, or mlperf-mobile: at least 1,024 runs and 60 seconds of each.",
+)
+@click.option("--min-seconds", type=click.FloatRange(0), help="Of counted runs. [default: 3]")
+@click.option("--min-runs", type=click.IntRange(1), help="Counted runs. [default: 100]")
+@click.option(
+    "--max-warmup-seconds", type=click.FloatRange(0), help="Until steady, at most. [default: 10]"
+)
+@click.option("--cpus", type=integers, metavar="N,N,…", help="Pin every model to these CPUs.")
+@click.option("--per-op", is_flag=True, help="Time every operator by itself, too.")
+@click.option("-o", "--output", type=PATH, help="Write the measurement to this JSON file.")
+@click.option("--strict", is_flag=True, help="Exit with 3 where a run throttled or drifted.")
 @json_option
 def command(
     *,
     models: tuple[Path, ...],
     data: Path | None,
     threads: tuple[int, ...],
-    min_seconds: float,
-    min_runs: int,
+    backends: tuple[BackendName, ...] | None,
+    precision_modes: tuple[PrecisionMode, ...],
+    preset: str | None,
+    min_seconds: float | None,
+    min_runs: int | None,
+    max_warmup_seconds: float | None,
+    cpus: tuple[int, ...] | None,
+    per_op: bool,
+    output: Path | None,
+    strict: bool,
     as_json: bool,
 ) -> None:
-    """Time each MODEL (.tflite or .onnx) on this machine, side by side.
+    """Time each MODEL (.tflite or .onnx), side by side.
 
-    One inference at a time, preprocessing apart, after a warm-up until the times are steady. With
-    --data the timed inputs are real images, and the very same files are scored on them, where they
-    score classes.
+    The models take turns, round by round, so that whatever slows the machine slows them alike;
+    each in a process of its own, after a warm-up until its times are steady. Figures carry 95 %
+    intervals. The machine is watched meanwhile: a run that throttled or drifted is marked. With
+    --data the inputs are real images, and the very same files are scored on them.
     """
-    reporter = ConsoleReporter(stderr())
-    _say_host(reporter)
-    scores = {} if data is None else {model: _score(model, data, reporter) for model in models}
-    images = None if data is None else list_images(data)[:MAX_IMAGES]
-    jobs = [
-        TimingJob(model, count, min_seconds, min_runs, images=images)
-        for model in models
-        for count in threads
-    ]
-    rows = [
-        (str(job.model), time_alone(job), scores.get(job.model))
-        for job in reporter.track(jobs, "bench", total=len(jobs))
-    ]
+    job = make_job(
+        models,
+        threads=threads,
+        backends=backends,
+        precision_modes=precision_modes,
+        settings=preset_settings(
+            preset,
+            min_seconds=min_seconds,
+            min_runs=min_runs,
+            max_warmup_seconds=max_warmup_seconds,
+            cpus=cpus,
+        ),
+        data=data,
+        per_op=per_op,
+        command=("ghostedge", *sys.argv[1:]),
+    )
+    if output is not None:
+        check_file(output)
+    with ConsoleReporter(stderr()).shares("bench") as tell:
+        runs = (run_bench(job, progress=tell),)
+    if output is not None:
+        write_file(output, json.dumps(document(runs)).encode())
+    _show(runs, as_json=as_json)
+    if strict:
+        _refuse_doubtful(runs)
+
+
+def _show(runs: Sequence[BenchRun], *, as_json: bool) -> None:
+    """The figures on stdout, what makes them doubtful on stderr."""
     if as_json:
-        print_json(_document(rows))
+        print_json(document(runs))
     else:
-        stdout().print(bench_table(rows, [Path(name).stat().st_size for name, _, _ in rows]))
+        stdout().print(bench_table(runs))
+        for table in ops_tables(runs):
+            stdout().print(table)
+    for line in (*mark_lines(runs), *error_lines(runs)):
+        stderr().print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _score(model: Path, data: Path, reporter: Reporter) -> Evaluation:
-    with Model(model) as loaded:
-        if not loaded.is_classifier:
-            raise InputError(
-                "it scores no classes: its outputs are "
-                + ", ".join(f"{each.name} {each}" for each in loaded.io.outputs),
-                where=model,
-                remedy="leave --data out to time it; what its outputs are worth is for your own "
-                "metric, over ghostedge_runtime.Model(path).values(image)",
-            )
-        labels = None if loaded.metadata is None else loaded.metadata.labels
-        images = list_labelled(data, labels, loaded.num_classes)
-        with reporter.counted(f"score {model.name}", total=len(images.paths)) as count:
-            return evaluate(loaded, images, progress=count)
+def _refuse_doubtful(runs: Sequence[BenchRun]) -> None:
+    """Keep --strict's promise.
 
-
-def _say_host(reporter: Reporter) -> None:
-    host = host_facts()
-    name = host.board or host.cpu or host.machine
-    reporter.note(f"{name}, {host.cores} cores, {host.os}, {host.kernel}")
-
-
-def _document(rows: list[Row]) -> dict[str, Any]:
-    return {
-        "host": asdict(host_facts()),
-        "results": [
-            {
-                "model": name,
-                "bytes": Path(name).stat().st_size,
-                "benchmark": {k: v for k, v in timed.to_dict().items() if k != "host"},
-                "evaluation": None if evaluation is None else evaluation.to_dict(),
-            }
-            for name, timed, evaluation in rows
-        ],
-    }
+    Raises:
+        BudgetMissedError: A mark says that the figures do not hold.
+    """
+    doubtful = [mark.text for run in runs for mark in run.marks if mark.fails_strict]
+    if doubtful:
+        raise BudgetMissedError(
+            "the figures above do not hold: " + "; ".join(doubtful),
+            where="--strict",
+            remedy="cool the machine, let nothing else run, and measure again",
+        )

@@ -1,0 +1,264 @@
+"""What ``ghostedge bench`` shows: a row per case, and a row per operator where asked for.
+
+Drawn from the records alone. A column that says the same in every row is said once, over the
+table; one that says nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
+from ghostedge_runtime.bench.record import BenchRun, Delegation, Estimate, OpTime, Result
+from ghostedge_runtime.machine.words import describe
+
+_BACKENDS = {
+    "litert": "LiteRT, XNNPACK",
+    "litert-reference": "LiteRT, reference kernels",
+    "onnxruntime": "ONNX Runtime",
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One result where it was measured.
+
+    Attributes:
+        number: Its place in the run.
+        device: Where several are shown, the one it is of.
+        file: The model's name, without its folder where that tells nothing.
+    """
+
+    run: BenchRun
+    number: int
+    device: str
+    file: str
+
+    @property
+    def result(self) -> Result:
+        return self.run.results[self.number]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A heading and what stands under it.
+
+    Attributes:
+        once: Said over the table where it is the same in every row.
+    """
+
+    heading: str
+    side: str
+    cell: Callable[[_Row], str]
+    once: bool = False
+
+
+def bench_table(runs: Sequence[BenchRun]) -> Table:
+    """A row per case of every run; ratios are to the first row of the same machine."""
+    rows = _rows(runs)
+    cells = {column.heading: [column.cell(row) for row in rows] for column in _COLUMNS}
+    said_once = [c for c in _COLUMNS if c.once and len(set(cells[c.heading])) == 1]
+    columns = [
+        column
+        for column in _COLUMNS
+        if column not in said_once and any(cell != DASH for cell in cells[column.heading])
+    ]
+    drawn = plain_table(
+        _title(runs, [cells[column.heading][0] for column in said_once]),
+        [(column.heading, column.side) for column in columns],
+    )
+    for number in range(len(rows)):
+        drawn.add_row(*(_cell(cells[column.heading][number]) for column in columns))
+    return drawn
+
+
+def _rows(runs: Sequence[BenchRun]) -> list[_Row]:
+    paths = {result.case.model for run in runs for result in run.results}
+    short = len({Path(path).name for path in paths}) == len(paths)
+    return [
+        _Row(
+            run,
+            number,
+            device=run.device if len(runs) > 1 else DASH,
+            file=Path(result.case.model).name if short else result.case.model,
+        )
+        for run in runs
+        for number, result in enumerate(run.results)
+    ]
+
+
+def _cell(text: str) -> RenderableType:
+    return Text(text)  # a file's name may hold what rich takes for markup
+
+
+def _title(runs: Sequence[BenchRun], constants: Sequence[str]) -> str:
+    """The machines, a line each, and what holds for all rows."""
+    alone = len(runs) == 1 and runs[0].device == "local"
+    machines = [
+        describe(run.machine) if alone else f"{run.device}: {describe(run.machine)}" for run in runs
+    ]
+    return "\n".join([*machines, ", ".join(each for each in constants if each != DASH)])
+
+
+def mark_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
+    """What makes figures doubtful, a sentence each, with the machine and the case it is about."""
+    rows = {(row.run.id, row.number): row for row in _rows(runs)}
+    for run in runs:
+        for mark in run.marks:
+            about = [run.device] if len(runs) > 1 else []
+            if mark.case is not None:
+                about.append(_name(rows[run.id, mark.case]))
+            yield f"{mark.kind}: {mark.text}" + (f" ({', '.join(about)})" if about else "")
+
+
+def error_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
+    """Why a case has no figures, a message each."""
+    return (result.error for run in runs for result in run.results if result.error is not None)
+
+
+def ops_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
+    """A table for each case whose operators were timed."""
+    return (_ops_table(row) for row in _rows(runs) if row.result.ops)
+
+
+def _ops_table(row: _Row) -> Table:
+    """Every operator of one case by itself, slowest first, and their sum."""
+    result = row.result
+    total = sum(op.p50_ms for op in result.ops)
+    drawn = plain_table(
+        f"{_name(row)}: every operator by itself, {total:.2f} ms in sum{_beside(result.p50_ms)}",
+        (
+            ("op", LEFT),
+            ("output", LEFT),
+            ("shape", LEFT),
+            ("p50, ms", RIGHT),
+            ("share", RIGHT),
+            ("so far", RIGHT),
+        ),
+    )
+    for op, so_far in zip(result.ops, _running(result.ops), strict=True):
+        drawn.add_row(
+            op.op,
+            _cell(op.name),
+            "×".join(map(str, op.output_shape)),
+            f"{op.p50_ms:.4f}",
+            *(f"{100 * part / total:.1f} %" if total else DASH for part in (op.p50_ms, so_far)),
+        )
+    return drawn
+
+
+def _beside(p50_ms: Estimate | None) -> str:
+    return "" if p50_ms is None else f", {p50_ms.value:.2f} ms as a whole"
+
+
+def _running(ops: Sequence[OpTime]) -> Iterator[float]:
+    so_far = 0.0
+    for op in ops:
+        so_far += op.p50_ms
+        yield so_far
+
+
+def _name(row: _Row) -> str:
+    case = row.result.case
+    mode = "" if case.precision_mode == "default" else f", {case.precision_mode}"
+    return f"{row.file}, {_BACKENDS[case.backend]}{mode}, {_threads(row)}"
+
+
+def _threads(row: _Row) -> str:
+    count = row.result.case.threads
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
+def _backend(row: _Row) -> str:
+    version = row.result.runtime_version
+    return _BACKENDS[row.result.case.backend] + (f" ({version})" if version else "")
+
+
+def _precision(row: _Row) -> str:
+    mode = row.result.case.precision_mode
+    return DASH if mode == "default" else mode
+
+
+def _preprocessing(row: _Row) -> str:
+    found = row.result.preprocessing
+    return DASH if found is None else f"{found.p50_ms:.2f}"
+
+
+def _top1(row: _Row) -> str:
+    score = row.result.score
+    return DASH if score is None else f"{score.top1_pct:.2f} %"
+
+
+def _top5(row: _Row) -> str:
+    score = row.result.score
+    return DASH if score is None else f"{score.top5_pct:.2f} %"
+
+
+def _model(row: _Row) -> str:
+    return row.file + ("" if row.result.error is None else " (failed)")
+
+
+def _estimate(found: Estimate | None, form: str = "{:.2f}") -> str:
+    """A figure over its interval: two short lines fit a narrow terminal."""
+    if found is None:
+        return DASH
+    low, high = form.format(found.low), form.format(found.high)
+    return f"{form.format(found.value)}\n[{low}, {high}]"
+
+
+def _p50(row: _Row) -> str:
+    marks = row.run.marks_of(row.number)
+    doubtful = any(mark.case is not None or mark.fails_strict for mark in marks)
+    return _estimate(row.result.p50_ms).replace("\n", " !\n" if doubtful else "\n")
+
+
+def _speed_up(row: _Row) -> str:
+    """How many times faster than the first row: the inverse of the ratio of times."""
+    ratio = row.result.ratio
+    if ratio is None:
+        return DASH
+    return _estimate(Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low), "{:.2f}×")
+
+
+def _delegated(row: _Row) -> str:
+    found = row.result.delegation
+    return DASH if found is None else _delegation_words(found)
+
+
+def _delegation_words(found: Delegation) -> str:
+    pieces = "" if found.partitions <= 1 else f" in {found.partitions}"
+    return f"{found.ops} of {found.ops_total}{pieces}"
+
+
+_COLUMNS = (
+    _Column("device", LEFT, lambda row: row.device),
+    _Column("model", LEFT, _model),
+    _Column("backend", LEFT, _backend, once=True),
+    _Column(
+        "precision",
+        LEFT,
+        lambda r: (
+            DASH if r.result.case.precision_mode == "default" else r.result.case.precision_mode
+        ),
+    ),
+    _Column("threads", RIGHT, _threads, once=True),
+    _Column("size", RIGHT, lambda row: size_words(row.result.case.bytes)),
+    _Column("load, ms", RIGHT, lambda row: or_dash(row.result.load_ms, "{:.1f}")),
+    _Column("first, ms", RIGHT, lambda row: or_dash(row.result.first_inference_ms, "{:.2f}")),
+    _Column("p50, ms", RIGHT, _p50),
+    _Column("p90, ms", RIGHT, lambda row: _estimate(row.result.p90_ms)),
+    _Column("p99, ms", RIGHT, lambda row: _estimate(row.result.p99_ms)),
+    _Column("vs first row", RIGHT, _speed_up),
+    _Column("runs", RIGHT, lambda row: f"{row.result.runs:,}" if row.result.runs else DASH),
+    _Column("image to input, ms", RIGHT, _preprocessing),
+    _Column("memory, MB", RIGHT, lambda row: or_dash(row.result.peak_rss_mb, "{:.0f}")),
+    _Column("delegated ops", RIGHT, _delegated),
+    _Column("top-1", RIGHT, _top1),
+    _Column("top-5", RIGHT, _top5),
+)

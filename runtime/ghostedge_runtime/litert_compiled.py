@@ -116,7 +116,7 @@ def _compile(data: bytes, threads: int, where: Path) -> Any:
         raise InputError(
             f"LiteRT cannot compute it in half precision ({first_line(error)})",
             where=where,
-            remedy="leave out precision_mode='fp16'",
+            remedy="leave out the precision mode 'fp16'",
         ) from error
 
 
@@ -139,6 +139,6 @@ def _output_places(model: Any, outputs: tuple[int, ...], where: Path) -> list[in
         raise ModelFileError(
             f"its signature {signature['key']!r} leaves out outputs of its graph",
             where=where,
-            remedy="convert it again, or leave out precision_mode='fp16'",
+            remedy="convert it again, or leave out the precision mode 'fp16'",
         )
     return [indices.index(output) for output in outputs]

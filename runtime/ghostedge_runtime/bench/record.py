@@ -143,8 +143,9 @@ class OpTime:
         index: Its place in the graph.
         op: Its kind, such as ``CONV_2D``.
         name: Of its first output.
-        p50_ms: Median, in milliseconds.
+        p50_ms: Median, in milliseconds; 0 where the note says why it has none of its own.
         output_shape: Of its first output.
+        note: How its time is not its own: counted in another's, or it does not run alone.
     """
 
     index: int
@@ -152,6 +153,7 @@ class OpTime:
     name: str
     p50_ms: float
     output_shape: tuple[int, ...]
+    note: str | None = None
 
 
 @dataclass(frozen=True)

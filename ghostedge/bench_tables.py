@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,11 +17,7 @@ from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_
 from ghostedge_runtime.bench.record import BenchRun, Delegation, Estimate, OpTime, Result
 from ghostedge_runtime.machine.words import describe
 
-_BACKENDS = {
-    "litert": "LiteRT, XNNPACK",
-    "litert-reference": "LiteRT, reference kernels",
-    "onnxruntime": "ONNX Runtime",
-}
+_KERNELS = {"litert": "XNNPACK", "litert-reference": "plain kernels", "onnxruntime": "ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -59,22 +54,28 @@ class _Column:
     once: bool = False
 
 
-def bench_table(runs: Sequence[BenchRun]) -> Table:
-    """A row per case of every run; ratios are to the first row of the same machine."""
+def bench_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
+    """How fast and how right each case is, then what else is known of it.
+
+    Ratios are to the first row of the same machine.
+    """
     rows = _rows(runs)
-    cells = {column.heading: [column.cell(row) for row in rows] for column in _COLUMNS}
-    said_once = [c for c in _COLUMNS if c.once and len(set(cells[c.heading])) == 1]
-    columns = [
-        column
-        for column in _COLUMNS
-        if column not in said_once and any(cell != DASH for cell in cells[column.heading])
-    ]
-    drawn = plain_table(
-        _title(runs, [cells[column.heading][0] for column in said_once]),
-        [(column.heading, column.side) for column in columns],
-    )
-    for number in range(len(rows)):
-        drawn.add_row(*(_cell(cells[column.heading][number]) for column in columns))
+    names = {column.heading: {column.cell(row) for row in rows} for column in _NAMES}
+    told = [column for column in _NAMES if not column.once or len(names[column.heading]) > 1]
+    constants = [names[c.heading].pop() for c in _NAMES if c not in told]
+    yield _drawn(_title(runs, constants), rows, (*told, *_FIGURES))
+    yield _drawn(None, rows, (*told, *_OTHERS))
+    yield from (_ops_table(row) for row in rows if row.result.ops)
+
+
+def _drawn(title: str | None, rows: Sequence[_Row], columns: Sequence[_Column]) -> Table:
+    """The columns that say something."""
+    cells = [[column.cell(row) for row in rows] for column in columns]
+    kept = [number for number, column in enumerate(cells) if set(column) != {DASH}]
+    drawn = plain_table(title, [(columns[n].heading, columns[n].side) for n in kept])
+    for row in range(len(rows)):
+        # As text: a file's name may hold what rich takes for markup.
+        drawn.add_row(*(Text(cells[number][row]) for number in kept))
     return drawn
 
 
@@ -93,17 +94,14 @@ def _rows(runs: Sequence[BenchRun]) -> list[_Row]:
     ]
 
 
-def _cell(text: str) -> RenderableType:
-    return Text(text)  # a file's name may hold what rich takes for markup
-
-
 def _title(runs: Sequence[BenchRun], constants: Sequence[str]) -> str:
     """The machines, a line each, and what holds for all rows."""
     alone = len(runs) == 1 and runs[0].device == "local"
     machines = [
         describe(run.machine) if alone else f"{run.device}: {describe(run.machine)}" for run in runs
     ]
-    return "\n".join([*machines, ", ".join(each for each in constants if each != DASH)])
+    said = ", ".join(each for each in constants if each != DASH)
+    return "\n".join([*machines, said] if said else machines)
 
 
 def mark_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
@@ -120,11 +118,6 @@ def mark_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
 def error_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
     """Why a case has no figures, a message each."""
     return (result.error for run in runs for result in run.results if result.error is not None)
-
-
-def ops_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
-    """A table for each case whose operators were timed."""
-    return (_ops_table(row) for row in _rows(runs) if row.result.ops)
 
 
 def _ops_table(row: _Row) -> Table:
@@ -145,7 +138,7 @@ def _ops_table(row: _Row) -> Table:
     for op, so_far in zip(result.ops, _running(result.ops), strict=True):
         drawn.add_row(
             op.op,
-            _cell(op.name),
+            Text(op.name),
             "×".join(map(str, op.output_shape)),
             f"{op.p50_ms:.4f}",
             *(f"{100 * part / total:.1f} %" if total else DASH for part in (op.p50_ms, so_far)),
@@ -167,7 +160,7 @@ def _running(ops: Sequence[OpTime]) -> Iterator[float]:
 def _name(row: _Row) -> str:
     case = row.result.case
     mode = "" if case.precision_mode == "default" else f", {case.precision_mode}"
-    return f"{row.file}, {_BACKENDS[case.backend]}{mode}, {_threads(row)}"
+    return f"{row.file}, {_KERNELS[case.backend]}{mode}, {_threads(row)}"
 
 
 def _threads(row: _Row) -> str:
@@ -176,8 +169,13 @@ def _threads(row: _Row) -> str:
 
 
 def _backend(row: _Row) -> str:
-    version = row.result.runtime_version
-    return _BACKENDS[row.result.case.backend] + (f" ({version})" if version else "")
+    """The kernels, and the distribution that brings them."""
+    result = row.result
+    kernels = _KERNELS[result.case.backend]
+    if result.runtime is None:
+        return kernels
+    brought = f"{result.runtime} {result.runtime_version}"
+    return brought if result.case.backend == result.runtime else f"{brought}, {kernels}"
 
 
 def _precision(row: _Row) -> str:
@@ -223,6 +221,8 @@ def _speed_up(row: _Row) -> str:
     ratio = row.result.ratio
     if ratio is None:
         return DASH
+    if row.number == 0:
+        return "1.00×"
     return _estimate(Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low), "{:.2f}×")
 
 
@@ -236,29 +236,28 @@ def _delegation_words(found: Delegation) -> str:
     return f"{found.ops} of {found.ops_total}{pieces}"
 
 
-_COLUMNS = (
+# What tells the rows apart.
+_NAMES = (
     _Column("device", LEFT, lambda row: row.device),
     _Column("model", LEFT, _model),
     _Column("backend", LEFT, _backend, once=True),
-    _Column(
-        "precision",
-        LEFT,
-        lambda r: (
-            DASH if r.result.case.precision_mode == "default" else r.result.case.precision_mode
-        ),
-    ),
-    _Column("threads", RIGHT, _threads, once=True),
-    _Column("size", RIGHT, lambda row: size_words(row.result.case.bytes)),
-    _Column("load, ms", RIGHT, lambda row: or_dash(row.result.load_ms, "{:.1f}")),
-    _Column("first, ms", RIGHT, lambda row: or_dash(row.result.first_inference_ms, "{:.2f}")),
+    _Column("precision", LEFT, _precision, once=True),
+    _Column("threads", LEFT, _threads, once=True),
+)
+_FIGURES = (
     _Column("p50, ms", RIGHT, _p50),
     _Column("p90, ms", RIGHT, lambda row: _estimate(row.result.p90_ms)),
     _Column("p99, ms", RIGHT, lambda row: _estimate(row.result.p99_ms)),
     _Column("vs first row", RIGHT, _speed_up),
-    _Column("runs", RIGHT, lambda row: f"{row.result.runs:,}" if row.result.runs else DASH),
-    _Column("image to input, ms", RIGHT, _preprocessing),
-    _Column("memory, MB", RIGHT, lambda row: or_dash(row.result.peak_rss_mb, "{:.0f}")),
-    _Column("delegated ops", RIGHT, _delegated),
     _Column("top-1", RIGHT, _top1),
     _Column("top-5", RIGHT, _top5),
+)
+_OTHERS = (
+    _Column("size", RIGHT, lambda row: size_words(row.result.case.bytes)),
+    _Column("load, ms", RIGHT, lambda row: or_dash(row.result.load_ms, "{:.1f}")),
+    _Column("first, ms", RIGHT, lambda row: or_dash(row.result.first_inference_ms, "{:.2f}")),
+    _Column("image to input, ms", RIGHT, _preprocessing),
+    _Column("runs", RIGHT, lambda row: f"{row.result.runs:,}" if row.result.runs else DASH),
+    _Column("memory, MB", RIGHT, lambda row: or_dash(row.result.peak_rss_mb, "{:.0f}")),
+    _Column("delegated ops", RIGHT, _delegated),
 )

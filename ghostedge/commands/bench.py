@@ -10,7 +10,7 @@ from typing import get_args
 
 import click
 
-from ghostedge.bench_tables import bench_table, error_lines, mark_lines, ops_tables
+from ghostedge.bench_tables import bench_tables, error_lines, mark_lines
 from ghostedge.commands._common import (
     PATH,
     integers,
@@ -129,8 +129,7 @@ def _show(runs: Sequence[BenchRun], *, as_json: bool) -> None:
     if as_json:
         print_json(document(runs))
     else:
-        stdout().print(bench_table(runs))
-        for table in ops_tables(runs):
+        for table in bench_tables(runs):
             stdout().print(table)
     for line in (*mark_lines(runs), *error_lines(runs)):
         stderr().print(f"! {line}", markup=False, highlight=False, soft_wrap=True)

@@ -1,22 +1,19 @@
-"""The machine a measurement was made on.
+"""The machine a measurement was made on, in short, and this process's memory.
 
-Only what the system tells without privileges and without other packages; what it does not tell is
-None. Temperatures, clocks and throttling are not covered.
+Everything is read by `machine`, whose `machine.facts.machine_facts` tells more; this is the part
+that goes into manifests and into the results of the Python API.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
-_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_BOARD = Path("/proc/device-tree/model")
-_CPUINFO = Path("/proc/cpuinfo")
-_STATUS = Path("/proc/self/status")
-# /proc/cpuinfo names the processor under one of these, by architecture.
-_CPU_KEYS = ("model name", "Hardware", "Model", "cpu model")
+from ghostedge_runtime.machine import cpu
+from ghostedge_runtime.machine.board import board
+from ghostedge_runtime.machine.facts import cores, governors, memory_mb, os_name
+from ghostedge_runtime.machine.parse import whole
+from ghostedge_runtime.machine.system import LIVE, System
 
 
 @dataclass(frozen=True)
@@ -46,18 +43,19 @@ class Host:
     governor: str | None
 
 
-def host_facts() -> Host:
-    """Look at the machine this runs on."""
+def host_facts(system: System = LIVE) -> Host:
+    """Look at a machine, this one unless another is given."""
+    words = system.platform()
     return Host(
-        machine=platform.machine(),
-        cpu=_cpu(),
-        board=_text(_BOARD),
-        cores=_cores(),
-        memory_mb=_memory_mb(),
-        os=_os(),
-        kernel=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        governor=_text(_GOVERNOR),
+        machine=words.machine,
+        cpu=cpu.cpu_name(system),
+        board=board(system),
+        cores=cores(words),
+        memory_mb=memory_mb(words),
+        os=os_name(system),
+        kernel=f"{words.system} {words.release}",
+        python=words.python,
+        governor=next(iter(governors(system).values()), None),
     )
 
 
@@ -67,10 +65,11 @@ def peak_rss_mb() -> float | None:
     Linux's own record comes first: getrusage's survives an exec, so that a process started by a
     larger one would report its parent's.
     """
-    for line in (_text(_STATUS) or "").splitlines():
-        key, value = _field(line)
-        if key == "VmHWM":
-            return int(value.split()[0]) * 1024 / 1e6  # the file says kB and means KiB
+    for line in (LIVE.text("/proc/self/status") or "").splitlines():
+        key, _, value = line.partition(":")
+        kib = whole(value.partition("kB")[0]) if key == "VmHWM" else None
+        if kib is not None:
+            return kib * 1024 / 1e6  # the file says kB and means KiB
     try:
         import resource  # noqa: PLC0415  # POSIX only
     except ImportError:
@@ -79,49 +78,10 @@ def peak_rss_mb() -> float | None:
     return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6  # bytes there, KiB here
 
 
-def is_x86_without_vnni() -> bool:
+def is_x86_without_vnni(system: System = LIVE) -> bool:
     """Whether this is an x86 that has no 8-bit dot product, or does not tell.
 
     Without it, kernels add two products of 8-bit numbers in 16 bits, which can overflow.
     """
-    return platform.machine() in ("x86_64", "AMD64") and "vnni" not in (_text(_CPUINFO) or "")
-
-
-def _cpu() -> str | None:
-    lines = (_text(_CPUINFO) or "").splitlines()
-    fields = dict(reversed([_field(line) for line in lines if ":" in line]))
-    named = (fields[key] for key in _CPU_KEYS if fields.get(key))
-    return next(named, platform.processor() or None)
-
-
-def _field(line: str) -> tuple[str, str]:
-    key, _, value = line.partition(":")
-    return key.strip(), value.strip()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_mb() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 10**6
-    except (AttributeError, ValueError, OSError):  # no sysconf, or not these names
-        return None
-
-
-def _os() -> str:
-    try:
-        return platform.freedesktop_os_release()["PRETTY_NAME"]
-    except (OSError, KeyError):  # not Linux, or a bare one
-        return platform.platform(terse=True)
-
-
-def _text(path: Path) -> str | None:
-    """A small system file's text; device-tree files end in a zero byte."""
-    try:
-        return path.read_text(errors="replace").strip("\0 \n") or None
-    except OSError:
-        return None
+    is_x86 = system.platform().machine in cpu.X86
+    return is_x86 and cpu.X86_INT8_DOT_PRODUCTS.isdisjoint(cpu.features(system))

@@ -103,7 +103,7 @@ FEATURES: dict[str, str] = {
     "avx512_fp16": "avx512_fp16",
     "amx_int8": "amx_int8",
 }
-_INT8_DOT_PRODUCTS = frozenset({"avx_vnni", "avx512_vnni"})
+X86_INT8_DOT_PRODUCTS = frozenset({"avx_vnni", "avx512_vnni"})
 
 
 def cpu_name(system: System) -> str | None:
@@ -131,11 +131,6 @@ def ours(flags: Iterable[str]) -> tuple[str, ...]:
     """The kernel's words that `FEATURES` knows, as ours, each once."""
     found = frozenset(flags)
     return tuple(dict.fromkeys(word for flag, word in FEATURES.items() if flag in found))
-
-
-def is_x86_without_vnni(system: System) -> bool:
-    """Whether this is an x86 that has no 8-bit dot product, or does not tell."""
-    return system.platform().machine in X86 and not _INT8_DOT_PRODUCTS & set(features(system))
 
 
 def cpu_flags(system: System) -> frozenset[str]:

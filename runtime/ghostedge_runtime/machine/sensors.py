@@ -1,11 +1,34 @@
-"""One look at what changes while a run lasts."""
+"""One look at what changes while a run lasts.
+
+Of the hardware monitors only the CPUs' are read: a disk's temperature says nothing of the figures.
+Thermal zones are read all; their names are the system's and seldom tell what they stand on.
+Sources: the kernel's Documentation/driver-api/thermal/sysfs-api.rst, Documentation/hwmon/
+sysfs-interface.rst, Documentation/admin-guide/thermal/intel_thermal_throttle.rst and
+Documentation/filesystems/proc.rst (steal).
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from ghostedge_runtime.bench.record import Snapshot
 from ghostedge_runtime.machine import cgroup, firmware
-from ghostedge_runtime.machine.facts import kilo, policies
+from ghostedge_runtime.machine.facts import clocks
+from ghostedge_runtime.machine.parse import thousandth, whole
 from ghostedge_runtime.machine.system import LIVE, Platform, System
+
+_ZONES = "/sys/class/thermal/thermal_zone*"
+_MONITORS = "/sys/class/hwmon/hwmon*"
+_THROTTLES = "/sys/devices/system/cpu/cpu*/thermal_throttle"
+# A CPU's monitor chip → how the labels begin of those of its sensors that stand for the whole.
+_CHIPS = {
+    "coretemp": "Package",
+    "k10temp": "T",
+    "zenpower": "T",
+    "cpu_thermal": "",
+    "soc_thermal": "",
+}
 
 
 def snapshot(at_s: float, system: System = LIVE) -> Snapshot:
@@ -29,37 +52,62 @@ def snapshot(at_s: float, system: System = LIVE) -> Snapshot:
 
 
 def temperatures_c(system: System) -> dict[str, float]:
-    """By sensor."""
+    """Degrees Celsius by sensor; a name that comes again gets a number."""
     found: dict[str, float] = {}
-    for zone in system.glob("/sys/class/thermal/thermal_zone*"):
-        name, degrees = system.text(f"{zone}/type"), kilo(system.text(f"{zone}/temp"))
-        if name and degrees is not None:
-            found[name] = degrees
-    degrees = firmware.temperature_c(system)
-    return found if degrees is None else {**found, "firmware": degrees}
+    seen: Counter[str] = Counter()
+    for name, degrees in (*_zones(system), *_monitors(system)):
+        seen[name] += 1
+        found[name if seen[name] == 1 else f"{name} {seen[name]}"] = degrees
+    measured = firmware.temperature_c(system)
+    return found if measured is None else {**found, "firmware": measured}
 
 
 def clocks_mhz(system: System) -> dict[str, float]:
     """By CPU policy; ``arm`` is the firmware's measurement."""
-    read = {name: kilo(system.text(f"{path}/scaling_cur_freq")) for name, path in policies(system)}
-    found = {name: mhz for name, mhz in read.items() if mhz is not None}
-    measured = firmware.clock_mhz(system)
+    found, measured = clocks(system, "scaling_cur_freq"), firmware.clock_mhz(system)
     return found if measured is None else {**found, "arm": measured}
 
 
 def thermal_throttle_count(system: System) -> int | None:
-    """Times an x86 core or package was slowed for heat since boot."""
-    counts = [
-        int(text)
-        for path in system.glob("/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count")
-        if (text := system.text(path)) is not None and text.isdecimal()
-    ]
-    return sum(counts) if counts else None
+    """Times an x86 core or package was slowed for heat since boot.
+
+    Every core counts for itself, its siblings and those of its package show the same package's
+    count: the cores' add up, of the packages' the largest is taken.
+    """
+    folders = system.glob(_THROTTLES)
+    cores = _counts(system, folders, "core_throttle_count")
+    packages = _counts(system, folders, "package_throttle_count")
+    return sum(cores) + max(packages, default=0) if cores or packages else None
 
 
 def steal_s(system: System, words: Platform) -> float | None:
-    """Seconds the hypervisor gave to others, over all CPUs."""
+    """Seconds the hypervisor gave to others, over all CPUs: the eighth time of the first line."""
     fields = (system.text("/proc/stat") or "").partition("\n")[0].split()
-    if len(fields) < 9 or fields[0] != "cpu" or not words.ticks_per_second:
-        return None
-    return int(fields[8]) / words.ticks_per_second if fields[8].isdecimal() else None
+    ticks = whole(fields[8]) if len(fields) > 8 and fields[0] == "cpu" else None
+    return None if ticks is None or not words.ticks_per_second else ticks / words.ticks_per_second
+
+
+def _counts(system: System, folders: tuple[str, ...], file: str) -> list[int]:
+    read = (whole(system.text(f"{folder}/{file}")) for folder in folders)
+    return [count for count in read if count is not None]
+
+
+def _zones(system: System) -> Iterator[tuple[str, float]]:
+    for zone in sorted(system.glob(_ZONES), key=lambda path: (len(path), path)):
+        name, degrees = system.text(f"{zone}/type"), thousandth(system.text(f"{zone}/temp"))
+        if name and degrees is not None:
+            yield name, degrees
+
+
+def _monitors(system: System) -> Iterator[tuple[str, float]]:
+    """The kernel shows a thermal zone again as a monitor, with ``_`` for ``-``: not read twice."""
+    zones = {name.replace("-", "_") for name, _ in _zones(system)}
+    for folder in system.glob(_MONITORS):
+        chip = system.text(f"{folder}/name") or ""
+        if chip in zones or chip not in _CHIPS:
+            continue
+        for path in system.glob(f"{folder}/temp*_input"):
+            label = system.text(path.removesuffix("input") + "label") or ""
+            degrees = thousandth(system.text(path))
+            if degrees is not None and label.startswith(_CHIPS[chip]):
+                yield f"{chip} {label}".rstrip(), degrees

@@ -72,7 +72,9 @@ def _drawn(title: str | None, rows: Sequence[_Row], columns: Sequence[_Column]) 
     """The columns that say something."""
     cells = [[column.cell(row) for row in rows] for column in columns]
     kept = [number for number, column in enumerate(cells) if set(column) != {DASH}]
-    drawn = plain_table(title, [(columns[n].heading, columns[n].side) for n in kept])
+    drawn = plain_table(
+        title and Text(title), [(columns[n].heading, columns[n].side) for n in kept]
+    )
     for row in range(len(rows)):
         # As text: a file's name may hold what rich takes for markup.
         drawn.add_row(*(Text(cells[number][row]) for number in kept))

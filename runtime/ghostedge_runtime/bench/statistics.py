@@ -193,7 +193,7 @@ def _median(rounds: Rounds) -> float:
 
 def _between(value: float, replicates: Floats, count: int) -> Estimate:
     """The expanded percentile interval of a figure whose replicates were drawn from ``count``."""
-    outside = NormalDist().cdf(-math.sqrt(count / (count - 1)) * _student(count - 1))
+    outside = NormalDist().cdf(-math.sqrt(count / (count - 1)) * student(count - 1))
     low, high = np.quantile(replicates, (outside, 1 - outside))
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
@@ -214,7 +214,7 @@ def _by_welch(value: float, mine: Floats, base: Floats) -> Estimate:
 
 
 def _around(value: float, error_of_log: float, freedom: int) -> Estimate:
-    factor = math.exp(_student(freedom) * error_of_log)
+    factor = math.exp(student(freedom) * error_of_log)
     return Estimate(value, value / factor, value * factor)
 
 
@@ -222,7 +222,7 @@ def _around(value: float, error_of_log: float, freedom: int) -> Estimate:
 _STUDENT = (12.7062, 4.3027, 3.1824, 2.7764)
 
 
-def _student(freedom: int) -> float:
+def student(freedom: int) -> float:
     """Quantile 0.975 of Student's t (Abramowitz and Stegun, 26.7.5)."""
     if freedom <= len(_STUDENT):
         return _STUDENT[freedom - 1]

@@ -65,9 +65,10 @@ def test_bench_times_the_shipped_model(python: str, tmp_path: Path) -> None:
         python, tmp_path, "bench", str(MODEL), "--min-seconds", "0.2", "--min-runs", "20", "--json"
     )
     assert done.returncode == 0, done.stderr
-    (result,) = json.loads(done.stdout)["results"]
-    assert result["benchmark"]["runs"] >= 20
-    assert 0 < result["benchmark"]["p50_ms"] <= result["benchmark"]["p99_ms"]
+    (run,) = json.loads(done.stdout)["runs"]
+    (result,) = run["results"]
+    assert result["runs"] >= 20
+    assert 0 < result["p50_ms"]["value"] <= result["p99_ms"]["value"]
     assert done.stderr.strip().endswith("[]")
 
 

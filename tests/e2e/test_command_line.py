@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ghostedge.manifest import Manifest
+from ghostedge_runtime.bench.record import read_runs
 from ghostedge_runtime.images import list_images
 
 
@@ -119,14 +121,35 @@ def test_bench_shows_models_side_by_side_for_each_thread_count(converted: Manife
         "--threads", "1,2", "--min-seconds", "0.1", "--min-runs", "5", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)["results"]
-    assert [(Path(r["model"]).name, r["benchmark"]["threads"]) for r in results] == [
+    (run,) = json.loads(done.stdout)["runs"]
+    results = run["results"]
+    assert [(Path(r["case"]["model"]).name, r["case"]["threads"]) for r in results] == [
         ("model.tflite", 1),
         ("model.tflite", 2),
         ("model_int8.tflite", 1),
         ("model_int8.tflite", 2),
     ]
-    assert all(r["benchmark"]["runs"] >= 5 and r["evaluation"] is None for r in results)
+    assert all(r["runs"] >= 5 and r["score"] is None for r in results)
+    assert results[0]["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert run["machine"]["machine"] == platform.machine()
+
+
+def test_bench_keeps_what_it_measured_and_says_what_it_cannot_keep(
+    converted: Manifest, tmp_path: Path
+) -> None:
+    model = converted.folder / "model_int8.tflite"
+    quick = ("--min-seconds", "0", "--min-runs", "3")
+    kept = tmp_path / "run.json"
+    done = ghostedge("bench", model, *quick, "-o", kept)
+    assert done.returncode == 0, done.stderr
+    (run,) = read_runs(kept)
+    p50_ms = run.results[0].p50_ms
+    assert p50_ms is not None
+    assert f"{p50_ms.value:.2f}" in done.stdout
+    assert run.command[:2] == ("ghostedge", "bench")
+    refused = ghostedge("bench", model, *quick, "-o", tmp_path / "none" / "run.json")
+    assert refused.returncode == 2
+    assert "no such folder" in refused.stderr
 
 
 def test_bench_scores_the_very_same_file(
@@ -141,12 +164,11 @@ def test_bench_scores_the_very_same_file(
         "--min-seconds", "0", "--min-runs", "3", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (result,) = json.loads(done.stdout)["results"]
-    evaluation = result["evaluation"]
-    assert evaluation["count"] == 40
-    support = {c["label"]: c["support"] for c in evaluation["per_class"] if c["support"]}
-    assert support == {"ship": 20, "frog": 20}
-    assert evaluation["top1"] >= 70.0
+    (run,) = json.loads(done.stdout)["runs"]
+    (result,) = run["results"]
+    assert result["score"]["images"] == 40
+    assert result["score"]["top1_pct"] >= 70.0
+    assert result["preprocessing"]["count"] == run["settings"]["images"] == 40
 
 
 def test_run_keeps_going_past_a_broken_picture_and_says_so(

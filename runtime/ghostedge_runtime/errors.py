@@ -6,7 +6,8 @@
     │   ├── ModelFileError            an .onnx or .tflite we cannot use
     │   ├── ImageError                an image or image folder we cannot use
     │   ├── UnsupportedOpError        a node outside the op table
-    │   └── MissingDependencyError    a package that has to be installed first
+    │   ├── MissingDependencyError    a package that has to be installed first
+    │   └── DeviceError               a device that cannot be reached or used
     └── BudgetMissedError             done, but a stated budget was missed     exit 3
 
 A message says what is wrong, where, and what to do about it; the three parts are separate so
@@ -70,6 +71,10 @@ class UnsupportedOpError(InputError):
 
 class MissingDependencyError(InputError):
     """A package is needed that is not installed."""
+
+
+class DeviceError(InputError):
+    """A device over SSH that cannot be reached or used."""
 
 
 class BudgetMissedError(GhostEdgeError):

@@ -1,0 +1,286 @@
+"""One device's SSH connection, by the system's OpenSSH.
+
+So a user's configuration, agent and jump hosts work as they are. One connection is made and shared
+by every command (``ControlMaster``, its socket in a private folder). Nothing is asked
+(``BatchMode``), nothing is forwarded, and whether host keys are checked is never touched: without a
+setting of the user's, OpenSSH refuses a key that it does not know. ``GHOSTEDGE_SSH_CONFIG`` names
+another configuration file than ``~/.ssh/config``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ghostedge.devices.address import Device
+from ghostedge.devices.feeds import Feed, run_feed
+from ghostedge.devices.limits import Limits
+from ghostedge.devices.refusals import refused
+from ghostedge_runtime.bench.device import REPLY
+from ghostedge_runtime.errors import DeviceError
+
+CONFIG_VARIABLE = "GHOSTEDGE_SSH_CONFIG"
+_LOST = 255  # ssh's own exit status; that of the command there is less
+_NOT_FOUND = (126, 127)  # a shell's words for what cannot be run
+_ALIVE_TRIES = 3
+_IDLE_S = 60
+_SOCKET_MAX = 70  # a socket's path has 104 bytes at the least, and ssh adds 17 while it binds
+
+Reply = dict[str, Any]
+
+
+class LostError(Exception):
+    """The connection broke; ``said`` is what ssh wrote."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+class CancelledError(Exception):
+    """The user has had enough."""
+
+
+class Connection:
+    """A shared connection; not open until `open`, and only one thread at a time.
+
+    Args:
+        device: Over SSH.
+        limits: `Limits.connect_s` and `Limits.beat_s` are used.
+    """
+
+    def __init__(self, device: Device, limits: Limits) -> None:
+        self.device = device
+        self._limits = limits
+        self._folder = _private_folder()
+        self._opened = 0
+        self._running: subprocess.Popen[bytes] | None = None
+        self._cancelled = threading.Event()
+
+    def open(self) -> None:
+        """Connect, anew where there was a connection.
+
+        Raises:
+            LostError: It cannot; the message is ssh's.
+        """
+        self._hang_up()
+        self._opened += 1  # at a socket that is still there ssh would listen to none
+        with self._said() as said:
+            command = self._ssh("-M", "-N", "-f", "-o", f"ControlPersist={_IDLE_S}")
+            done = subprocess.run(
+                [*command, "--", self.device.host or ""],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C is ours to answer, with words to the device
+                check=False,
+            )
+            if done.returncode != 0:
+                raise LostError(_read(said))
+
+    def close(self) -> None:
+        """Disconnect and remove the socket's folder."""
+        self._hang_up()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _hang_up(self) -> None:
+        subprocess.run(
+            [*self._ssh("-O", "exit"), "--", self.device.host or ""],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+
+    def cancel(self) -> None:
+        """End what runs over the connection, from another thread: `CancelledError` there."""
+        self._cancelled.set()
+        running = self._running
+        if running is not None:
+            with suppress(ProcessLookupError):
+                running.terminate()
+
+    def allow_again(self) -> None:
+        """After `cancel`: the last words to the device may still be said."""
+        self._cancelled.clear()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless cancelled.
+
+        Raises:
+            CancelledError: It was.
+        """
+        if self._cancelled.wait(seconds):
+            raise CancelledError
+
+    def talk(
+        self, words: Sequence[str], feed: Feed | None = None, prefix: str = ""
+    ) -> Iterator[Reply]:
+        """Run a command on the device and yield what it replies.
+
+        Args:
+            words: The command; quoted here for any shell.
+            feed: Writes the command's input, in a thread of its own, until the event is set.
+            prefix: Shell text before the words.
+
+        Raises:
+            LostError: The connection broke.
+            CancelledError: `cancel` was called.
+            DeviceError: The command answered with an error, or with no answer at all.
+        """
+        command = prefix + shlex.join(words)
+        replied, noise = False, b""
+        with self._said() as said:
+            process = subprocess.Popen(
+                [*self._ssh(), "--", self.device.host or "", command],
+                stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                start_new_session=True,
+            )
+            with self._fed(process, feed):
+                assert process.stdout is not None  # a pipe
+                for line in process.stdout:
+                    reply = _reply(line)
+                    if reply is None:
+                        noise = (noise + line)[-2000:]
+                        continue
+                    replied = True
+                    self._raise_error_of(reply)
+                    yield reply
+            self._judge(process.returncode, replied, noise.decode(errors="replace"), _read(said))
+
+    @contextmanager
+    def _fed(self, process: subprocess.Popen[bytes], feed: Feed | None) -> Iterator[None]:
+        """Feed a process while the block lasts; afterwards it has ended."""
+        over = threading.Event()
+        feeder = threading.Thread(target=run_feed, args=(process, feed, over), daemon=True)
+        self._running = process
+        feeder.start()
+        try:
+            if self._cancelled.is_set():  # before `_running` was there to be ended
+                raise CancelledError
+            yield
+            process.wait()
+        finally:
+            over.set()
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+            self._running = None
+            feeder.join()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def _raise_error_of(self, reply: Reply) -> None:
+        error = reply.get("error")
+        if isinstance(error, Mapping):
+            raise DeviceError(
+                str(error["what"]), where=self.device.name, remedy=error.get("remedy")
+            )
+
+    def _judge(self, status: int, replied: bool, noise: str, said: str) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError
+        if status == _LOST or status < 0:
+            raise LostError(said)
+        text = (said.strip() or noise.strip() or f"exit status {status}").splitlines()[-1]
+        if status in _NOT_FOUND:
+            raise DeviceError(
+                f"{self.device.python} cannot be run there ({text})",
+                where=self.device.name,
+                remedy="install Python 3.10 or later there (sudo apt install python3 "
+                "python3-venv), or name one: --device 'ssh://…?python=/path/to/python3'",
+            )
+        if status != 0 or not replied:
+            raise DeviceError(
+                f"it did not answer as a device does ({text})",
+                where=self.device.name,
+                remedy=f"`ssh {self.device.destination} python3 --version` must print a version",
+            )
+
+    def _ssh(self, *options: str) -> list[str]:
+        config = os.environ.get(CONFIG_VARIABLE)
+        settings = {
+            "BatchMode": "yes",
+            "ConnectTimeout": self._limits.connect_s,
+            "ServerAliveInterval": max(1, round(self._limits.beat_s)),
+            "ServerAliveCountMax": _ALIVE_TRIES,
+            "ControlMaster": "no",
+            "ControlPath": f'"{self._folder / str(self._opened)}"',
+            "ClearAllForwardings": "yes",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+            "PermitLocalCommand": "no",
+            "RemoteCommand": "none",
+            "RequestTTY": "no",
+            "LogLevel": "ERROR",
+        }
+        given = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        return [
+            "ssh",
+            *(("-F", config) if config else ()),
+            *options,
+            *given,
+            *(("-p", str(self.device.port)) if self.device.port is not None else ()),
+            *(("-l", self.device.user) if self.device.user is not None else ()),
+        ]
+
+    @contextmanager
+    def _said(self) -> Iterator[BinaryIO]:
+        """A file for ssh's messages: a pipe would stay open as long as the shared connection."""
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            yield file
+
+
+def first_open(connection: Connection) -> None:
+    """Open a connection for the first time.
+
+    Raises:
+        DeviceError: It cannot be; the message says why and what to do.
+    """
+    if shutil.which("ssh") is None:
+        raise DeviceError(
+            "there is no ssh on this machine",
+            where=connection.device.name,
+            remedy="sudo apt install openssh-client",
+        )
+    try:
+        connection.open()
+    except LostError as error:
+        raise refused(connection.device, error.said) from error
+
+
+def _reply(line: bytes) -> Reply | None:
+    text = line.decode(errors="replace").strip()
+    if not text.startswith(REPLY):
+        return None
+    with suppress(ValueError):  # cut short, by a connection that just broke
+        reply: Reply = json.loads(text[len(REPLY) :])
+        return reply
+    return None
+
+
+def _read(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _private_folder() -> Path:
+    """A folder that only we can enter, its name short enough for a socket in it."""
+    folder = Path(tempfile.gettempdir())
+    short = len(os.fsencode(folder)) < _SOCKET_MAX - len("ghostedge-xxxxxxxx/c")
+    return Path(tempfile.mkdtemp(prefix="ghostedge-", dir=folder if short else "/tmp"))

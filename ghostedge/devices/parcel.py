@@ -1,0 +1,129 @@
+"""What a job needs on a device: its files by content, and where they go.
+
+A file is told by its SHA-256, so it travels once and lies once however many names it has. An
+evaluation folder keeps its class folders, the empty ones too, as their order may be the classes'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ghostedge_runtime.bench.record import BenchJob
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.folders import list_images
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A job and its files, ready for any device.
+
+    Attributes:
+        job: With paths relative to the run's folder on the device.
+        links: SHA-256 by such a path.
+        folders: Folders to make there, likewise relative.
+        files: The files here, by SHA-256.
+        sizes: Their bytes.
+        origins: What the user called it, by path there: models, images and the data folder.
+    """
+
+    job: BenchJob
+    links: Mapping[str, str]
+    folders: tuple[str, ...]
+    files: Mapping[str, Path]
+    sizes: Mapping[str, int]
+    origins: Mapping[str, str]
+
+    def plan(self, device: str, limits: Mapping[str, Any], by: str) -> bytes:
+        """The JSON that the device's end takes.
+
+        Args:
+            device: How the device was named.
+            limits: See `ghostedge_runtime.bench.device.runs.Limits`.
+            by: Who measures, for those who wait for the same device.
+        """
+        plan = {
+            "job": asdict(replace(self.job, device=device)),
+            "links": self.links,
+            "folders": self.folders,
+            "sizes": self.sizes,
+            "models": list(self.job.files),
+            "limits": limits,
+            "by": by,
+        }
+        return json.dumps(plan).encode()
+
+
+def pack(job: BenchJob) -> Parcel:
+    """Read and hash what a job needs.
+
+    Raises:
+        InputError: A file cannot be read, or a model is not the one that the job names.
+        ImageError: There is no such data folder, or no image in it.
+    """
+    packer = _Packer()
+    models = {
+        sha256: f"models/{n}/{Path(f).name}" for n, (sha256, f) in enumerate(job.files.items())
+    }
+    for sha256, name in models.items():
+        if packer.add(name, Path(job.files[sha256])) != sha256:
+            raise InputError(
+                "it changed while the measurement was being prepared",
+                where=job.files[sha256],
+                remedy="start again when it is written",
+            )
+    inputs = {f"inputs/{n:05}{Path(f).suffix}": f for n, f in enumerate(job.inputs)}
+    for name, file in inputs.items():
+        packer.add(name, Path(file))
+    folders = () if job.data is None else packer.add_folder("data", Path(job.data))
+    there = replace(
+        job, files=models, inputs=tuple(inputs), data=None if job.data is None else "data"
+    )
+    origins = {name: job.files[sha256] for sha256, name in models.items()} | inputs
+    if job.data is not None:
+        origins["data"] = job.data
+    return Parcel(there, packer.links, folders, packer.files, packer.sizes, origins)
+
+
+class _Packer:
+    """Collects files by content."""
+
+    def __init__(self) -> None:
+        self.links: dict[str, str] = {}
+        self.files: dict[str, Path] = {}
+        self.sizes: dict[str, int] = {}
+
+    def add(self, name: str, path: Path) -> str:
+        """Take a file under a name on the device; its SHA-256."""
+        sha256, size = _sha256(path)
+        self.links[name] = sha256
+        self.files.setdefault(sha256, path)
+        self.sizes[sha256] = size
+        return sha256
+
+    def add_folder(self, name: str, root: Path) -> tuple[str, ...]:
+        """Take a folder's images; the folders in it that may be classes."""
+        for path in list_images(root):
+            self.add(f"{name}/{path.relative_to(root).as_posix()}", path)
+        children = (p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        return (name, *(f"{name}/{child}" for child in sorted(children)))
+
+
+def _sha256(path: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise InputError(
+            f"it cannot be read ({error.strerror or error})", where=path, remedy="check the path"
+        ) from error
+    return digest.hexdigest(), size

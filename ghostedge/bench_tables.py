@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
-from ghostedge_runtime.bench.record import BenchRun, Delegation, Estimate, OpTime, Result
+from ghostedge_runtime.bench.per_op import by_kind, total_ms
+from ghostedge_runtime.bench.record import BenchRun, Delegation, Estimate, Result
 from ghostedge_runtime.machine.words import describe
 
 _KERNELS = {"litert": "XNNPACK", "litert-reference": "plain kernels", "onnxruntime": "ONNX Runtime"}
@@ -65,7 +67,10 @@ def bench_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
     constants = [names[c.heading].pop() for c in _NAMES if c not in told]
     yield _drawn(_title(runs, constants), rows, (*told, *_FIGURES))
     yield _drawn(None, rows, (*told, *_OTHERS))
-    yield from (_ops_table(row) for row in rows if row.result.ops)
+    for row in rows:
+        if row.result.ops:
+            yield _kinds_table(row)
+            yield _ops_table(row)
 
 
 def _drawn(title: str | None, rows: Sequence[_Row], columns: Sequence[_Column]) -> Table:
@@ -122,12 +127,27 @@ def error_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
     return (result.error for run in runs for result in run.results if result.error is not None)
 
 
-def _ops_table(row: _Row) -> Table:
-    """Every operator of one case by itself, slowest first, and their sum."""
-    result = row.result
-    total = sum(op.p50_ms for op in result.ops)
+def _kinds_table(row: _Row) -> Table:
+    """One case's operators, a row per kind, and their sum."""
+    ops = row.result.ops
     drawn = plain_table(
-        f"{_name(row)}: every operator by itself, {total:.2f} ms in sum{_beside(result.p50_ms)}",
+        Text(
+            f"{_name(row)}: every operator by itself, "
+            f"{total_ms(ops):.2f} ms in sum{_beside(row.result.p50_ms)}"
+        ),
+        (("op", LEFT), ("count", RIGHT), ("p50 in sum, ms", RIGHT), ("share", RIGHT)),
+    )
+    for kind in by_kind(ops):
+        drawn.add_row(kind.op, str(kind.count), f"{kind.total_ms:.3f}", f"{kind.share:.1%}")
+    return drawn
+
+
+def _ops_table(row: _Row) -> Table:
+    """Every operator of one case, slowest first."""
+    ops = row.result.ops
+    total = total_ms(ops)
+    drawn = plain_table(
+        None,
         (
             ("op", LEFT),
             ("output", LEFT),
@@ -137,26 +157,19 @@ def _ops_table(row: _Row) -> Table:
             ("so far", RIGHT),
         ),
     )
-    for op, so_far in zip(result.ops, _running(result.ops), strict=True):
+    for op, so_far in zip(ops, accumulate(op.p50_ms for op in ops), strict=True):
+        timed = (f"{op.p50_ms:.4f}", f"{op.p50_ms / total:.1%}", f"{so_far / total:.1%}")
         drawn.add_row(
             op.op,
             Text(op.name),
             "×".join(map(str, op.output_shape)),
-            f"{op.p50_ms:.4f}",
-            *(f"{100 * part / total:.1f} %" if total else DASH for part in (op.p50_ms, so_far)),
+            *(timed if op.note is None else (Text(op.note), DASH, DASH)),
         )
     return drawn
 
 
 def _beside(p50_ms: Estimate | None) -> str:
     return "" if p50_ms is None else f", {p50_ms.value:.2f} ms as a whole"
-
-
-def _running(ops: Sequence[OpTime]) -> Iterator[float]:
-    so_far = 0.0
-    for op in ops:
-        so_far += op.p50_ms
-        yield so_far
 
 
 def _name(row: _Row) -> str:

@@ -134,14 +134,24 @@ def test_operators_are_listed_with_their_share_and_their_sum() -> None:
     ops = (
         OpTime(3, "CONV_2D", "a", 3.0, (1, 8, 8, 4)),
         OpTime(0, "ADD", "[b]", 1.0, (1, 8)),
+        OpTime(2, "PAD", "c", 0.0, (1, 9, 9, 4), note="counted in CONV_2D"),
     )
-    *_, table = bench_tables([a_run(replace(FLOAT, ops=ops))])
-    assert "4.00 ms in sum, 4.00 ms as a whole" in str(table.title)
-    found = cells(table)
-    assert found["op"] == ["CONV_2D", "ADD"]
-    assert found["output"] == ["a", "[b]"]
-    assert found["share"] == ["75.0 %", "25.0 %"]
-    assert found["so far"] == ["75.0 %", "100.0 %"]
+    *_, kinds, table = bench_tables([a_run(replace(FLOAT, ops=ops))])
+    assert "4.00 ms in sum, 4.00 ms as a whole" in str(kinds.title)
+    assert cells(kinds) == {
+        "op": ["CONV_2D", "ADD", "PAD"],
+        "count": ["1", "1", "1"],
+        "p50 in sum, ms": ["3.000", "1.000", "0.000"],
+        "share": ["75.0%", "25.0%", "0.0%"],
+    }
+    assert cells(table) == {
+        "op": ["CONV_2D", "ADD", "PAD"],
+        "output": ["a", "[b]", "c"],
+        "shape": ["1×8×8×4", "1×8", "1×9×9×4"],
+        "p50, ms": ["3.0000", "1.0000", "counted in CONV_2D"],
+        "share": ["75.0%", "25.0%", "–"],
+        "so far": ["75.0%", "100.0%", "–"],
+    }
 
 
 def test_names_are_never_taken_for_markup() -> None:

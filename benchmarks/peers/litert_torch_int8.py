@@ -1,4 +1,4 @@
-"""Convert a GhostNet checkpoint to a statically quantized int8 TFLite with Google's tools.
+"""Convert a checkpoint of the family to a statically quantized int8 TFLite with Google's tools.
 
 litert-torch writes the float TFLite from the torch module with channels-last input
 (``to_channel_last_io``, its documented way to NHWC), ai-edge-quantizer calibrates it on the given
@@ -22,7 +22,8 @@ from ai_edge_quantizer import (  # type: ignore[import-not-found]  # likewise
     recipe,
 )
 
-from ghostedge_convert.architectures.ghostnet import GhostNet
+from ghostedge_convert.families import tell_family
+from ghostedge_convert.family import Size, expected_shapes
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -41,15 +42,25 @@ def main() -> None:
         _quantize(float_model, images, args.output)
 
 
-def load(checkpoint: Path) -> GhostNet:
+def load(checkpoint: Path) -> torch.nn.Module:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    width = weights["conv_stem.weight"].shape[0] / 16
-    module = GhostNet(width=width, num_classes=weights["classifier.bias"].shape[0])
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    told = tell_family(shapes)
+    if told is None:
+        raise SystemExit(f"{checkpoint.name} is of no network of the GhostNet family")
+    family, _ = told
+    form, classes = family.form_of(shapes), shapes[family.classifier][0]
+
+    def fits(size: Size) -> bool:
+        return expected_shapes(form, size, classes) == shapes
+
+    size = family.sizes.find(shapes, fits)
+    module = form.network(**dict(size.options), num_classes=classes)
     module.load_state_dict(weights)
     return module.eval()
 
 
-def convert(module: GhostNet, size: tuple[int, int], output: Path) -> None:
+def convert(module: torch.nn.Module, size: tuple[int, int], output: Path) -> None:
     channels_last = litert_torch.to_channel_last_io(module, args=[0]).eval()
     litert_torch.convert(channels_last, (torch.zeros(1, *size, 3),)).export(str(output))
 

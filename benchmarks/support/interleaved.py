@@ -1,8 +1,9 @@
-"""Time several TFLite files in one process, in turn, so that a machine's drift hits all alike.
+"""Time several model files in one process, in turn, so that a machine's drift hits all alike.
 
 A round gives each model one burst: a few untimed inferences that bring its weights back into the
-caches, then timed ones. The order rotates from round to round. One thread, XNNPACK, the input set
-once beforehand; so the times are of ``invoke`` alone, without preprocessing. Beside the wall clock
+caches, then timed ones. The order rotates from round to round. One thread, LiteRT with XNNPACK or
+ONNX Runtime, the input set once beforehand; so the times are of the inference alone, without
+preprocessing. Beside the wall clock
 stands the thread's CPU time, which other programs on the machine touch less. A few inferences a
 round are also timed from raw pixels on, with whatever the file wants done to them before.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from ghostedge_runtime.images import normalize
 from ghostedge_runtime.metadata import Preprocessing
+from support.engines import Engine, LiteRT, OnnxRuntime
 
 PREPROCESSING = Preprocessing()
 UNTIMED = 3
@@ -42,10 +41,10 @@ class Ratio:
 
 
 class TimedModel:
-    """A TFLite file on one thread and the milliseconds its inferences took, a list per round.
+    """A model file on one thread and the milliseconds its inferences took, a list per round.
 
     Args:
-        path: The file.
+        path: A ``.tflite`` or ``.onnx`` file.
         image: uint8 [H, W, 3], the input of the timed inferences.
     """
 
@@ -54,11 +53,7 @@ class TimedModel:
         self.cpu_rounds: list[list[float]] = []
         self.pixel_rounds: list[list[float]] = []
         self._image = image
-        self._content = path.read_bytes()
-        self._interpreter = Interpreter(model_content=self._content, num_threads=1)
-        self._interpreter.allocate_tensors()
-        (self._input,) = self._interpreter.get_input_details()
-        self._output = self._interpreter.get_output_details()[0]
+        self._engine: Engine = (OnnxRuntime if path.suffix == ".onnx" else LiteRT)(path)
 
     def set_image(self, image: npt.NDArray[np.uint8]) -> None:
         """Set the input to a uint8 [H, W, 3] image in the form that the file asks for.
@@ -66,27 +61,25 @@ class TimedModel:
         A uint8 input takes the pixels and normalises inside; others get them normalised, and
         quantized where they are integers.
         """
-        dtype = self._input["dtype"]
+        wanted = self._engine.input
         batch: npt.NDArray[Any] = image[None]
-        if dtype != np.uint8:
+        if wanted.dtype != np.uint8:
             batch = normalize(batch, PREPROCESSING)
-        if dtype == np.int8:
-            scale, zero_point = self._input["quantization"]
-            batch = np.clip(np.rint(batch / scale) + zero_point, -128, 127).astype(np.int8)
-        self._interpreter.set_tensor(self._input["index"], batch)
+        if wanted.dtype == np.int8:
+            batch = np.clip(np.rint(batch / wanted.scale) + wanted.zero_point, -128, 127)
+        if wanted.shape[1] == image.shape[-1]:
+            batch = batch.transpose(0, 3, 1, 2)
+        self._engine.set_input(np.ascontiguousarray(batch, dtype=wanted.dtype))
 
     def logits(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The output for one image as float32."""
         self.set_image(image)
-        self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(self._output["index"])[0].astype(np.float32)
-        scale, zero_point = self._output["quantization"]
-        logits: npt.NDArray[np.float32] = (raw - zero_point) * np.float32(scale) if scale else raw
-        return logits
+        self._engine.invoke()
+        return self._engine.logits()
 
     def burst(self) -> None:
         """One round's inferences."""
-        invoke = self._interpreter.invoke
+        invoke = self._engine.invoke
         self.set_image(self._image)
         for _ in range(UNTIMED):
             invoke()
@@ -98,7 +91,6 @@ class TimedModel:
     def figures(self) -> dict[str, Any]:
         """Latency over all rounds and what the graph consists of."""
         times = np.array(self.rounds)
-        ops = self.op_counts()
         return {
             "p50_ms": round(float(np.median(times)), 4),
             "p90_ms": round(float(np.quantile(times, 0.9)), 4),
@@ -106,22 +98,13 @@ class TimedModel:
             "cpu_p50_ms": round(float(np.median(self.cpu_rounds)), 4),
             "from_pixels_p50_ms": round(float(np.median(self.pixel_rounds)), 4),
             "runs": times.size,
-            "input": f"{np.dtype(self._input['dtype'])} {self._input['shape'].tolist()}",
-            "output": str(np.dtype(self._output["dtype"])),
-            "ops": dict(ops),
-            "xnnpack_partitions": len(self._interpreter._get_ops_details()) - ops.total(),
+            "input": f"{self._engine.input.dtype} {list(self._engine.input.shape)}",
+            **self._engine.facts(),
         }
 
     def _from_pixels(self) -> None:
         self.set_image(self._image)
-        self._interpreter.invoke()
-
-    def op_counts(self) -> Counter[str]:
-        """How many operators of each kind the file holds."""
-        names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-        model = schema.ModelT.InitFromPackedBuf(self._content)
-        codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-        return Counter(names[codes[op.opcodeIndex]] for op in model.subgraphs[0].operators)
+        self._engine.invoke()
 
 
 def _timed(call: Callable[[], None]) -> tuple[float, float]:

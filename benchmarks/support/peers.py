@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from support.child import ChildFailedError, Usage, measure
 from support.environments import PEERS, PeerUnavailableError, environment, versions
 from support.report import REPO
 from support.workload import Workload
+
+EARLIER = "conversion_s and peak_memory_mb are of an earlier run"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Peer:
     Attributes:
         name: In reports and file names, and of its requirements file.
         script: In ``benchmarks/peers``.
+        writes: Precision and format of its file: ``int8.tflite``.
         reads: Option and workload attribute of the model it starts from.
         variants: Extra arguments in order of preference; the first that converts is used.
         packages: Whose versions are reported.
@@ -32,6 +36,7 @@ class Peer:
 
     name: str
     script: str
+    writes: str
     reads: tuple[str, str]
     variants: tuple[tuple[str, ...], ...]
     packages: tuple[str, ...]
@@ -39,12 +44,15 @@ class Peer:
     python: str | None = None
 
 
+_BACKENDS = (("--backend", "flatbuffer_direct"), ("--backend", "tf_converter"))
+
 PEERS_MEASURED = (
     Peer(
         name="onnx2tf",
         script="onnx2tf_int8.py",
+        writes="int8.tflite",
         reads=("--onnx", "onnx"),
-        variants=(("--backend", "flatbuffer_direct"), ("--backend", "tf_converter")),
+        variants=_BACKENDS,
         packages=("onnx2tf", "tensorflow", "onnx", "ai-edge-litert"),
         settings="-oiqt, per-channel weights, int8 input and output",
         python="python3.12",
@@ -52,11 +60,34 @@ PEERS_MEASURED = (
     Peer(
         name="litert_torch",
         script="litert_torch_int8.py",
+        writes="int8.tflite",
         reads=("--checkpoint", "checkpoint"),
         variants=((),),
         packages=("litert-torch", "litert-converter", "ai-edge-quantizer", "torch"),
         settings="to_channel_last_io, recipe static_wi8_ai8, int8 input and output",
     ),
+)
+_ONNX2TF, _LITERT_TORCH = PEERS_MEASURED
+
+PEERS_IN_FLOAT = (
+    replace(
+        _ONNX2TF, script="onnx2tf_float.py", writes="float.tflite", settings="float32 and float16"
+    ),
+    replace(
+        _LITERT_TORCH,
+        script="litert_torch_float.py",
+        writes="float.tflite",
+        settings="to_channel_last_io",
+    ),
+)
+ONNXRUNTIME = Peer(
+    name="onnxruntime",
+    script="onnxruntime_int8.py",
+    writes="int8.onnx",
+    reads=("--onnx", "onnx"),
+    variants=(("--per-channel",),),
+    packages=("onnxruntime", "onnx"),
+    settings="quant_pre_process, quantize_static, QDQ",
 )
 
 
@@ -90,24 +121,38 @@ class Conversion:
         return record
 
 
-def convert_ours(workload: Workload) -> Conversion:
+def convert_ours(workload: Workload, *, reuse: bool = False) -> Conversion:
     """Run ``ghostedge convert`` as a user would, checks, timing and all four artefacts included.
+
+    Args:
+        workload: What to convert.
+        reuse: Take the files and the figures of an earlier run, if our converter is still the same.
 
     Raises:
         ChildFailedError: It failed. A missed budget (exit 3) does not count as that: random weights
             may disagree with their int8 where trained ones do not.
     """
-    output = workload.folder / "ours"
+    settings = "convert --int8: float and int8, ONNX and TFLite, checked and timed"
+    python = Path(sys.executable)
+    found = versions(python, ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert"))
+    file, key = our_file(workload, "int8", "tflite"), _key(found, *_our_sources())
+    kept = workload.folder / "ours.json"
+    if reuse and (earlier := _kept(kept, key, file)):
+        return earlier
+    output = file.parent
     shutil.rmtree(output, ignore_errors=True)
     command = [ghostedge(), "convert", str(workload.checkpoint), "--int8"]
     command += ["--calib", str(workload.photo_folder), "-o", str(output)]
     usage = measure(command, log=workload.folder / "ours.log", allowed=(0, 3))
-    (file,) = output.glob("*_int8.tflite")
-    found = versions(
-        Path(sys.executable), ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert")
-    )
-    settings = "convert --int8: float and int8, ONNX and TFLite, checked and timed"
-    return Conversion("ghostedge", settings, file, usage, found)
+    done = Conversion("ghostedge", settings, file, usage, found)
+    _keep(kept, key, done)
+    return done
+
+
+def our_file(workload: Workload, precision: str, form: str) -> Path:
+    """The file of ours: ``float`` or ``int8``, ``tflite`` or ``onnx``."""
+    suffix = "_int8" if precision == "int8" else ""
+    return workload.folder / "ours" / f"{workload.checkpoint.stem}{suffix}.{form}"
 
 
 def convert_with(peer: Peer, workload: Workload, *, reuse: bool = False) -> Conversion:
@@ -116,26 +161,50 @@ def convert_with(peer: Peer, workload: Workload, *, reuse: bool = False) -> Conv
     Args:
         peer: Which one.
         workload: What to convert.
-        reuse: Take the file and the figures of an earlier run over the same workload.
+        reuse: Take the file and the figures, or the failure, of an earlier run over the same
+            workload.
     """
-    output = workload.folder / f"{peer.name}_int8.tflite"
+    output = workload.folder / f"{peer.name}_{peer.writes}"
     kept = output.with_suffix(".json")
     try:
         python = environment(peer.name, preferred_python=peer.python)
     except PeerUnavailableError as error:
         return Conversion(peer.name, peer.settings, skipped=str(error))
     found = versions(python, peer.packages)
-    if reuse and kept.exists() and output.exists():
-        earlier = json.loads(kept.read_text(encoding="utf-8"))
-        if earlier["versions"] == found:
-            usage = Usage(**earlier["usage"])
-            notes = (*earlier["notes"], "conversion_s and peak_memory_mb are of an earlier run")
-            return Conversion(peer.name, earlier["settings"], output, usage, found, notes)
+    key = _key(found, PEERS / peer.script)
+    if reuse and (earlier := _kept(kept, key, output)):
+        return earlier
     done = _first_that_converts(peer, python, workload, output, found)
-    if done.usage:
-        record = {**asdict(done), "file": output.name}
-        kept.write_text(json.dumps(record), encoding="utf-8")
+    _keep(kept, key, done)
     return done
+
+
+def _key(found: dict[str, str], *sources: Path) -> str:
+    """Changes with the versions and the code that converts."""
+    digest = hashlib.sha256(json.dumps(found).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _our_sources() -> list[Path]:
+    return sorted(path for room in ("convert", "quantize") for path in (REPO / room).rglob("*.py"))
+
+
+def _keep(kept: Path, key: str, done: Conversion) -> None:
+    record = {**asdict(done), "file": None, "key": key}
+    kept.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _kept(kept: Path, key: str, output: Path) -> Conversion | None:
+    """What an earlier run found, its failure too; None where it was none or another converter."""
+    earlier = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    if earlier.pop("key", None) != key or not (earlier["skipped"] or output.exists()):
+        return None
+    if earlier["skipped"]:
+        return Conversion(**earlier)
+    changed = {"file": output, "usage": Usage(**earlier["usage"])}
+    return Conversion(**{**earlier, **changed, "notes": (*earlier["notes"], EARLIER)})
 
 
 def _first_that_converts(
@@ -146,7 +215,7 @@ def _first_that_converts(
         output.unlink(missing_ok=True)
         settings = " ".join([peer.settings, *variant])
         command = _command(peer, python, workload, output, variant)
-        log = workload.folder / f"{peer.name}.log"
+        log = output.with_suffix(".log")
         try:
             usage = measure(command, log=log, env=_environment(python))
         except ChildFailedError as error:
@@ -161,7 +230,7 @@ def _command(
 ) -> list[str]:
     option, attribute = peer.reads
     model = getattr(workload, attribute)
-    copy = output.with_name(f"{peer.name}_input{model.suffix}")
+    copy = output.with_name(f"{output.stem}_input{model.suffix}")
     shutil.copyfile(model, copy)  # onnx2tf rewrites the file it is given
     command = [str(python), str(PEERS / peer.script), option, str(copy)]
     return [*command, "--calibration", str(workload.calibration), "--output", str(output), *variant]

@@ -1,4 +1,4 @@
-"""What every conversion is given: GhostNet 1.0x weights, its float ONNX, calibration photos.
+"""What every conversion is given: a network's weights, its float ONNX, calibration photos.
 
 Latency and conversion time do not depend on what the weights know, so they are seeded random ones
 whose batch-norm statistics come from a forward pass over the photos: activations then have the
@@ -22,6 +22,7 @@ from support.report import CACHE
 
 SEED = 0
 ABOUT = "about.json"
+ARCHITECTURE = "ghostnet_100"
 BENCHMARKS = Path(__file__).resolve().parents[1]
 
 
@@ -31,24 +32,26 @@ class Workload:
 
     Attributes:
         folder: Holds them; its name changes with the arguments they were made from.
+        architecture: The network's name, such as ``ghostnetv3_100``.
         photos: How many calibration photos, and in words where they come from.
         weights_source: In words.
     """
 
     folder: Path
+    architecture: str
     photos: int
     photo_source: str
     weights_source: str
 
     @property
     def checkpoint(self) -> Path:
-        """A plain torch state_dict."""
-        return self.folder / "ghostnet_100_224.pt"
+        """A plain torch state_dict, in the form that the network is deployed in."""
+        return self.folder / f"{self.architecture}_224.pt"
 
     @property
     def onnx(self) -> Path:
         """The float ONNX of the same weights as torch's exporter writes it, NCHW, batch 1."""
-        return self.folder / "ghostnet_100_224.onnx"
+        return self.folder / f"{self.architecture}_224.onnx"
 
     @property
     def photo_folder(self) -> Path:
@@ -63,14 +66,26 @@ class Workload:
 
 def add_arguments(parser: argparse.ArgumentParser, *, photos: Path) -> None:
     """The options that choose a workload; ``photos`` is the default folder."""
-    parser.add_argument("--photos", type=Path, default=photos, help="calibration photos")
-    parser.add_argument("--photo-count", type=int, default=128)
+    add_photo_arguments(parser, photos=photos)
     parser.add_argument("--checkpoint", type=Path, help="your own GhostNet V1 weights")
 
 
-def workload(args: argparse.Namespace) -> Workload:
-    """The workload of these arguments, made in a child process unless it is there already."""
+def add_photo_arguments(parser: argparse.ArgumentParser, *, photos: Path) -> None:
+    """Those of the options that choose the photos."""
+    parser.add_argument("--photos", type=Path, default=photos, help="calibration photos")
+    parser.add_argument("--photo-count", type=int, default=128)
+    parser.set_defaults(checkpoint=None)
+
+
+def workload(args: argparse.Namespace, architecture: str = ARCHITECTURE) -> Workload:
+    """The workload of these arguments, made in a child process unless it is there already.
+
+    Args:
+        args: With the options of `add_arguments` or `add_photo_arguments`.
+        architecture: The network's name; a checkpoint tells its own.
+    """
     asked = ["--photos", str(args.photos.resolve()), "--photo-count", str(args.photo_count)]
+    asked += ["--architecture", architecture]
     if args.checkpoint:
         asked += ["--checkpoint", str(args.checkpoint.resolve())]
     key = hashlib.sha256(json.dumps([SEED, *asked]).encode()).hexdigest()[:12]

@@ -20,8 +20,9 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
 
-from ghostedge_convert import build, export_onnx, identify, load_checkpoint
-from ghostedge_convert.architectures.ghostnet import GhostNet, SqueezeExcite
+from ghostedge_convert import Checkpoint, build, export_onnx, identify, load_checkpoint
+from ghostedge_convert.architectures.ghostnet import SqueezeExcite
+from ghostedge_convert.families import parse_architecture
 from ghostedge_runtime.images import list_images, normalize, open_image, prepare
 from ghostedge_runtime.metadata import Preprocessing
 from support.workload import ABOUT, SEED, Workload, add_arguments
@@ -34,15 +35,18 @@ GENERATED_SIZE = (320, 256)  # width and height in pixels
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--architecture", required=True)
     add_arguments(parser, photos=Path())
     args = parser.parse_args()
+    loaded = load_checkpoint(args.checkpoint) if args.checkpoint else None
     made = Workload(
         folder=args.folder,
+        architecture=identify(loaded).name if loaded else args.architecture,
         photos=args.photo_count,
         photo_source=_collect_photos(args.photos, args.folder / "photos", args.photo_count),
         weights_source=str(args.checkpoint or f"random, seed {SEED}, batch norm from the photos"),
     )
-    _write_models(made, args.checkpoint)
+    _write_models(made, loaded)
     about = {key: value for key, value in asdict(made).items() if key != "folder"}
     (args.folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
@@ -78,12 +82,15 @@ def _collect_photos(source: Path, folder: Path, count: int) -> str:
     return f"{len(originals)} photos, {len(mirrored)} mirrored, {count - done} generated"
 
 
-def _write_models(workload: Workload, checkpoint: Path | None) -> None:
+def _write_models(workload: Workload, loaded: Checkpoint | None) -> None:
     """Write ``calibration.npy``, the state_dict and the ONNX model of the workload."""
     photos = list_images(workload.photo_folder)
     images = np.stack([prepare(photo, PREPROCESSING) for photo in photos])
     np.save(workload.calibration, images)
-    module = _trained(checkpoint) if checkpoint else _seeded(images)
+    if loaded:
+        module = build(loaded, identify(loaded))
+    else:
+        module = seeded(workload.architecture, normalize(images, PREPROCESSING))
     torch.save(module.state_dict(), workload.checkpoint)
     exported = export_onnx(as_published(module), input_size=PREPROCESSING.input_size)
     onnx.save(exported, workload.onnx)
@@ -97,21 +104,25 @@ def as_published(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def _trained(checkpoint: Path) -> torch.nn.Module:
-    loaded = load_checkpoint(checkpoint)
-    return build(loaded, identify(loaded))
+def seeded(architecture: str, images: npt.NDArray[np.float32]) -> torch.nn.Module:
+    """A network with random weights as trained ones are deployed, branches fused.
 
-
-def _seeded(images: npt.NDArray[np.uint8]) -> torch.nn.Module:
+    Args:
+        architecture: Its name, such as ``repghostnet_100``.
+        images: [N, H, W, 3], normalised, of which the batch norms take their statistics.
+    """
+    family, size = parse_architecture(architecture)
+    if size is None:
+        raise SystemExit(f"{architecture} has no size: one of {', '.join(family.published())}")
     torch.manual_seed(SEED)
-    module = GhostNet(num_classes=CLASSES).train()
+    module = family.forms[0].network(**dict(size.options), num_classes=CLASSES).train()
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None  # a plain average over what it sees
-    batch = normalize(images, PREPROCESSING).transpose(0, 3, 1, 2)
     with torch.no_grad():
-        module(torch.from_numpy(np.ascontiguousarray(batch)))
-    return module.eval()
+        module(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+    module.eval()
+    return module if family.fuse is None else family.fuse(module).eval()
 
 
 def _generated(rng: np.random.Generator) -> Image.Image:

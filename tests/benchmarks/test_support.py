@@ -101,7 +101,7 @@ def test_a_peer_that_cannot_be_installed_is_skipped_with_the_reason(support, mon
         raise peers.PeerUnavailableError(f"{name} could not be installed: no such version")
 
     monkeypatch.setattr(peers, "environment", fail)
-    workload = support("workload").Workload(tmp_path, 1, "", "")
+    workload = support("workload").Workload(tmp_path, "ghostnet_100", 1, "", "")
     done = peers.convert_with(peers.PEERS_MEASURED[0], workload)
     assert done.as_json()["skipped"] == "onnx2tf could not be installed: no such version"
     assert done.file is None

@@ -1,0 +1,74 @@
+"""The machine's own story beside a benchmark's figures: what it is, how it fared, what to doubt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ghostedge_runtime.bench.record import BackendName, Case, Estimate, Result, Settings, Snapshot
+from ghostedge_runtime.bench.statistics import Rounds, drift_estimate
+from ghostedge_runtime.machine.facts import machine_facts
+from ghostedge_runtime.machine.marks import find_marks
+from ghostedge_runtime.machine.sensors import snapshot
+from ghostedge_runtime.machine.words import describe
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A file that was timed on one thread: its name in reports, and milliseconds by round."""
+
+    name: str
+    file: Path
+    rounds_ms: Sequence[Sequence[float]]
+
+    @property
+    def p50_ms(self) -> Estimate:
+        """The median with its 95 % interval, as ``ghostedge bench`` computes it."""
+        return Rounds(self._rounds_ns).percentile(50)
+
+    @property
+    def result(self) -> Result:
+        """What the machine's doubts ask of a measurement."""
+        content = self.file.read_bytes()
+        backend: BackendName = "onnxruntime" if self.file.suffix == ".onnx" else "litert"
+        case = Case(self.name, sha256(content).hexdigest(), len(content), backend, threads=1)
+        return Result(case, steady=True, drift=drift_estimate(self._rounds_ns))
+
+    @property
+    def _rounds_ns(self) -> list[list[int]]:
+        return [[round(time_ms * 1e6) for time_ms in each] for each in self.rounds_ms]
+
+
+class Story:
+    """Looks at the machine whenever it is told to, first when it is made."""
+
+    def __init__(self) -> None:
+        self._facts = machine_facts()
+        self._start = time.monotonic()
+        self._trace: list[Snapshot] = []
+        self.look()
+
+    def look(self) -> None:
+        """One more look."""
+        self._trace.append(snapshot(time.monotonic() - self._start))
+
+    def told(self, results: Sequence[Result]) -> dict[str, Any]:
+        """The machine in a line, its facts, every look, and what casts doubt, in words."""
+        marks = find_marks(self._facts, Settings(), self._trace, results)
+        return {
+            "story": describe(self._facts),
+            "facts": asdict(self._facts),
+            "trace": [asdict(look) for look in self._trace],
+            "doubts": [
+                {
+                    "kind": mark.kind,
+                    "file": None if mark.case is None else results[mark.case].case.model,
+                    "text": mark.text,
+                }
+                for mark in marks
+            ],
+        }

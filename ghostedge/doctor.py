@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ghostedge_runtime import Host, host_facts
+from ghostedge_runtime.bench.record import MachineFacts
+from ghostedge_runtime.machine.facts import machine_facts
 
 # What each job needs, and the line that installs it. One distribution of a tuple is enough.
 _JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
@@ -61,9 +63,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The machine and what can be done on it. ``free_disk_mb`` is of the working folder."""
+    """The machine and what can be done on it.
+
+    Attributes:
+        host: The machine as manifests have it.
+        machine: All that is known of it; `machine.words.fact_rows` puts it into words.
+        free_disk_mb: Of the working folder.
+        jobs: What can be done.
+    """
 
     host: Host
+    machine: MachineFacts
     free_disk_mb: int
     jobs: tuple[Job, ...]
 
@@ -72,6 +82,7 @@ def examine() -> Diagnosis:
     """Look at the machine and the installed distributions."""
     return Diagnosis(
         host=host_facts(),
+        machine=machine_facts(),
         free_disk_mb=shutil.disk_usage(Path.cwd()).free // 10**6,
         jobs=tuple(_job(*job) for job in _JOBS),
     )

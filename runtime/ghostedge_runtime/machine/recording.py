@@ -47,14 +47,18 @@ class Recording:
 
 
 class RecordedSystem:
-    """A machine that answers as one did when it was recorded."""
+    """A machine that answers as one did when it was recorded.
+
+    Attributes:
+        recording: What it answers from.
+    """
 
     def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+        self.recording = recording
 
     def text(self, path: str) -> str | None:
         """The file's text as it was."""
-        return self._recording.files.get(path, "").strip("\0 \n") or None
+        return self.recording.files.get(path, "").strip("\0 \n") or None
 
     def glob(self, pattern: str) -> tuple[str, ...]:
         """The recorded files that match, and the folders of recorded files.
@@ -64,18 +68,18 @@ class RecordedSystem:
         wanted = pattern.split("/")
         found = {
             "/".join(parts[: len(wanted)])
-            for parts in (path.split("/") for path in self._recording.files)
+            for parts in (path.split("/") for path in self.recording.files)
             if len(parts) >= len(wanted) and all(map(fnmatchcase, parts, wanted))
         }
         return tuple(sorted(found))
 
     def run(self, *words: str) -> Answer | None:
         """What the command answered; there is none that was not recorded."""
-        return self._recording.commands.get(" ".join(words))
+        return self.recording.commands.get(" ".join(words))
 
     def platform(self) -> Platform:
         """What Python knew."""
-        return self._recording.platform
+        return self.recording.platform
 
 
 class _Listening:

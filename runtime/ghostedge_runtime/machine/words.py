@@ -1,4 +1,4 @@
-"""A machine in one line, for the head of a table and for reports."""
+"""A machine in words: in one line for the head of a table, in rows for reports and the doctor."""
 
 from __future__ import annotations
 
@@ -19,14 +19,37 @@ def describe(facts: MachineFacts) -> str:
         name, inside = cpu_words(facts), []
     inside.append(" ".join(facts.features) or None)
     told = ", ".join(part for part in inside if part)
+    governor = governor_words(facts.governors)
     parts = (
         f"{name} ({told})" if told else name,
         f"{facts.bits}-bit" if facts.bits else None,
-        governor_words(facts.governors),
+        governor and f"governor {governor}",
         facts.virtual and f"in {facts.virtual}",
         _share(facts),
     )
     return ", ".join(part for part in parts if part)
+
+
+def fact_rows(facts: MachineFacts) -> dict[str, str]:
+    """Every fact the system told, as a heading and its words, in the order to show them."""
+    clocks = sorted(set(facts.max_mhz.values()), reverse=True)
+    instructions = " ".join(facts.features) or "none of those that matter to inference"
+    rows = {
+        "board": facts.board,
+        "system on chip": facts.soc,
+        "processor": f"{cpu_words(facts)} ({facts.machine})",
+        "instructions": instructions,
+        "highest clock": " and ".join(f"{mhz:.0f} MHz" for mhz in clocks),
+        "governor": governor_words(facts.governors),
+        "memory": f"{facts.memory_mb:,} MB" if facts.memory_mb else None,
+        "share": _share(facts),
+        "inside": facts.virtual,
+        "system": f"{facts.os}, {facts.kernel}",
+        "firmware": facts.firmware,
+        "Python": f"{facts.python}, {facts.bits}-bit" if facts.bits else facts.python,
+        "to mend": "; ".join(facts.notes),
+    }
+    return {heading: words for heading, words in rows.items() if words}
 
 
 def cpu_words(facts: MachineFacts) -> str:
@@ -42,7 +65,7 @@ def cpu_words(facts: MachineFacts) -> str:
 def governor_words(governors: Mapping[str, str]) -> str | None:
     """The governor, or each policy's where they differ; None where there is none."""
     if len(set(governors.values())) == 1:
-        return f"governor {next(iter(governors.values()))}"
+        return next(iter(governors.values()))
     return ", ".join(f"{policy} {name}" for policy, name in governors.items()) or None
 
 

@@ -161,9 +161,9 @@ def _ops_table(row: _Row) -> Table:
         timed = (f"{op.p50_ms:.4f}", f"{op.p50_ms / total:.1%}", f"{so_far / total:.1%}")
         drawn.add_row(
             op.op,
-            Text(op.name),
+            Text(op.name if op.note is None else f"{op.name}: {op.note}"),
             "×".join(map(str, op.output_shape)),
-            *(timed if op.note is None else (Text(op.note), DASH, DASH)),
+            *(timed if op.note is None else (DASH, DASH, DASH)),
         )
     return drawn
 

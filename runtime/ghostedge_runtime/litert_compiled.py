@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -91,6 +92,31 @@ class HalfPrecisionBackend:
             return None
         count = len(self._graph.operators)
         return Delegation("XNNPACK", ops=count, ops_total=count, partitions=1)
+
+
+def repeated_run(
+    data: bytes,
+    threads: int,
+    where: Path,
+    values: Callable[[tuple[int, ...], np.dtype[Any]], Array],
+) -> Callable[[], None]:
+    """A call that runs a model in half precision, always on the same inputs.
+
+    Args:
+        data: The file, of any number of inputs.
+        threads: CPU threads that a run may use.
+        where: The file's name, for error messages.
+        values: Makes the inputs, of a shape and a dtype.
+
+    Raises:
+        InputError: LiteRT does not run it in half precision.
+    """
+    model = _compile(data, threads, where)
+    inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
+    for buffer in inputs:
+        detail = buffer.get_tensor_details()
+        buffer.write(values(tuple(detail["shape"]), np.dtype(detail["dtype"])))
+    return functools.partial(model.run_by_index, 0, inputs, outputs)
 
 
 class _Read:

@@ -62,7 +62,7 @@ class TFLiteBackend:
         self.name, self.version, interpreter_class = find_interpreter()
         if self.name not in _VERIFYING:
             check_structure(data, where)
-        options = _reference_kernels(interpreter_class) if reference else {}
+        options = reference_kernels(interpreter_class) if reference else {}
         try:
             interpreter = interpreter_class(model_content=data, num_threads=threads, **options)
             interpreter.allocate_tensors()
@@ -105,7 +105,7 @@ class TFLiteBackend:
         return None if nodes is None else delegation_of(nodes)
 
 
-def _reference_kernels(interpreter_class: Any) -> dict[str, Any]:
+def reference_kernels(interpreter_class: Any) -> dict[str, Any]:
     """The argument that asks an interpreter for its reference kernels.
 
     There are two resolvers without XNNPACK: BUILTIN_WITHOUT_DEFAULT_DELEGATES has the optimized

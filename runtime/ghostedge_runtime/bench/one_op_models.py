@@ -1,0 +1,252 @@
+"""Every operator of a ``.tflite`` as a model of its own, with its real constants.
+
+Some never run by themselves in the whole graph and do not here:
+
+- XNNPACK folds a PAD with zeros into the convolution it feeds, where that alone reads it;
+- what is computed from constants alone (half-precision weights made float32) is computed once, when
+  the file is opened.
+
+These go with the operator that uses them. What else XNNPACK fuses (a stand-alone activation, into
+what comes before) is not followed: converters fuse activations themselves.
+
+Only here are the flatbuffer schema's bindings needed, which come with ai-edge-litert.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+from ghostedge_runtime.errors import MissingDependencyError
+from ghostedge_runtime.tflite_metadata import IDENTIFIER
+from ghostedge_runtime.tflite_structure import check_structure
+
+try:
+    from ai_edge_litert import schema_py_generated as _tfl
+except ImportError as error:
+    raise MissingDependencyError(
+        f"taking a .tflite file apart needs the bindings of its format ({error})",
+        where="ghostedge_runtime",
+        remedy="pip install ai-edge-litert, or measure its operators on a machine that has it",
+    ) from error
+
+_NAMES: dict[int, str] = {
+    number: name for name, number in vars(_tfl.BuiltinOperator).items() if not name.startswith("_")
+}
+_CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
+
+
+@dataclass(frozen=True)
+class OneOp:
+    """An operator of the graph.
+
+    Attributes:
+        index: Its place in the graph.
+        op: Its kind, such as ``CONV_2D``.
+        name: Of its first output.
+        output_shape: Of its first output.
+        with_it: Places of the operators that run with it, in order.
+        counted_in: Why it has no time of its own; None where it has.
+    """
+
+    index: int
+    op: str
+    name: str
+    output_shape: tuple[int, ...]
+    with_it: tuple[int, ...]
+    counted_in: str | None
+
+
+class OneOpModels:
+    """Takes the first subgraph of a file apart.
+
+    Args:
+        data: The file.
+        where: Its name, for error messages.
+        fold_pads: Whether to leave a PAD with the convolution that it is folded into.
+
+    Attributes:
+        operators: All of them, in the graph's order.
+
+    Raises:
+        ModelFileError: The file is damaged.
+    """
+
+    def __init__(self, data: bytes, where: Path, *, fold_pads: bool) -> None:
+        check_structure(data, where)
+        self._data = data
+        self._model = _tfl.ModelT.InitFromPackedBuf(data, 0)
+        self._graph = self._model.subgraphs[0]
+        self._ops = self._graph.operators or []
+        self._maker = {t: n for n, op in enumerate(self._ops) for t in _all(op.outputs)}
+        self._readers = Counter(t for op in self._ops for t in set(_all(op.inputs)))
+        self._once = self._computed_once()
+        self._folded = self._folded_pads() if fold_pads else {}
+        self.operators = tuple(self._describe(index) for index in range(len(self._ops)))
+
+    def model(self, one: OneOp) -> bytes:
+        """The file of a model that holds this operator and what runs with it."""
+        members = [*one.with_it, one.index]
+        made = {t for member in members for t in _all(self._ops[member].outputs)}
+        model, graph = _tfl.ModelT(), _tfl.SubGraphT()
+        model.version, model.subgraphs = 3, [graph]
+        model.buffers, model.operatorCodes = [_tfl.BufferT()], []
+        graph.tensors, graph.operators, graph.inputs = [], [], []
+        place: dict[int, int] = {-1: -1}
+        for member in members:
+            operator = copy.copy(self._ops[member])
+            model.operatorCodes.append(self._model.operatorCodes[operator.opcodeIndex])
+            operator.opcodeIndex = len(model.operatorCodes) - 1
+            for tensor in _all([*_all(operator.inputs), *_all(operator.outputs)]):
+                if tensor in place:
+                    continue
+                place[tensor] = len(graph.tensors)
+                value = self._constant(tensor)
+                graph.tensors.append(self._tensor(tensor, value, model.buffers))
+                if value is None and tensor not in made:
+                    graph.inputs.append(place[tensor])
+            operator.inputs = [place[int(tensor)] for tensor in operator.inputs]
+            operator.outputs = [place[int(tensor)] for tensor in operator.outputs]
+            graph.operators.append(operator)
+        graph.outputs = list(graph.operators[-1].outputs)
+        return packed(model)
+
+    def _tensor(self, index: int, value: Any, buffers: list[Any]) -> Any:
+        tensor = copy.copy(self._graph.tensors[index])
+        tensor.buffer = 0
+        if value is not None:
+            tensor.buffer = len(buffers)
+            buffers.append(_tfl.BufferT())
+            buffers[-1].data = value
+        return tensor
+
+    def _constant(self, tensor: int) -> Any:
+        """The bytes that the file holds for a tensor, None if it holds none."""
+        buffer = self._model.buffers[self._graph.tensors[tensor].buffer]
+        if buffer.offset > 1:  # behind the flatbuffer, in files that outgrow it
+            return np.frombuffer(self._data, np.uint8, buffer.size, buffer.offset)
+        return None if buffer.data is None or len(buffer.data) == 0 else np.asarray(buffer.data)
+
+    def _describe(self, index: int) -> OneOp:
+        tensor = self._graph.tensors[int(self._ops[index].outputs[0])]
+        return OneOp(
+            index=index,
+            op=self._kind(index),
+            name=_text(tensor.name),
+            output_shape=() if tensor.shape is None else tuple(map(int, tensor.shape)),
+            with_it=tuple(sorted(self._with(index))),
+            counted_in=self._counted_in(index),
+        )
+
+    def _kind(self, index: int) -> str:
+        code = self._model.operatorCodes[self._ops[index].opcodeIndex]
+        if code.customCode is not None:
+            return _text(code.customCode)
+        # Old writers filled the second field alone, which ends at 127.
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        return _NAMES.get(number, f"operator {number}")
+
+    def _counted_in(self, index: int) -> str | None:
+        if index in self._folded:
+            user = self._folded[index]
+            return f"counted in operator {user}, the {self._kind(user)} that XNNPACK folds it into"
+        if index in self._once:
+            return "counted in what uses it: computed once, from constants"
+        return None
+
+    def _with(self, index: int) -> set[int]:
+        """What has to run before an operator in the same model."""
+        found: set[int] = set()
+        for tensor in _all(self._ops[index].inputs):
+            maker = self._maker.get(tensor)
+            if maker is not None and (maker in self._once or self._folded.get(maker) == index):
+                found |= {maker} | self._with(maker)
+        return found
+
+    def _computed_once(self) -> set[int]:
+        """Places of the operators that read constants alone."""
+        once: set[int] = set()
+        for index, operator in enumerate(self._ops):
+            inputs = _all(operator.inputs)
+            if inputs and all(
+                self._constant(tensor) is not None or self._maker.get(tensor) in once
+                for tensor in inputs
+            ):
+                once.add(index)
+        return once
+
+    def _folded_pads(self) -> dict[int, int]:
+        """Places of the PADs that XNNPACK folds, each with its convolution's."""
+        folded = {}
+        outputs = set(_all(self._graph.outputs))
+        for index, operator in enumerate(self._ops):
+            if self._kind(index) not in _CONVOLUTIONS or operator.builtinOptions is None:
+                continue
+            source = int(operator.inputs[0])
+            pad = self._maker.get(source)
+            if (
+                pad is not None
+                and self._kind(pad) == "PAD"
+                and operator.builtinOptions.padding == _tfl.Padding.VALID
+                and self._readers[source] == 1
+                and source not in outputs
+                and self._pads_image(pad)
+            ):
+                folded[pad] = index
+        return folded
+
+    def _pads_image(self, pad: int) -> bool:
+        """Whether it pads rows and columns alone, by constants."""
+        value = self._constant(int(self._ops[pad].inputs[1]))
+        if value is None:
+            return False
+        amounts = np.frombuffer(value.tobytes(), "<i4")  # batch, rows, columns, channels
+        return amounts.size == 8 and not amounts[[0, 1, 6, 7]].any()
+
+
+def add_of_one_number() -> bytes:
+    """The smallest model there is to compute: a float32 and a constant, added."""
+    model, graph, code, add = (
+        _tfl.ModelT(),
+        _tfl.SubGraphT(),
+        _tfl.OperatorCodeT(),
+        _tfl.OperatorT(),
+    )
+    code.builtinCode = code.deprecatedBuiltinCode = _tfl.BuiltinOperator.ADD
+    one = _tfl.BufferT()
+    one.data = np.frombuffer(np.float32(1).tobytes(), np.uint8)
+    model.version, model.buffers, model.operatorCodes = 3, [_tfl.BufferT(), one], [code]
+    graph.tensors = [_number(0), _number(1), _number(0)]
+    add.inputs, add.outputs = [0, 1], [2]
+    add.builtinOptionsType, add.builtinOptions = _tfl.BuiltinOptions.AddOptions, _tfl.AddOptionsT()
+    graph.inputs, graph.outputs, graph.operators, model.subgraphs = [0], [2], [add], [graph]
+    return packed(model)
+
+
+def packed(model: Any) -> bytes:
+    """A model's file."""
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _number(buffer: int) -> Any:
+    tensor = _tfl.TensorT()
+    tensor.shape, tensor.type, tensor.buffer = [1], _tfl.TensorType.FLOAT32, buffer
+    return tensor
+
+
+def _text(name: bytes | None) -> str:
+    return "" if name is None else name.decode(errors="replace")
+
+
+def _all(tensors: Iterable[Any] | None) -> list[int]:
+    """The tensors of a list, without the places where an optional one is left out."""
+    return [] if tensors is None else [int(tensor) for tensor in tensors if tensor >= 0]

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge_runtime import host
+from ghostedge_runtime.host import Host, host_facts, is_x86_without_vnni
+from ghostedge_runtime.machine.facts import machine_facts
+from ghostedge_runtime.machine.recording import RecordedSystem, Recording, read_recording
+from ghostedge_runtime.machine.system import Platform
 
+MACHINES = Path(__file__).parent / "machines"
 CHILD = "from ghostedge_runtime.host import peak_rss_mb; print(peak_rss_mb())"
 PARENT = f"""
 import subprocess, sys
@@ -26,6 +30,13 @@ def test_peak_memory_is_the_processs_own_and_not_that_of_the_one_that_started_it
     assert 5 < float(done.stdout) < 200
 
 
+def x86_or_not(machine: str, cpuinfo: str | None) -> RecordedSystem:
+    words = Platform("Linux", "6.1", machine, "", "Linux", "3.11.2", 64)
+    return RecordedSystem(
+        Recording(1, words, {} if cpuinfo is None else {"/proc/cpuinfo": cpuinfo})
+    )
+
+
 @pytest.mark.parametrize(
     ("machine", "flags", "answer"),
     [
@@ -37,15 +48,23 @@ def test_peak_memory_is_the_processs_own_and_not_that_of_the_one_that_started_it
     ],
 )
 def test_an_x86_that_may_overflow_in_int8_is_told_from_others(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    machine: str,
-    flags: str | None,
-    answer: bool,
+    machine: str, flags: str | None, answer: bool
 ) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    if flags is not None:
-        cpuinfo.write_text(flags)
-    monkeypatch.setattr(host, "_CPUINFO", cpuinfo)
-    monkeypatch.setattr(host.platform, "machine", lambda: machine)
-    assert host.is_x86_without_vnni() is answer
+    assert is_x86_without_vnni(x86_or_not(machine, flags)) is answer
+
+
+def test_the_short_facts_are_those_of_the_whole() -> None:
+    machine = read_recording(MACHINES / "pi5.json")
+    host, facts = host_facts(machine), machine_facts(machine)
+    assert host == Host(
+        machine="aarch64",
+        cpu="Cortex-A76",
+        board="Raspberry Pi 5 Model B Rev 1.0",
+        cores=4,
+        memory_mb=8453,
+        os="Debian GNU/Linux 13 (trixie)",
+        kernel="Linux 6.12.47+rpt-rpi-2712",
+        python="3.13.5",
+        governor="ondemand",
+    )
+    assert (host.cpu, host.os, host.cores) == (facts.cpu, facts.os, facts.cores)

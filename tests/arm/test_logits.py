@@ -1,0 +1,87 @@
+"""ARM code computes this machine's int8 logits: run as two processors that `emulate.py` set up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# In the engine's interpreter folder on the board; the Python on this machine, by variable.
+WRAPPERS = {
+    "ai-edge-litert": "python",
+    "onnxruntime": "python-onnxruntime",
+    "tflite-runtime": "python-tflite-runtime",
+    "tflite-runtime reference kernels": "python-tflite-runtime",
+}
+PARTS = {"cortex-a72": "0xd08", "cortex-a76": "0xd0b"}
+
+
+def emulated(board: Path, engine: str) -> Path:
+    python = board / WRAPPERS[engine]
+    if not python.is_file():
+        pytest.skip("no aarch64 wheel of tflite-runtime 2.14 for that system's Python")
+    return python
+
+
+def native(engine: str) -> str:
+    if not engine.startswith("tflite-runtime"):
+        return sys.executable
+    python = os.environ.get("GHOSTEDGE_TFLITE_RUNTIME_PYTHON")
+    if not python:
+        pytest.skip(
+            "needs tflite-runtime 2.14: set GHOSTEDGE_TFLITE_RUNTIME_PYTHON to a Python that has it"
+        )
+    return python
+
+
+def test_the_emulated_python_is_the_boards(board: Path) -> None:
+    code = """
+import json, platform, re, subprocess, sys
+child = [sys.executable, "-c", "import platform; print(platform.machine())"]
+print(json.dumps({
+    "machine": platform.machine(),
+    "a child's": subprocess.run(child, capture_output=True, text=True, check=True).stdout.strip(),
+    "parts": re.findall("CPU part.*: (.*)", open("/proc/cpuinfo").read()),
+}))
+"""
+    done = subprocess.run(
+        [board / "python", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {
+        "machine": "aarch64",
+        "a child's": "aarch64",
+        "parts": [PARTS[board.name]] * 4,
+    }
+
+
+@pytest.mark.parametrize(
+    "engine", ["ai-edge-litert", "onnxruntime", "tflite-runtime reference kernels"]
+)
+def test_int8_logits_are_x86s_within_one_step(
+    board: Path, int8: Any, engine: str, tmp_path: Path
+) -> None:
+    """One step of the int8 output: its scale, 1 in the integers that are compared."""
+    there = int8.logits(engine, emulated(board, engine), tmp_path / "there.npy")
+    here = int8.logits(engine, native(engine), tmp_path / "here.npy")
+    assert abs(there - here).max() <= 1
+    assert (there.argmax(1) == here.argmax(1)).all()
+    assert len(set(there.argmax(1))) > 30  # of 36 glyphs: not one answer for all
+
+
+def test_tflite_runtimes_own_kernels_name_the_same_glyphs(
+    board: Path, int8: Any, tmp_path: Path
+) -> None:
+    """Its int8 kernels round otherwise on ARM than on x86, in every layer anew.
+
+    So its logits part by more than a step; the reference kernels of the same wheel do not.
+    """
+    engine = "tflite-runtime"
+    there = int8.logits(engine, emulated(board, engine), tmp_path / "there.npy")
+    here = int8.logits(engine, native(engine), tmp_path / "here.npy")
+    assert abs(there - here).mean() < 1
+    assert (there.argmax(1) == here.argmax(1)).all()

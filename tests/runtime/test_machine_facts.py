@@ -253,6 +253,27 @@ def test_what_lies_between_us_and_the_machine_is_named(
     assert machine_facts(RecordedSystem(Recording(1, LINUX, files))).virtual == kind
 
 
+@pytest.mark.parametrize(
+    ("machine", "product", "flags", "kind"),
+    [
+        ("x86_64", "c5.large", "fpu hypervisor", "amazon"),
+        ("x86_64", "c5.metal", "fpu", None),
+        ("aarch64", "c7g.large", "", "amazon"),
+        ("aarch64", "c7g.metal", "", None),
+    ],
+)
+def test_a_whole_machine_that_is_lent_is_no_virtual_one(
+    machine: str, product: str, flags: str, kind: str | None
+) -> None:
+    files = {
+        "/sys/class/dmi/id/sys_vendor": "Amazon EC2",
+        "/sys/class/dmi/id/product_name": product,
+        "/proc/cpuinfo": f"flags\t: {flags}",
+    }
+    words = replace(LINUX, machine=machine)
+    assert machine_facts(RecordedSystem(Recording(1, words, files))).virtual == kind
+
+
 def test_windows_own_linux_is_a_virtual_machine() -> None:
     words = replace(LINUX, release="6.6.87.2-microsoft-standard-WSL2")
     assert machine_facts(RecordedSystem(Recording(1, words))).virtual == "wsl"

@@ -209,7 +209,7 @@ def test_stolen_time_is_held_against_what_the_threads_could_use(
     marks = marks_of_trace(PI, *trace, threads=threads)
     assert [(mark.kind, mark.fails_strict) for mark in marks] == [("stolen", False)] * marked
     if marked:
-        assert f"of {10.0 * threads:.1f} s that {threads} thread(s)" in marks[0].text
+        assert f"of {10.0 * threads:.1f} s that {threads} thread" in marks[0].text
 
 
 @pytest.mark.parametrize(

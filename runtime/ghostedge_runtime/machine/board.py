@@ -7,7 +7,7 @@ without privileges.
 
 from __future__ import annotations
 
-from ghostedge_runtime.machine.cpu import cpu_flags
+from ghostedge_runtime.machine.cpu import X86, cpu_flags
 from ghostedge_runtime.machine.system import System
 
 _MODEL = "/proc/device-tree/model"
@@ -70,15 +70,12 @@ _DMI_WORDS = {
     "VMW": "vmware",
     "innotek GmbH": "virtualbox",
     "VirtualBox": "virtualbox",
-    "Oracle Corporation": "virtualbox",
     "Virtual Machine": "hyper-v",
     "Xen": "xen",
     "BHYVE": "bhyve",
     "Parallels": "parallels",
     "Apple Virtualization": "apple",
-    "OpenStack": "openstack",
-    "Hetzner": "hetzner",
-    "DigitalOcean": "digitalocean",
+    "OpenStack": "kvm",
 }
 
 
@@ -113,9 +110,16 @@ def _container(system: System) -> str | None:
 
 
 def _machine(system: System) -> str | None:
-    if "microsoft" in system.platform().release.lower():
+    """The names in DMI are also those of who lends whole machines: x86 says by a flag which it is.
+
+    ARM has no such flag; Amazon's whole machines are called ``….metal`` there.
+    """
+    words, flagged = system.platform(), "hypervisor" in cpu_flags(system)
+    if "microsoft" in words.release.lower():
         return "wsl"
     names = [system.text(f"{_DMI}/{name}") or "" for name in ("product_name", "sys_vendor")]
+    if (words.machine in X86 and not flagged) or names[0].endswith(".metal"):
+        return None
     for word, kind in _DMI_WORDS.items():
         if any(word in name for name in names):
             return kind
@@ -123,4 +127,4 @@ def _machine(system: System) -> str | None:
         return "xen"
     if "kvm" in (system.text("/proc/device-tree/hypervisor/compatible") or ""):
         return "kvm"
-    return "a virtual machine" if "hypervisor" in cpu_flags(system) else None
+    return "a virtual machine" if flagged else None

@@ -73,7 +73,7 @@ def _stolen(trace: Sequence[Snapshot], results: Sequence[Result]) -> list[Mark]:
     if stolen <= LOST_SHARE * time:
         return []
     text = (
-        f"the hypervisor gave {stolen:.1f} s to others, of {time:.1f} s that {threads} thread(s) "
+        f"the hypervisor gave {stolen:.1f} s to others, of {time:.1f} s that {_words(threads)} "
         "could use: measure on a machine of your own, or when its neighbours are quiet"
     )
     return [Mark("stolen", text)]
@@ -121,8 +121,9 @@ def _busy(facts: MachineFacts, trace: Sequence[Snapshot], results: Sequence[Resu
     if load is None or load <= BUSY or load + threads <= cpus + BUSY:
         return []
     text = (
-        f"the machine was busy when the run began: {load:.1f} tasks on the last minute's mean, "
-        f"and {threads} thread(s) of the run, on {cpus} CPUs: stop them, or wait, and measure again"
+        f"something else was running when the run began: {load:.1f} tasks on the last minute's "
+        f"mean, and {_words(threads)} of the run, on {cpus} CPUs: stop it or wait, "
+        "and measure again"
     )
     return [Mark("busy", text)]
 
@@ -142,3 +143,7 @@ def _unsteady(results: Sequence[Result]) -> list[Mark]:
 
 def _most_threads(results: Sequence[Result]) -> int:
     return max((each.case.threads for each in results if each.error is None), default=1)
+
+
+def _words(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"

@@ -1,0 +1,126 @@
+"""``ghostedge report``: measurements as a page, a picture, or Markdown."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+import ghostedge
+from ghostedge.commands._common import PATH, stderr
+from ghostedge.console import ConsoleReporter
+from ghostedge.output_file import check_file, write_file
+from ghostedge.report.contents import Contents, gather
+from ghostedge.report.quantization import read_quantization
+from ghostedge_runtime.bench.record import BenchRun, read_runs
+from ghostedge_runtime.errors import InputError, MissingDependencyError
+
+_SUFFIXES = {
+    ".html": "html",
+    ".htm": "html",
+    ".png": "png",
+    ".md": "markdown",
+    ".markdown": "markdown",
+}
+# Imported when asked for: two of them need matplotlib.
+_WRITERS = {
+    "html": ("page", "page"),
+    "png": ("picture", "picture"),
+    "markdown": ("markdown", "markdown"),
+}
+_DEFAULTS = {"html": "report.html", "png": "report.png", "markdown": "report.md"}
+
+
+@click.command("report")
+@click.argument("runs", type=PATH, nargs=-1, required=True, metavar="RUN...")
+@click.option("-o", "--output", type=PATH, help="File to write. [default: report.html/.png/.md]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(_DEFAULTS)),
+    help="[default: as the output's name ends, else html]",
+)
+@click.option(
+    "--quantization",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Per-layer error that `ghostedge inspect --quantization … --json > FILE` measured; may be "
+    "given several times.",
+)
+def command(
+    *,
+    runs: tuple[Path, ...],
+    output: Path | None,
+    form: str | None,
+    quantization: tuple[Path, ...],
+) -> None:
+    """Show measurements: each RUN is a file that `ghostedge bench … -o RUN` wrote.
+
+    Latency against accuracy with the Pareto front, distributions, drift, temperature, operators,
+    the machine's story and the command to measure it again. The page is one file that opens without
+    a network. Needs the report extra; Markdown needs the base install alone.
+
+    \b
+    ghostedge report run.json -o report.html
+    ghostedge report laptop.json pi.json -o both.png
+    ghostedge report run.json --quantization layers.json --format markdown
+    """  # noqa: D301 - click takes the control character for "do not rewrap"
+    form = form or _SUFFIXES.get(output.suffix.lower() if output else "", "html")
+    target = output or Path(_DEFAULTS[form])
+    _check_target(target, form, (*runs, *quantization))
+    contents = gather(
+        _read(runs), map(read_quantization, quantization), f"ghostedge {ghostedge.__version__}"
+    )
+    write_file(target, _render(contents, form))
+    ConsoleReporter(stderr()).note(f"written to {target}")
+
+
+def _check_target(target: Path, form: str, inputs: Sequence[Path]) -> None:
+    """Refuse a target whose name promises another format, or that is one of the inputs."""
+    promised = _SUFFIXES.get(target.suffix.lower(), form)
+    if promised != form:
+        raise InputError(
+            f"the name promises {promised}, but --format is {form}",
+            where=target,
+            remedy="leave out --format, or give the file another name",
+        )
+    check_file(target)
+    if target.exists() and any(each.exists() and target.samefile(each) for each in inputs):
+        raise InputError(
+            "it is a measurement that the report is made of",
+            where=target,
+            remedy="give the report another name",
+        )
+
+
+def _read(files: Sequence[Path]) -> list[BenchRun]:
+    found: list[BenchRun] = []
+    for file in files:
+        runs = read_runs(file)
+        if not any(run.results for run in runs):
+            raise InputError(
+                "it holds no results",
+                where=file,
+                remedy="measure something: `ghostedge bench MODEL… -o FILE`",
+            )
+        found += runs
+    return found
+
+
+def _render(contents: Contents, form: str) -> bytes:
+    module, function = _WRITERS[form]
+    try:
+        write = getattr(importlib.import_module(f"ghostedge.report.{module}"), function)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "matplotlib":
+            raise
+        raise MissingDependencyError(
+            "this needs matplotlib, which is not installed",
+            where=f"--format {form}",
+            remedy="pip install 'ghostedge[report]', or use --format markdown",
+        ) from error
+    made = write(contents)
+    return made if isinstance(made, bytes) else str(made).encode()

@@ -1,0 +1,106 @@
+"""``ghostedge compare``: is B really slower than A?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout
+from ghostedge.console import ConsoleReporter
+from ghostedge.history.comparison import Comparison, compare
+from ghostedge.history.database import entries
+from ghostedge.history.selection import from_database, from_files
+from ghostedge.history.text import comparison_table, entries_table, remark_lines, sides_lines
+from ghostedge_runtime.bench.record import BenchRun
+from ghostedge_runtime.errors import BudgetMissedError
+
+
+@click.command("compare")
+@click.argument("a", required=False)
+@click.argument("b", required=False)
+@click.option("--db", type=PATH, help="Database of `ghostedge bench --db`; alone: list its runs.")
+@click.option("--device", help="Of --db, only runs of this device, named as `bench` was told.")
+@click.option(
+    "--max-regression",
+    type=click.FloatRange(0),
+    metavar="PCT",
+    help="Exit with 3 where a median is surely more than PCT percent slower in B.",
+)
+@json_option
+def command(
+    *,
+    a: str | None,
+    b: str | None,
+    db: Path | None,
+    device: str | None,
+    max_regression: float | None,
+    as_json: bool,
+) -> None:
+    """Say case by case whether B is faster or slower than A, or no difference is shown.
+
+    A and B are files of `ghostedge bench -o`; with --db they are ids of its runs (their first
+    digits do), latest, latest~1, … Each may be several, with commas between: the spread from run
+    to run is then part of the answer.
+
+    \b
+    ghostedge compare monday.json tuesday.json
+    ghostedge compare latest~1 latest --db lab.db --max-regression 5
+    ghostedge compare latest~5,latest~4,latest~3 latest~2,latest~1,latest --db lab.db
+    """  # noqa: D301 - click takes the control character for "do not rewrap"
+    if device is not None and db is None:
+        raise click.UsageError("--device is for --db, which is not given")
+    if a is None and db is not None:
+        _list(db, device, as_json=as_json)
+        return
+    if a is None or b is None:
+        raise click.UsageError("name two sides, A and B, or --db alone to see what it holds")
+    sides = (
+        [from_files(a), from_files(b)] if db is None else from_database(db, (a, b), device=device)
+    )
+    found = compare(*sides, max_regression_pct=max_regression)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _print(found, sides)
+    _check(found)
+
+
+def _list(db: Path, device: str | None, *, as_json: bool) -> None:
+    known = entries(db, device=device)
+    if as_json:
+        print_json([asdict(each) for each in known])
+    else:
+        stdout().print(entries_table(known))
+
+
+def _print(found: Comparison, sides: Sequence[Sequence[BenchRun]]) -> None:
+    console = stdout()
+    for line in sides_lines(*sides):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(comparison_table(found))
+    for line in remark_lines(found):
+        console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check(found: Comparison) -> None:
+    """Warn of what may be slower; end with exit code 3 where it surely is.
+
+    Raises:
+        BudgetMissedError: A case missed the budget.
+    """
+    for case in found.cases:
+        if case.budget == "not shown":
+            ConsoleReporter(stderr()).note(
+                f"{case.key}: {(case.p50.ratio.value - 1) * 100:+.1f} %, but its interval reaches "
+                f"below {found.max_regression_pct:g} %: not shown to be slower; measure longer, or "
+                "give more runs"
+            )
+    if found.missed:
+        raise BudgetMissedError(
+            f"--max-regression {found.max_regression_pct:g} is not kept\n  "
+            + "\n  ".join(found.missed),
+            remedy="see the marks first: heat and neighbours look like slower code",
+        )

@@ -7,13 +7,16 @@ repository. A test that needs them skips, saying so, where they are absent.
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("GHOSTEDGE_SHARED", REPO.parent / "shared"))
+ARM = Path(os.environ.get("GHOSTEDGE_ARM", REPO / ".cache" / "arm"))
 
 
 def _need(path: Path) -> Path:
@@ -58,3 +61,20 @@ def cifar_calib(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def example_checkpoint() -> Path:
     """The bundled GhostNet 0.5x trained on synthetic glyphs."""
     return REPO / "examples" / "glyphs" / "ghostnet_050_glyphs.safetensors"
+
+
+def _arm_board(name: str) -> Path:
+    if shutil.which("qemu-aarch64-static") is None:
+        pytest.skip("qemu-aarch64-static is not installed")
+    failed = ARM / "not-set-up.txt"
+    if failed.is_file():
+        pytest.skip(f"tests/arm/emulate.py could not set up arm64: {failed.read_text()}")
+    if not (ARM / name / "python").is_file():
+        pytest.skip("no arm64 system: python tests/arm/emulate.py sets one up")
+    return ARM / name
+
+
+@pytest.fixture(scope="session")
+def arm_board() -> Callable[[str], Path]:
+    """arm_board("cortex-a72") → the folder of that processor's emulated interpreters."""
+    return _arm_board

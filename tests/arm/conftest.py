@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +15,13 @@ from PIL import Image
 
 import ghostedge
 
-REPO = Path(__file__).resolve().parents[2]
-ARM = Path(os.environ.get("GHOSTEDGE_ARM", REPO / ".cache" / "arm"))
 INFER = Path(__file__).with_name("infer.py")
 
 
 @pytest.fixture(scope="session", params=["cortex-a72", "cortex-a76"])
-def board(request: pytest.FixtureRequest) -> Path:
+def board(request: pytest.FixtureRequest, arm_board: Callable[[str], Path]) -> Path:
     """The folder with this board's interpreters."""
-    if shutil.which("qemu-aarch64-static") is None:
-        pytest.skip("qemu-aarch64-static is not installed")
-    failed = ARM / "not-set-up.txt"
-    if failed.is_file():
-        pytest.skip(f"tests/arm/emulate.py could not set up arm64: {failed.read_text()}")
-    if not (ARM / request.param / "python").is_file():
-        pytest.skip("no arm64 system: python tests/arm/emulate.py sets one up")
-    return ARM / str(request.param)
+    return arm_board(request.param)
 
 
 @dataclass(frozen=True)

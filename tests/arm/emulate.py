@@ -241,8 +241,8 @@ def main() -> None:
         sys.exit(f"no emulated ARM: {error}")
     reason.unlink(missing_ok=True)
     if not only_set_up:
-        tests = ("tests/arm", "tests/base_install", "-k", "cortex", "-n", "auto")
-        command = [sys.executable, "-m", "pytest", *tests]
+        tests = ("tests/arm", "tests/base_install", "-k", "cortex")
+        command = [sys.executable, "-m", "pytest", *tests, "-n", "auto", "--dist", "loadfile"]
         sys.exit(subprocess.run(command, cwd=REPO, check=False).returncode)
 
 

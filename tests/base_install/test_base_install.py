@@ -1,7 +1,8 @@
 """What `pip install ghostedge` alone must do: a device has no torch, no onnx, no TensorFlow.
 
-`.ci/run` makes an environment with nothing but that and names its interpreter in
-GHOSTEDGE_BASE_PYTHON; without it these tests skip.
+Here, and as two ARM processors. `.ci/run` makes an environment with nothing but that and names its
+interpreter in GHOSTEDGE_BASE_PYTHON; `tests/arm/emulate.py` sets up the emulated ones. Without
+them these tests skip.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,10 @@ sys.exit(code)
 """
 
 
-@pytest.fixture(scope="module")
-def python() -> str:
+@pytest.fixture(scope="module", params=["here", "cortex-a72", "cortex-a76"])
+def python(request: pytest.FixtureRequest, arm_board: Callable[[str], Path]) -> str:
+    if request.param != "here":
+        return str(arm_board(request.param) / "python")
     path = os.environ.get("GHOSTEDGE_BASE_PYTHON")
     if not path:
         pytest.skip("GHOSTEDGE_BASE_PYTHON is not set: .ci/run makes that environment")

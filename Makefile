@@ -9,20 +9,22 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-TYPED := ghostedge runtime/ghostedge_runtime convert/ghostedge_convert quantize/ghostedge_quantize benchmarks examples
+TYPED := ghostedge runtime/ghostedge_runtime convert/ghostedge_convert quantize/ghostedge_quantize benchmarks examples tests/arm/emulate.py tests/arm/infer.py
 PROJECTS := pyproject.toml runtime/pyproject.toml convert/pyproject.toml quantize/pyproject.toml
 OUT := out
 GLYPHS := examples/glyphs
 CALIB := $(OUT)/glyphs/calib
 EVAL := $(OUT)/glyphs/eval
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test environments lint types unit bench clean
 
 demo: $(VENV)/.convert $(CALIB) $(EVAL)
 	$(BIN)/ghostedge convert $(GLYPHS)/ghostnet_050_glyphs.safetensors --int8 \
 	  --calib $(CALIB) --eval $(EVAL) -o $(OUT)/demo
 
 test: lint types unit
+
+environments: $(VENV)/.all $(VENV)/.tflite_runtime
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ lint: $(VENV)/.all
 types: $(VENV)/.all
 	$(BIN)/mypy $(TYPED)
 
-unit: $(VENV)/.all $(VENV)/.tflite_runtime
+unit: environments
 	GHOSTEDGE_TFLITE_RUNTIME_PYTHON="$$(cat $(VENV)/.tflite_runtime)" $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(VENV)/.all

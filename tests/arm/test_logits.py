@@ -75,9 +75,9 @@ def test_int8_logits_are_x86s_within_one_step(
 def test_tflite_runtimes_own_kernels_name_the_same_glyphs(
     board: Path, int8: Any, tmp_path: Path
 ) -> None:
-    """Its int8 kernels round otherwise on ARM than on x86, in every layer anew.
+    """Its int8 convolutions round now and then to the other neighbour on ARM than on x86.
 
-    So its logits part by more than a step; the reference kernels of the same wheel do not.
+    The layers after make several steps of that one; the same wheel's reference kernels do not.
     """
     engine = "tflite-runtime"
     there = int8.logits(engine, emulated(board, engine), tmp_path / "there.npy")

@@ -16,7 +16,7 @@ import click
 import ghostedge
 from ghostedge_runtime.errors import GhostEdgeError
 
-_COMMANDS = ("convert", "bench", "run", "inspect", "features", "doctor")
+_COMMANDS = ("convert", "bench", "compare", "report", "run", "inspect", "features", "doctor")
 
 
 class _LazyGroup(click.Group):

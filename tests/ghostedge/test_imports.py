@@ -53,6 +53,8 @@ def imported(*arguments: str) -> set[str]:
     [
         ("--help",),
         ("bench", "--help"),
+        ("compare", "--help"),
+        ("report", "--help"),
         ("run", "--help"),
         ("inspect", "--help"),
         ("features", "--help"),

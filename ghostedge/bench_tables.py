@@ -59,7 +59,7 @@ class _Column:
 def bench_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
     """How fast and how right each case is, then what else is known of it.
 
-    Ratios are to the first row of the same machine.
+    Ratios of times are to the first row of the same machine: below 1 is faster.
     """
     rows = _rows(runs)
     names = {column.heading: {column.cell(row) for row in rows} for column in _NAMES}
@@ -217,12 +217,11 @@ def _model(row: _Row) -> str:
     return row.file + ("" if row.result.error is None else " (failed)")
 
 
-def _estimate(found: Estimate | None, form: str = "{:.2f}") -> str:
+def _estimate(found: Estimate | None) -> str:
     """A figure over its interval: two short lines fit a narrow terminal."""
     if found is None:
         return DASH
-    low, high = form.format(found.low), form.format(found.high)
-    return f"{form.format(found.value)}\n[{low}, {high}]"
+    return f"{found.value:.2f}\n[{found.low:.2f}, {found.high:.2f}]"
 
 
 def _p50(row: _Row) -> str:
@@ -231,14 +230,8 @@ def _p50(row: _Row) -> str:
     return _estimate(row.result.p50_ms).replace("\n", " !\n" if doubtful else "\n")
 
 
-def _speed_up(row: _Row) -> str:
-    """How many times faster than the first row: the inverse of the ratio of times."""
-    ratio = row.result.ratio
-    if ratio is None:
-        return DASH
-    if row.number == 0:
-        return "1.00×"
-    return _estimate(Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low), "{:.2f}×")
+def _ratio(row: _Row) -> str:
+    return "1" if row.number == 0 else _estimate(row.result.ratio)
 
 
 def _delegated(row: _Row) -> str:
@@ -263,7 +256,7 @@ _FIGURES = (
     _Column("p50, ms", RIGHT, _p50),
     _Column("p90, ms", RIGHT, lambda row: _estimate(row.result.p90_ms)),
     _Column("p99, ms", RIGHT, lambda row: _estimate(row.result.p99_ms)),
-    _Column("vs first row", RIGHT, _speed_up),
+    _Column("p50 / first row's", RIGHT, _ratio),
     _Column("top-1", RIGHT, _top1),
     _Column("top-5", RIGHT, _top5),
 )

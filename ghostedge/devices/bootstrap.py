@@ -1,4 +1,4 @@
-"""The first words to a device: what it is, and our runtime's wheel if it is not there.
+"""The first words to a device: what it is, and the wheel of our runtime if it is not there.
 
 The text of this file is what runs on the device, by ``python3 -c``, before anything of ours is
 there: the standard library alone, and neither backslash, apostrophe nor exclamation mark, which

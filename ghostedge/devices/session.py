@@ -84,8 +84,7 @@ class Session:
         self._interpreter = find_interpreter(self._steady, self._wheel, backends, self._say)
         self._steady.steadily(self._send_missing)
         self._ask("start", self._id)
-        self._steady.steadily(self._follow)
-        return self._fetched()
+        return self._found(self._steady.steadily(self._follow))
 
     def _send_missing(self) -> None:
         """Tell the plan and send the files that are not there; those that arrive stay."""
@@ -111,14 +110,14 @@ class Session:
                 remedy="start again when it is written",
             )
 
-    def _follow(self) -> None:
-        """Listen to the run until it is over, and let it hear that we do."""
+    def _follow(self) -> Any:
+        """Listen to the run until it is over, and let it hear that we do; what it measured."""
         words = self._there.verb("watch", self._id, str(self._offset))
         feed = beating(self._limits.beat_s)
         for reply in self._steady.replies(words, feed, self._there.prefix):
             if reply.get("over"):
                 self._judge(reply["log"])
-                return
+                return reply["result"]
             self._offset = reply["next"]
             self._hear(reply["said"])
         raise LostError("the device fell silent")
@@ -157,8 +156,7 @@ class Session:
             remedy="a killed process has often run out of memory; if it did not, report this",
         )
 
-    def _fetched(self) -> BenchRun:
-        document = self._ask("result", self._id)["result"]
+    def _found(self, document: Any) -> BenchRun:
         words = self._in_our_words(json.dumps(document), quoted=True)
         return runs_of(json.loads(words), self._device.name)[0]
 
@@ -179,9 +177,7 @@ class Session:
         cancelled = self._connection.is_cancelled
         self._connection.allow_again()
         try:
-            if self._last.get("state") != "done":
-                self._ask_once("stop", self._id)
-            self._ask_once("clean", self._id)
+            self._ask_once("end", self._id)
         except (LostError, DeviceError):
             self._say(
                 "cannot be reached to tidy up; what runs there ends by itself after "

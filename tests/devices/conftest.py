@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,18 +131,32 @@ class There:
     cache: Path
     word: str
 
+    def restart(self, **environment: str) -> None:
+        """The server anew, with more in the sessions' environment."""
+        self.sshd.stop()
+        self.sshd.environment |= environment
+        self.sshd.start()
+
     def runs(self) -> list[Path]:
         folder = self.cache / "ghostedge" / "runs"
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def files(self) -> dict[str, int]:
-        """Names and inodes of the files that were sent."""
+        """Names and inodes of the files that arrived whole."""
         folder = self.cache / "ghostedge" / "files"
-        return {path.name: path.stat().st_ino for path in folder.iterdir()}
+        with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+            return {e.name: e.inode() for e in entries if not e.name.startswith(".")}
 
     def processes(self) -> list[str]:
         """Command lines of what runs on the device for us, workers and all."""
-        return [text for text in command_lines() if str(self.cache) in text]
+        return [text for text in command_lines() if f"XDG_CACHE_HOME={self.cache}" in text]
+
+    def clients(self) -> list[str]:
+        """Command lines of the ssh processes on this end."""
+        return [text for text in command_lines() if f"ssh -F {self.sshd.config}" in text]
+
+    def is_measuring(self) -> bool:
+        return any("bench.worker" in text for text in self.processes())
 
 
 def command_lines() -> Iterator[str]:
@@ -149,7 +165,7 @@ def command_lines() -> Iterator[str]:
         if folder.name.isdigit():
             try:
                 text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
-            except OSError:
+            except OSError:  # it has ended
                 continue
             yield text.replace(b"\0", b" ").decode(errors="replace")
 
@@ -167,13 +183,13 @@ def children_of(parent: int) -> list[int]:
     return found
 
 
-def until(what: str, holds, seconds: float = 20.0):
+def wait_until(what: str, holds: Callable[[], Any], seconds: float = 40.0) -> Any:
     """Wait for something that another process does; its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := holds():
             return found
-        time.sleep(0.05)
+        time.sleep(0.2)
     return pytest.fail(f"not within {seconds:g} s: {what}")
 
 
@@ -214,7 +230,7 @@ def there(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("GHOSTEDGE_SSH_CONFIG", str(sshd.config))
     device = There(sshd, cache, f"ssh://127.0.0.1:{sshd.port}?python={sys.executable}")
     yield device
-    left = device.processes()
+    left = [*device.processes(), *device.clients()]
     sshd.drop()
     assert left == []
 
@@ -245,3 +261,8 @@ def short() -> Limits:
 @pytest.fixture
 def listener() -> Listener:
     return Listener()
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    return wait_until

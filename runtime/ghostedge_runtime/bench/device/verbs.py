@@ -7,10 +7,8 @@
 | ``prepare ID`` | the plan, JSON | its folder, and which files are missing |
 | ``receive SECONDS`` | a tar of files named by SHA-256 | which arrived |
 | ``start ID`` | – | that it has started |
-| ``watch ID OFFSET`` | a byte now and then | its status, line by line |
-| ``result ID`` | – | the measurement's document |
-| ``stop ID`` | – | that it has ended |
-| ``clean ID`` | – | that its folder is gone |
+| ``watch ID OFFSET`` | a byte now and then | its status, line by line, and what it measured |
+| ``end ID`` | – | that nothing of it runs any more and its folder is gone |
 
 ``supervise ID`` and ``measure ID`` are the run itself and answer nobody.
 """
@@ -26,7 +24,7 @@ from typing import Any
 from ghostedge_runtime.bench.device import REPLY, cache, environment, watch
 from ghostedge_runtime.bench.device.runs import RunFolder
 from ghostedge_runtime.bench.device.supervise import start, supervise
-from ghostedge_runtime.errors import DeviceError, GhostEdgeError
+from ghostedge_runtime.errors import GhostEdgeError
 
 _PATIENCE_S = 180.0
 
@@ -114,28 +112,14 @@ def _watch(words: Sequence[str]) -> Answers:
     yield from watch.watch(_run(words[0]), int(words[1]))
 
 
-def _result(words: Sequence[str]) -> Answers:
-    run = _run(words[0])
-    try:
-        yield {"result": json.loads(run.result.read_text())}
-    except FileNotFoundError as error:
-        raise DeviceError(
-            f"run {run.id} has no result", remedy="start the measurement again"
-        ) from error
-
-
-def _stop(words: Sequence[str]) -> Answers:
-    _run(words[0]).stop()
-    yield {"stopped": True}
-
-
-def _clean(words: Sequence[str]) -> Answers:
+def _end(words: Sequence[str]) -> Answers:
     run, folder = _run(words[0]), cache.cache_folder()
     bound = run.limits().cache_bytes if run.plan.exists() else None
+    run.stop()
     run.remove()
     if bound is not None:
         cache.tidy(folder, bound)
-    yield {"cleaned": True}
+    yield {"ended": True}
 
 
 _VERBS: Mapping[str, Verb] = {
@@ -147,7 +131,5 @@ _VERBS: Mapping[str, Verb] = {
     "supervise": _supervise,
     "measure": _measure,
     "watch": _watch,
-    "result": _result,
-    "stop": _stop,
-    "clean": _clean,
+    "end": _end,
 }

@@ -25,8 +25,9 @@ def watch(run: RunFolder, offset: int) -> Iterator[dict[str, Any]]:
     """Every line of the run's status from a byte offset on, as it comes.
 
     Yields:
-        ``{"next": offset, "said": line}``; last ``{"over": True, "log": its end}`` when nothing
-        will follow. Ends without that when the other end has gone or is silent.
+        ``{"next": offset, "said": line}``; last, when nothing will follow, ``{"over": True,
+        "result": the measurement's document or None, "log": the end of what it printed}``. Ends
+        without that when the other end has gone or is silent.
     """
     patience_s = run.limits().heartbeat_s
     listener = _Listener(patience_s)
@@ -37,7 +38,7 @@ def watch(run: RunFolder, offset: int) -> Iterator[dict[str, Any]]:
             offset += len(line)
             yield {"next": offset, "said": json.loads(line)}
         if not alive:
-            yield {"over": True, "log": tail(run.log)}
+            yield {"over": True, "result": _result(run.result), "log": tail(run.log)}
             return
         if not listener.listens(run.beat):
             return
@@ -48,6 +49,10 @@ def _lines(path: Path, offset: int) -> list[bytes]:
         file.seek(offset)
         text = file.read()
     return text[: text.rfind(b"\n") + 1].splitlines(keepends=True)
+
+
+def _result(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def tail(path: Path) -> str:

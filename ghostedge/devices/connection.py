@@ -71,20 +71,24 @@ class Connection:
 
         Raises:
             LostError: It cannot; the message is ssh's.
+            CancelledError: `cancel` was called.
         """
         self._hang_up()
         self._opened += 1  # at a socket that is still there ssh would listen to none
         with self._said() as said:
             command = self._ssh("-M", "-N", "-f", "-o", f"ControlPersist={_IDLE_S}")
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [*command, "--", self.device.host or ""],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
                 start_new_session=True,  # Ctrl-C is ours to answer, with words to the device
-                check=False,
             )
-            if done.returncode != 0:
+            with self._fed(process, None):
+                pass
+            if self._cancelled.is_set():
+                raise CancelledError
+            if process.returncode != 0:
                 raise LostError(_read(said))
 
     def close(self) -> None:

@@ -94,6 +94,16 @@ def test_runs_that_nobody_came_back_for_go_after_a_day_living_ones_stay(tmp_path
     os.close(handle)
 
 
+def test_wheels_and_environments_go_after_three_months_without_use(tmp_path: Path) -> None:
+    for name in ("wheels/old", "wheels/new", "venvs/old", "venvs/new"):
+        (tmp_path / name).mkdir(parents=True)
+        if name.endswith("old"):
+            os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / "venvs" / "lock").touch()
+    tidy(tmp_path, 0)
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["lock", "new", "new"]
+
+
 def test_a_run_lives_once(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run", {}, age_s=0)
     assert not run.is_alive()

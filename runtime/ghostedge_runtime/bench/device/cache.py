@@ -3,7 +3,8 @@
 ``files/SHA256`` in the cache folder is a model or an image. A file is written under another name,
 its SHA-256 is computed on the way, and only then it takes its name: what has its name is whole, and
 what a broken connection left half-written is sent again. Runs link to these files; `tidy` removes
-the ones that were used longest ago once there are too many.
+the ones that were used longest ago once there are too many, and wheels and environments that
+nobody has used for three months.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ghostedge_runtime.bench.device.runs import RunFolder
 
 _CHUNK = 1 << 20
 _LEFT_BEHIND_S = 86400.0
+_UNUSED_S = 90 * 86400.0
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -128,7 +130,7 @@ class _Impatient(io.BufferedIOBase):
 
 
 def tidy(cache: Path, bound: int) -> None:
-    """Remove runs that their owners never came back for, then the oldest files above ``bound``.
+    """Remove what nobody came back for, then the oldest files above ``bound``.
 
     Files that a run still names stay, whatever their age.
 
@@ -146,6 +148,9 @@ def tidy(cache: Path, bound: int) -> None:
     for part in _children(cache / "files"):
         if part.name.startswith(".part-") and _age_s(part) > _LEFT_BEHIND_S:
             part.unlink(missing_ok=True)
+    for folder in (*_children(cache / "wheels"), *_children(cache / "venvs")):
+        if folder.is_dir() and _age_s(folder) > _UNUSED_S:
+            shutil.rmtree(folder, ignore_errors=True)
     _remove_oldest(cache / "files", named, bound)
 
 

@@ -7,15 +7,18 @@ that was found: that one may belong to the system, whose packages are the system
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from ghostedge_runtime.bench.device.watch import attended, tail
+from ghostedge_runtime.bench.device.runs import lock_now
+from ghostedge_runtime.bench.device.watch import Listener, UnheardError, attended, tail
 from ghostedge_runtime.errors import DeviceError
 
 # What a run needs, each tried in a process of its own: a wheel for another processor ends the
@@ -30,7 +33,12 @@ _BY_BACKEND = {
 
 
 def lacking(backends: Sequence[str]) -> dict[str, str]:
-    """What does not import here, by name, with the last line that Python said of it."""
+    """What does not import here, by name, with the last line that Python said of it.
+
+    An environment of ours counts as used now.
+    """
+    if (Path(sys.prefix) / "made").exists():
+        os.utime(sys.prefix)
     wanted = dict(_BASE)
     for backend in backends:
         wanted |= _BY_BACKEND[backend]
@@ -64,35 +72,47 @@ def beside(cache: Path) -> Path:
     return cache / "venvs" / f"python{version}-{mark}" / "bin" / "python"
 
 
-def install(cache: Path, wheel: Path, extras: Sequence[str], patience_s: float) -> Path | None:
+def install(cache: Path, wheel: Path, extras: Sequence[str], patience_s: float) -> Path:
     """Make that environment, if it is not there, and install the wheel's requirements into it.
 
     Returns:
-        Its Python; None when the other end has gone and the installation was ended.
+        Its Python.
 
     Raises:
         DeviceError: No environment can be made, or a package cannot be installed.
+        UnheardError: The other end has gone; what was going on was ended.
     """
-    python = beside(cache)
+    python, listener = beside(cache), Listener(patience_s)
     folder = python.parent.parent
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
-    if not python.exists() or not (folder / "made").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        made = attended([sys.executable, "-m", "venv", str(folder)], log, patience_s)
-        if made is None:
-            return None
-        if made != 0:
-            raise _no_venv(tail(log))
-        (folder / "made").touch()
-    wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-    installed = attended([*pip, "--upgrade", wanted], log, patience_s)
-    if installed is None:
-        return None
-    if installed != 0:
-        raise _no_packages(tail(log))
+    with _alone(folder.parent / "lock", listener):
+        _make(folder, log, listener)
+        wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+        if attended([*pip, "--upgrade", wanted], log, listener) != 0:
+            raise _no_packages(tail(log))
     return python
+
+
+@contextmanager
+def _alone(path: Path, listener: Listener) -> Iterator[None]:
+    """Hold a lock: two clients of a fresh device would install into each other's environment."""
+    with path.open("ab") as file:
+        while not lock_now(file.fileno()):
+            if not listener.listens():
+                raise UnheardError
+        yield
+
+
+def _make(folder: Path, log: Path, listener: Listener) -> None:
+    """An environment; one that was cut off half-made is made again."""
+    if (folder / "made").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if attended([sys.executable, "-m", "venv", str(folder)], log, listener) != 0:
+        raise _no_venv(tail(log))
+    (folder / "made").touch()
 
 
 def _no_venv(said: str) -> DeviceError:

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     except GhostEdgeError as error:
         _say({"error": {"what": error.what, "remedy": error.remedy}})
         return 1
+    except watch.UnheardError:
+        return 1
     except OSError as error:
         _say({"error": {"what": _system(error), "remedy": "see to that on the device"}})
         return 1
@@ -71,8 +73,7 @@ def _check(backends: Sequence[str]) -> Answers:
 def _install(extras: Sequence[str]) -> Answers:
     wheel = next(path for path in sys.path if path.endswith(".whl"))
     python = environment.install(cache.cache_folder(), Path(wheel), extras, _PATIENCE_S)
-    if python is not None:
-        yield {"python": str(python)}
+    yield {"python": str(python)}
 
 
 def _prepare(words: Sequence[str]) -> Answers:

@@ -30,7 +30,7 @@ def watch(run: RunFolder, offset: int) -> Iterator[dict[str, Any]]:
         without that when the other end has gone or is silent.
     """
     patience_s = run.limits().heartbeat_s
-    listener = _Listener(patience_s)
+    listener = Listener(patience_s)
     while True:
         alive = run.is_alive()  # before reading: what it said last is then there
         lines = _lines(run.status, offset)
@@ -65,8 +65,16 @@ def tail(path: Path) -> str:
         return ""
 
 
-class _Listener:
-    """The other end, which sends a byte now and then on this process's input."""
+class UnheardError(Exception):
+    """The other end has gone: there is nobody to answer."""
+
+
+class Listener:
+    """The other end, which sends a byte now and then on this process's input.
+
+    Args:
+        patience_s: So long it may be silent.
+    """
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s, self._heard = patience_s, time.monotonic()
@@ -82,17 +90,19 @@ class _Listener:
         return time.monotonic() - self._heard < self._patience_s
 
 
-def attended(command: list[str], log: Path, patience_s: float) -> int | None:
+def attended(command: list[str], log: Path, listener: Listener) -> int:
     """Run a command for as long as the other end listens.
 
     Returns:
-        Its exit status; None when the other end has gone and the command was ended.
+        Its exit status.
+
+    Raises:
+        UnheardError: The other end has gone; the command was ended.
     """
-    listener = _Listener(patience_s)
     with log.open("wb") as file, child_group(command, file) as child:
         if child.stdin is not None:
             child.stdin.close()
         while child.poll() is None:
             if not listener.listens():
-                return None
+                raise UnheardError
         return child.returncode

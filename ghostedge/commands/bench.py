@@ -20,13 +20,16 @@ from ghostedge.commands._common import (
     stderr,
     stdout,
 )
-from ghostedge.console import ConsoleReporter
+from ghostedge.console import ConsoleReporter, Reporter
+from ghostedge.devices import DevicesFailedError, run_on
+from ghostedge.history.database import append, prepare
 from ghostedge.output_file import check_file, write_file
 from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.bench.presets import PRESETS, preset_settings
 from ghostedge_runtime.bench.protocol import run_bench
 from ghostedge_runtime.bench.record import (
     BackendName,
+    BenchJob,
     BenchRun,
     PrecisionMode,
     document,
@@ -70,7 +73,15 @@ _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
 )
 @click.option("--cpus", type=integers, metavar="N,N,…", help="Pin every model to these CPUs.")
 @click.option("--per-op", is_flag=True, help="Time every operator by itself, too.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="ssh://USER@HOST[:PORT]",
+    help="Measure there, not here; several times for several devices. `local` is this machine.",
+)
 @click.option("-o", "--output", type=PATH, help="Write the measurement to this JSON file.")
+@click.option("--db", type=PATH, help="Append it to this database, for `ghostedge compare`.")
 @click.option("--strict", is_flag=True, help="Exit with 3 where a run throttled or drifted.")
 @json_option
 def command(
@@ -86,7 +97,9 @@ def command(
     max_warmup_seconds: float | None,
     cpus: tuple[int, ...] | None,
     per_op: bool,
+    devices: tuple[str, ...],
     output: Path | None,
+    db: Path | None,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -113,15 +126,43 @@ def command(
         per_op=per_op,
         command=("ghostedge", *sys.argv[1:]),
     )
-    if output is not None:
-        check_file(output)
-    with ConsoleReporter(stderr()).shares("bench") as tell:
-        runs = (run_bench(job, progress=tell),)
-    if output is not None:
-        write_file(output, json.dumps(document(runs)).encode())
-    _show(runs, as_json=as_json)
+    _check_targets(output, db)
+    runs, failed = _measure(job, devices, ConsoleReporter(stderr()))
+    _keep(runs, output, db)
+    if runs:
+        _show(runs, as_json=as_json)
+    if failed is not None:
+        raise failed
     if strict:
         _refuse_doubtful(runs)
+
+
+def _check_targets(output: Path | None, db: Path | None) -> None:
+    """Refuse what could not be kept, before anything is measured."""
+    if output is not None:
+        check_file(output)
+    if db is not None:
+        prepare(db)
+
+
+def _measure(
+    job: BenchJob, devices: Sequence[str], reporter: Reporter
+) -> tuple[tuple[BenchRun, ...], DevicesFailedError | None]:
+    """The runs, and why some devices have none: what the others measured is shown all the same."""
+    if devices:
+        try:
+            return run_on(devices, job, reporter), None
+        except DevicesFailedError as error:
+            return error.runs, error
+    with reporter.shares("bench") as tell:
+        return (run_bench(job, progress=tell),), None
+
+
+def _keep(runs: Sequence[BenchRun], output: Path | None, db: Path | None) -> None:
+    if output is not None and runs:
+        write_file(output, json.dumps(document(runs)).encode())
+    if db is not None:
+        append(db, runs)
 
 
 def _show(runs: Sequence[BenchRun], *, as_json: bool) -> None:

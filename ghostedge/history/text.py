@@ -20,12 +20,12 @@ def comparison_table(found: Comparison) -> Table:
         ("case", LEFT),
         ("p50 of A", RIGHT),
         ("p50 of B", RIGHT),
-        ("p50 B/A [95 %]", RIGHT),
+        ("p50 B/A", RIGHT),
         ("B is", LEFT),
-        ("p90 B/A [95 %]", RIGHT),
+        ("p90 B/A", RIGHT),
         ("by p90 B is", LEFT),
         ("file", LEFT),
-        ("runs", RIGHT),
+        ("runs A, B", RIGHT),
     ]
     if found.max_regression_pct is not None:
         columns.append((f"at most {found.max_regression_pct:g} % slower", LEFT))
@@ -54,11 +54,11 @@ _BUDGET: dict[BudgetVerdict, str] = {
 
 
 def ratio_words(change: Change) -> str:
-    """``1.043 [1.021, 1.066]``."""
+    """A ratio over its interval: two short lines fit a narrow terminal."""
     ratio = change.ratio
     if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.3f} [{DASH}]"
-    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+        return f"{ratio.value:.3f}\n[{DASH}]"
+    return f"{ratio.value:.3f}\n[{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
 def sides_lines(a: Sequence[BenchRun], b: Sequence[BenchRun]) -> list[str]:
@@ -87,12 +87,12 @@ def _basis_lines(cases: Sequence[CaseComparison]) -> Iterable[str]:
     bases = {case.basis for case in cases}
     if "rounds" in bases:
         yield (
-            "intervals speak of this pair of runs alone: how much whole runs differ from one to "
+            "95 % intervals speak of this pair of runs alone: how much whole runs differ from one to "
             "the next, on the same machine with the same file, is not in them; give several runs "
             "of each side to have it in"
         )
     if "runs" in bases:
-        yield "intervals hold the spread between runs" + (
+        yield "95 % intervals hold the spread between runs" + (
             " where a case has more than one run on a side" if "rounds" in bases else ""
         )
     if any(case.p50.ratio.low is None for case in cases):

@@ -45,7 +45,7 @@ def test_it_prints_a_row_per_case_and_what_the_interval_is_of(run_compare, files
     assert "differs" in lines
     assert "SHA-256 abababab… in A, cdcdcdcd… in B" in lines
     assert "throttled in B, run 00000000: throttled at 82 °C" in lines
-    assert "intervals speak of this pair of runs alone" in lines
+    assert "95 % intervals speak of this pair of runs alone" in lines
 
 
 def test_json_is_one_document_with_the_ratio_and_its_interval(run_compare, files, one_case_run):

@@ -47,7 +47,7 @@ def test_a_shift_of_five_percent_is_found_and_its_size_is_in_the_interval(simula
 def test_rounds_alone_do_not_see_how_far_whole_runs_lie_apart(simulated_rounds):
     """Why a single pair is said to speak of itself alone."""
     ratios = _ratios(simulated_rounds, 50, between_runs=0.03, trials=100)
-    assert _share(ratios, _leaves_one_out) > 0.4
+    assert _share(ratios, _leaves_one_out) > 0.5
 
 
 @pytest.mark.parametrize("runs", [(2, 1), (5, 1), (3, 3)])

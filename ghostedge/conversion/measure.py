@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,16 @@ from ghostedge.conversion.checks import BUDGETS, Logits, agreement_pct, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
-from ghostedge.timing import TimingJob, time_alone
-from ghostedge_runtime import Benchmark, Model, host_facts
+from ghostedge_runtime import Model, host_facts
+from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.protocol import run_bench
+from ghostedge_runtime.bench.record import Result, Settings
+from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import LabelledImages, open_image
 
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.
-TIMING_SECONDS = 0.5
-TIMING_RUNS = 50
-TIMING_WARMUP_SECONDS = 2.0
+TIMING = Settings(min_seconds=0.5, min_runs=50, max_warmup_seconds=2.0)
 
 
 def scoring_set(loaded: Loaded, calibration: ImageSet | None) -> ImageSet:
@@ -117,32 +119,51 @@ def accuracy(logits: Logits, evaluation: LabelledImages | None) -> Accuracy | No
     return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
 
 
-def time_all(files: Sequence[ModelFile], threads: int, reporter: Reporter) -> dict[str, Benchmark]:
-    """Time every file, one after the other."""
-    return {
-        file.path.name: time_alone(
-            TimingJob(file.path, threads, TIMING_SECONDS, TIMING_RUNS, TIMING_WARMUP_SECONDS)
-        )
-        for file in reporter.track(files, "time", total=len(files))
-    }
+def time_all(files: Sequence[ModelFile], threads: int, reporter: Reporter) -> dict[str, Result]:
+    """Time all files in turn, each in a process of its own.
+
+    Raises:
+        ModelFileError: One of them does not run.
+    """
+    job = make_job([file.path for file in files], threads=(threads,), settings=TIMING)
+    with reporter.shares("time") as tell:
+        results = run_bench(job, progress=tell).results
+    for result in results:
+        if result.error is not None:
+            raise ModelFileError(result.error)
+    return {file.path.name: result for file, result in zip(files, results, strict=True)}
 
 
-def latencies(files: Sequence[ModelFile], timed: Mapping[str, Benchmark]) -> dict[str, Latency]:
+def latencies(files: Sequence[ModelFile], timed: Mapping[str, Result]) -> dict[str, Latency]:
     """Each file's latency, with its speed-up over the float file of the same format."""
-    float_p50 = {f.format: timed[f.path.name].p50_ms for f in files if f.precision == "float32"}
-    return {
-        f.path.name: latency(
-            timed[f.path.name], None if f.precision == "float32" else float_p50[f.format]
-        )
-        for f in files
-    }
+    found = {name: latency(result) for name, result in timed.items()}
+    float_p50 = {f.format: found[f.path.name].p50_ms for f in files if f.precision == "float32"}
+    for file in files:
+        if file.precision != "float32":
+            mine = found[file.path.name]
+            faster = float_p50[file.format] / mine.p50_ms
+            found[file.path.name] = replace(mine, speed_up=faster)
+    return found
 
 
-def latency(timed: Benchmark, float_p50_ms: float | None = None) -> Latency:
-    """A file's timing for the manifest, with its speed-up over a float file where there is one."""
-    fields = {f: getattr(timed, f) for f in Latency.__dataclass_fields__ if f != "speed_up"}
-    speed_up = None if float_p50_ms is None else float_p50_ms / timed.p50_ms
-    return Latency(**fields, speed_up=speed_up)
+def latency(timed: Result) -> Latency:
+    """A file's timing for the manifest; what could not be timed does not come here."""
+    assert timed.p50_ms is not None  # it has no error, see time_all
+    assert timed.p90_ms is not None  # likewise
+    assert timed.p99_ms is not None  # likewise
+    assert timed.load_ms is not None  # likewise
+    assert timed.first_inference_ms is not None  # likewise
+    return Latency(
+        threads=timed.case.threads,
+        runs=timed.runs,
+        p50_ms=timed.p50_ms.value,
+        p90_ms=timed.p90_ms.value,
+        p99_ms=timed.p99_ms.value,
+        load_ms=timed.load_ms,
+        first_inference_ms=timed.first_inference_ms,
+        steady=timed.steady,
+        peak_rss_mb=timed.peak_rss_mb,
+    )
 
 
 def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:

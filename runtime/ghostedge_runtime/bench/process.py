@@ -46,6 +46,10 @@ class Worker:
         case: The case.
         path: Where its file is.
         cpus: The CPUs it may use; None for all.
+
+    Attributes:
+        case: As given.
+        pid: Of the process.
     """
 
     def __init__(self, case: Case, path: str, cpus: Sequence[int] | None) -> None:
@@ -60,6 +64,7 @@ class Worker:
             bufsize=0,
             start_new_session=True,
         )
+        self.pid = self._process.pid
         self._send({"case": asdict(case), "path": path, "cpus": None if cpus is None else [*cpus]})
 
     def ready(self) -> None:

@@ -8,8 +8,8 @@
    always runs after the same one.
 4. Accuracy and the times of operators, where asked for, come after all timing.
 
-A **burst** is at most `BURST_SECONDS` long, and shorter where ``min_seconds`` is, so that there are
-at least `MIN_ROUNDS` of them: intervals are made of rounds, and fewer tell little. It begins with
+A **burst** is `BURST_SECONDS` long, or shorter where ``min_seconds`` is, so that there are about
+`MIN_ROUNDS` of them: intervals are made of rounds, and fewer tell little. It begins with
 `LEAD_SECONDS` of inferences, one at least, that are not counted: the first brings the weights back
 to the caches that the other cases took, the rest bring back the clock, which the frequency
 governors of Linux raise within about 10 ms. Idle workers sleep in a read; they hold memory, but no
@@ -174,6 +174,7 @@ def _measure(settings: Settings, lanes: Sequence[Lane], stages: Stages, watch: W
         for lane in in_turn(running, turn):
             lane.attempt(lambda each: each.burst(burst, watch.began))
         turn += 1
+    stages.at("measure", 1.0)
     watch.look()
 
 

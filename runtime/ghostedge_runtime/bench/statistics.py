@@ -214,8 +214,8 @@ def _around(value: float, error_of_log: float, freedom: int) -> Estimate:
     return Estimate(value, value / factor, value * factor)
 
 
-# Quantile 0.975 of Student's t for 1 to 4 degrees of freedom; then the series is good to 0.1 %.
-_STUDENT = (12.7062, 4.3027, 3.1824, 2.7764)
+# Quantile 0.975 of Student's t for 1 to 6 degrees of freedom; then the series is good to 0.1 %.
+_STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469)
 
 
 def student(freedom: int) -> float:

@@ -4,8 +4,8 @@ Lines of JSON: requests on stdin, answers on what was stdout. Between requests t
 a read and uses no CPU. When stdin closes, the coordinator is gone, and a thread that waits for
 nothing else ends the process at once, also in the middle of an inference.
 
-Nothing heavy is imported before the CPUs to run on are set, because the threads of numpy and of the
-interpreter keep those they were started with.
+Nothing heavy is imported and no thread started before the CPUs to run on are set, because a thread
+keeps those that it was started with.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Message = dict[str, Any]
 def main() -> None:
     """Serve until stdin closes; the first line is the case and where it is to run."""
     answers = _take_stdout()
-    requests = _listen()
-    start = next(requests)
+    start = json.loads(sys.stdin.buffer.readline())
     if start["cpus"] is not None:
         os.sched_setaffinity(0, start["cpus"])
+    requests = _listen()
     session = _session(start)
     _send(answers, {"ready": os.getpid()})
     for request in requests:

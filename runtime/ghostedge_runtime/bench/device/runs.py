@@ -1,7 +1,7 @@
 """One run's folder on the device: what is in it and how its parts are told.
 
     plan.json    what to measure, as the other end sent it
-    models/…, inputs/…, data/…   links into the cache's files, under their own names
+    models/…, inputs/…, data/…   the cache's files, linked under their own names
     alive        locked for as long as the run's supervisor lives; holds its process number
     beat         touched for as long as the other end listens
     status       a line of JSON for everything that happened
@@ -21,7 +21,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,22 +84,24 @@ class RunFolder:
         """How long to wait for what."""
         return Limits(**self.read_plan()["limits"])
 
-    def lay_out(self, plan: Mapping[str, Any], files: Path) -> None:
-        """Write the plan down and link the files under the names it gives them.
+    def link_files(self, files: Path) -> None:
+        """Make the folders and names that the plan gives the files.
+
+        Hard links: a symbolic link to a name of 64 digits takes a block of its own on ext4.
 
         Args:
-            plan: Its ``folders`` are made, its ``links`` (path here, SHA-256) become links.
             files: The cache's folder of files.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.plan, json.dumps(plan))
+        plan = self.read_plan()
         for name in plan["folders"]:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         for name, sha256 in plan["links"].items():
             link = self.path / name
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(files / sha256)
+            try:
+                link.hardlink_to(files / sha256)
+            except PermissionError:  # Android lets no app make one
+                link.symlink_to(files / sha256)
 
     def claim(self) -> int | None:
         """Become, with all who inherit the descriptor, the run's life; None if it has one.

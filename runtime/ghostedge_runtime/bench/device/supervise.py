@@ -68,12 +68,15 @@ def supervise(run: RunFolder) -> None:
     limits = run.limits()
     beat = _Beat(run.beat, limits.heartbeat_s)
     try:
+        run.link_files(run.path.parent.parent / "files")
         with _device_lock(run, limits, beat):
             run.tell("running")
             _measure(run, beat)
         state, more = _outcome(run)
     except _EndedError as ended:
         state, more = ended.state, ended.more
+    except OSError as error:
+        state, more = "failed", {"error": {"what": str(error), "remedy": "start again"}}
     run.tell(state, **more)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostedge_runtime.bench.device import REPLY, cache, environment, watch
-from ghostedge_runtime.bench.device.runs import RunFolder
+from ghostedge_runtime.bench.device.runs import RunFolder, write_whole
 from ghostedge_runtime.bench.device.supervise import start, supervise
 from ghostedge_runtime.errors import GhostEdgeError
 
@@ -79,7 +79,8 @@ def _install(extras: Sequence[str]) -> Answers:
 def _prepare(words: Sequence[str]) -> Answers:
     plan, folder = json.load(sys.stdin), cache.cache_folder()
     run = _run(words[0])
-    run.lay_out(plan, folder / "files")
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_whole(run.plan, json.dumps(plan))
     missing = cache.missing(folder, plan["sizes"], plan["models"])
     yield {"missing": missing, "folder": str(run.path)}
 

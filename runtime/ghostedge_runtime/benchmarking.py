@@ -2,12 +2,13 @@
 
 One inference after the other through `Model.predict`, wall clock. Warm-up comes first and is not
 counted. **Steady** means: of the last three rounds of warm-up, each at least `_ROUND_RUNS` runs
-and `_ROUND_SECONDS` long, the medians lie within `_STEADY_SPREAD` of the least of them. A machine
+and `_ROUND_NS` long, the medians lie within `_STEADY_SPREAD` of the least of them. A machine
 that does not get there in ``max_warmup_seconds`` is measured all the same and said to be unsteady.
 
 Load time and first inference are those of the `Model` given, so open it just before. Peak memory
-is the process's since it started: for a model's own figure give it a process of its own. Not
-covered: throttling, temperatures, confidence intervals.
+is the process's since it started. For a model's own figure, several models in turn, intervals and
+what the machine did meanwhile there is `bench.protocol`, whose processes warm up and run by the
+functions here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from ghostedge_runtime.backend import Array
+from ghostedge_runtime.bench.presets import check_settings
+from ghostedge_runtime.bench.record import Settings
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.host import Host, host_facts, peak_rss_mb
 from ghostedge_runtime.images import ImageSource
@@ -31,7 +34,7 @@ from ghostedge_runtime.model import Model
 
 MAX_IMAGES = 64
 _ROUND_RUNS = 5
-_ROUND_SECONDS = 0.1
+_ROUND_NS = 100_000_000
 _STEADY_SPREAD = 0.05
 _SEED = 0
 
@@ -108,11 +111,7 @@ def benchmark(
             model without metadata.
         ImageError: An image cannot be used.
     """
-    if min_runs < 1 or min_seconds < 0 or max_warmup_seconds < 0:
-        raise InputError(
-            "min_runs must be at least 1, min_seconds and max_warmup_seconds at least 0, got "
-            f"{min_runs}, {min_seconds} and {max_warmup_seconds}"
-        )
+    check_settings(Settings(min_seconds, min_runs, max_warmup_seconds))
     preprocessing = None
     if images is None:
         inputs = [random_input(model)]
@@ -130,7 +129,7 @@ def benchmark(
     first_ms = model.first_inference_ms
     assert first_ms is not None  # there has been a run
     warmup_runs, steady = warm_up(run, max_warmup_seconds)
-    samples = _timed(run, min_seconds, min_runs)
+    samples = timed(run, round(min_seconds * 1e9), min_runs)
     timing = summarize(samples)
     return Benchmark(
         load_ms=model.load_ms,
@@ -166,7 +165,7 @@ def warm_up(run: Callable[[], int], max_seconds: float) -> tuple[int, bool]:
     """
     runs, spent, medians = 0, 0, []
     while spent < max_seconds * 1e9:
-        samples = _timed(run, _ROUND_SECONDS, _ROUND_RUNS)
+        samples = timed(run, _ROUND_NS, _ROUND_RUNS)
         runs += len(samples)
         spent += sum(samples)
         medians.append(statistics.median(samples))
@@ -176,9 +175,19 @@ def warm_up(run: Callable[[], int], max_seconds: float) -> tuple[int, bool]:
     return runs, False
 
 
-def _timed(run: Callable[[], int], min_seconds: float, min_runs: int) -> array[int]:
+def timed(run: Callable[[], int], min_ns: int, min_runs: int) -> array[int]:
+    """Run until both bounds are kept.
+
+    Args:
+        run: Does one run and returns its nanoseconds.
+        min_ns: On the sum of those nanoseconds.
+        min_runs: On their number.
+
+    Returns:
+        The nanoseconds of every run.
+    """
     samples, spent = array("q"), 0
-    while len(samples) < min_runs or spent < min_seconds * 1e9:
+    while len(samples) < min_runs or spent < min_ns:
         nanoseconds = run()
         samples.append(nanoseconds)
         spent += nanoseconds

@@ -6,7 +6,6 @@ Each public method is a request of the coordinator and returns plain values that
 from __future__ import annotations
 
 import gc
-from array import array
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import cycle
@@ -15,7 +14,7 @@ from time import monotonic, perf_counter_ns
 from typing import Any
 
 from ghostedge_runtime.bench.record import Case
-from ghostedge_runtime.benchmarking import random_input, real_inputs, warm_up
+from ghostedge_runtime.benchmarking import random_input, real_inputs, timed, warm_up
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.evaluation import evaluate
 from ghostedge_runtime.folders import LabelledImages, list_labelled
@@ -55,6 +54,7 @@ class Session:
         self._turn = cycle(self._inputs)
         for _ in range(_RUNS_TO_FULL_MEMORY):
             self._run()
+        peak = peak_rss_mb()
         delegation = model.delegation
         return {
             "runtime": model.runtime[0],
@@ -62,7 +62,7 @@ class Session:
             "batch": len(self._inputs[0]),
             "load_ms": model.load_ms,
             "first_inference_ms": model.first_inference_ms,
-            "peak_rss_mb": peak_rss_mb(),
+            "peak_rss_mb": peak,
             "delegation": None if delegation is None else asdict(delegation),
         }
 
@@ -90,15 +90,9 @@ class Session:
         min_runs: int,
     ) -> dict[str, Any]:
         """Run uncounted, at least once and ``lead_ns`` long; then counted, by both bounds."""
-        spent = self._run()
-        while spent < lead_ns:
-            spent += self._run()
+        timed(self._run, lead_ns, 1)
         start = monotonic()
-        samples, spent = array("q"), 0
-        while len(samples) < min_runs or spent < min_ns:
-            nanoseconds = self._run()
-            samples.append(nanoseconds)
-            spent += nanoseconds
+        samples = timed(self._run, min_ns, min_runs)
         return {"start": start, "samples_ns": samples.tolist()}
 
     def score(self, tell: Tell, data: str) -> dict[str, Any]:

@@ -87,9 +87,9 @@ def _basis_lines(cases: Sequence[CaseComparison]) -> Iterable[str]:
     bases = {case.basis for case in cases}
     if "rounds" in bases:
         yield (
-            "95 % intervals speak of this pair of runs alone: how much whole runs differ from one to "
-            "the next, on the same machine with the same file, is not in them; give several runs "
-            "of each side to have it in"
+            "95 % intervals speak of this pair of runs alone: how much whole runs differ from one "
+            "to the next, on the same machine with the same file, is not in them; give several "
+            "runs of each side to have it in"
         )
     if "runs" in bases:
         yield "95 % intervals hold the spread between runs" + (

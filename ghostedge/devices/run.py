@@ -173,11 +173,15 @@ class _Fleet:
 
 @contextmanager
 def _as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
-    """While the block lasts, these signals end it as Ctrl-C does; only the main thread can."""
+    """While the block lasts, these signals end it as Ctrl-C does; only the main thread can.
+
+    One that is ignored, as under nohup, stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    heeded = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in heeded}
     try:
         yield
     finally:

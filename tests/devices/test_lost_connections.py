@@ -98,7 +98,7 @@ def test_an_upload_that_is_cut_goes_on_where_it_was(
 def test_a_connection_that_stays_lost_is_given_up_and_the_run_ends_itself(
     there: Any, long: BenchJob, short: Limits, listener: Any, until: Until
 ) -> None:
-    limits = replace(short, heartbeat_s=3.0, give_up_s=2.0)
+    limits = replace(short, heartbeat_s=6.0, give_up_s=2.0)
     client = Measuring(there.word, long, listener, limits)
     client.start()
     until("it measures", there.is_measuring)
@@ -108,7 +108,7 @@ def test_a_connection_that_stays_lost_is_given_up_and_the_run_ends_itself(
     said = str(client.error)
     assert said.startswith(f"{there.word}: the connection was lost and did not come back in 2 s")
     assert "Connection refused" in said
-    assert "what runs there ends by itself after 3 s without us" in said
+    assert "what runs there ends by itself after 6 s without us" in said
     until("the run ended itself", lambda: not there.processes())
     (left,) = there.runs()
     assert '"unheard"' in (left / "status").read_text()
@@ -132,7 +132,7 @@ def start_client(there: Any, model: Path, heartbeat_s: float) -> subprocess.Pope
 def test_a_client_that_is_killed_leaves_nothing_running_after_the_heartbeat(
     there: Any, model: Path, until: Until
 ) -> None:
-    client = start_client(there, model, heartbeat_s=3.0)
+    client = start_client(there, model, heartbeat_s=6.0)
     client.kill()
     client.communicate()
     until("the run ended itself", lambda: not there.processes())

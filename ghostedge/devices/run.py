@@ -24,6 +24,7 @@ from ghostedge_runtime.errors import DeviceError, GhostEdgeError
 
 _LOOK_S = 0.2
 _PARTING_S = 60.0
+_HERE = threading.Lock()  # this machine, too, measures one thing at a time
 
 
 class DevicesFailedError(DeviceError):
@@ -86,7 +87,9 @@ class _Part(threading.Thread):
             self.error = error
 
     def _local(self) -> BenchRun:
-        return run_bench(replace(self._job, device=self.device.name), progress=self._local_share)
+        job = replace(self._job, device=self.device.name)
+        with _HERE:
+            return run_bench(job, progress=self._local_share)
 
     def _local_share(self, words: str, share: float) -> None:
         if self._cancelled:

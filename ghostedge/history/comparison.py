@@ -12,7 +12,7 @@ from typing import Literal
 
 from ghostedge.history.conditions import case_differences, run_differences
 from ghostedge.history.matching import CaseKey, Cases, Measured, cases_of
-from ghostedge.history.ratio import Basis, Ratio, Side, ratio_between
+from ghostedge.history.ratio import Basis, Ratio, ratio_between, typical_ms
 from ghostedge_runtime.bench.record import BenchRun
 from ghostedge_runtime.errors import InputError
 
@@ -192,8 +192,7 @@ def _differences(
 def _compared(
     key: CaseKey, a: Sequence[Measured], b: Sequence[Measured], max_regression_pct: float | None
 ) -> CaseComparison:
-    sides = Side([each.result.rounds for each in a]), Side([each.result.rounds for each in b])
-    p50, p90 = (_change(*sides, percent) for percent in (50, 90))
+    p50, p90 = (_change(a, b, percent) for percent in (50, 90))
     hashes_a, hashes_b = (
         tuple(dict.fromkeys(each.result.case.sha256 for each in side)) for side in (a, b)
     )
@@ -213,9 +212,12 @@ def _compared(
     )
 
 
-def _change(a: Side, b: Side, percent: float) -> Change:
-    ratio = ratio_between(a, b, percent)
-    return Change(a.typical_ms(percent), b.typical_ms(percent), ratio, _verdict(ratio))
+def _change(a: Sequence[Measured], b: Sequence[Measured], percent: float) -> Change:
+    rounds_a, rounds_b = ([each.result.rounds for each in side] for side in (a, b))
+    ratio = ratio_between(rounds_a, rounds_b, percent)
+    return Change(
+        typical_ms(rounds_a, percent), typical_ms(rounds_b, percent), ratio, _verdict(ratio)
+    )
 
 
 def _verdict(ratio: Ratio) -> Verdict:

@@ -1,10 +1,13 @@
 """How many times as long one measurement takes as another, and how sure that is.
 
-The two sides were measured at different times, so nothing is paired. Each run's percentile has a
-standard error of its logarithm, from the bootstrap over its rounds
-(`ghostedge_runtime.bench.statistics`). The ratio's 95 % interval is Welch's: Student's t at the
-degrees of freedom that the numbers of rounds allow, because a plain bootstrap of a few rounds is
-too sure of itself.
+The two sides were measured at different times, so nothing is paired. Each run's percentile is drawn
+anew by the bootstrap over its rounds (`ghostedge_runtime.bench.statistics`). Of the ratio's
+logarithm that gives two 95 % intervals, and both together, hull and all, are the answer:
+
+- Welch's: Student's t at the degrees of freedom that the numbers of rounds allow, because the range
+  of a bootstrap of few rounds is too sure of itself;
+- the 2.5 % and 97.5 % of the drawn ratios, because a percentile that lies where a machine's slow
+  moments begin has a distribution with two humps, which no standard error tells.
 
 Where a side has several runs, what counts is how far whole runs lie apart, which no single run can
 tell: the pooled standard deviation of the runs' logarithms about their side's mean, Student's t at
@@ -17,12 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 from typing import Literal
 
 import numpy as np
 
 from ghostedge_runtime.bench.record import Round
-from ghostedge_runtime.bench.statistics import Rounds, student
+from ghostedge_runtime.bench.statistics import Floats, Rounds, student
 
 Basis = Literal["rounds", "runs"]
 
@@ -46,67 +51,71 @@ class Ratio:
     basis: Basis
 
 
-class Side:
-    """One case's runs, on one side of a comparison.
+def ratio_between(
+    a: Sequence[Sequence[Round]], b: Sequence[Sequence[Round]], percent: float
+) -> Ratio:
+    """The ratio of a percentile, B over A.
 
     Args:
-        runs: The rounds of each run, at least one; every sample is above zero.
-
-    Attributes:
-        has_rounds: Whether every run has the two rounds that an interval takes.
+        a: The rounds of each run of A, at least one; every sample is above zero.
+        b: Of B.
+        percent: 50 for the median.
     """
-
-    def __init__(self, runs: Sequence[Sequence[Round]]) -> None:
-        self._runs = [Rounds([each.samples_ns for each in rounds]) for rounds in runs]
-        self.has_rounds = min(map(len, runs)) > 1
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def logs(self, percent: float) -> list[float]:
-        """Natural logarithm of each run's percentile, in milliseconds."""
-        return [math.log(float(np.percentile(each.samples_ms, percent))) for each in self._runs]
-
-    def typical_ms(self, percent: float) -> float:
-        """The geometric mean of the runs' percentiles, in milliseconds."""
-        logs = self.logs(percent)
-        return math.exp(sum(logs) / len(logs))
-
-    def mean_parts(self, percent: float) -> list[tuple[float, int]]:
-        """What each run adds to the variance of the logs' mean; its degrees of freedom."""
-        share = len(self._runs) ** 2
-        parts = (_variance(each, percent) for each in self._runs)
-        return [(variance / share, freedom) for variance, freedom in parts]
-
-
-def ratio_between(a: Side, b: Side, percent: float) -> Ratio:
-    """The ratio of a percentile, B over A; ``percent`` is 50 for the median."""
-    logs = a.logs(percent), b.logs(percent)
-    means = [sum(each) / len(each) for each in logs]
+    seeds = count()
+    sides = [[_Run(rounds, next(seeds), percent) for rounds in side] for side in (a, b)]
+    means = [_mean([run.log for run in side]) for side in sides]
     shift = means[1] - means[0]
     basis: Basis = "rounds" if len(a) + len(b) == 2 else "runs"
-    if not (a.has_rounds and b.has_rounds):
+    if min(len(rounds) for side in (a, b) for rounds in side) < 2:
         return Ratio(math.exp(shift), None, None, basis)
-    half = _half_width_of_rounds(a.mean_parts(percent) + b.mean_parts(percent))
+    half = max(_half_width_of_rounds(sides), _ROUNDING)
     if basis == "runs":
-        half = max(half, _half_width_of_runs(logs, means))
-    half = max(half, _ROUNDING)
-    return Ratio(math.exp(shift), math.exp(shift - half), math.exp(shift + half), basis)
+        half = max(half, _half_width_of_runs(sides, means))
+    drawn_low, drawn_high = _drawn_interval(sides, shift)
+    low, high = min(shift - half, drawn_low), max(shift + half, drawn_high)
+    return Ratio(math.exp(shift), math.exp(low), math.exp(high), basis)
 
 
-def _variance(rounds: Rounds, percent: float) -> tuple[float, int]:
-    """Of the log of a run's percentile, with its degrees of freedom."""
-    if rounds.are_few:
-        logs = rounds.logs(percent)
-        return float(logs.var(ddof=1)) / logs.size, logs.size - 1
-    freedom = rounds.blocks - 1
-    # Draws of n out of n vary by (n - 1) / n of what n new rounds would.
-    drawn = float(np.log(rounds.replicates(percent)).var())
-    return drawn * rounds.blocks / freedom, freedom
+def typical_ms(runs: Sequence[Sequence[Round]], percent: float) -> float:
+    """The geometric mean of the runs' percentiles, in milliseconds."""
+    return math.exp(_mean([_Run(rounds, 0, percent).log for rounds in runs]))
 
 
-def _half_width_of_rounds(parts: Sequence[tuple[float, int]]) -> float:
+class _Run:
+    """A percentile of one run, by its natural logarithm (of milliseconds)."""
+
+    def __init__(self, rounds: Sequence[Round], seed: int, percent: float) -> None:
+        self._rounds = Rounds([each.samples_ns for each in rounds], seed)
+        self._percent = percent
+        self.log = math.log(float(np.percentile(self._rounds.samples_ms, percent)))
+
+    @cached_property
+    def draws(self) -> Floats | None:
+        """The logarithm in each draw; None where there are too few rounds to draw from."""
+        if self._rounds.are_few:
+            return None
+        return np.log(self._rounds.replicates(self._percent))
+
+    @cached_property
+    def variance(self) -> float:
+        if self.draws is None:
+            logs = self._rounds.logs(self._percent)
+            return float(logs.var(ddof=1)) / logs.size
+        # Draws of n out of n vary by (n - 1) / n of what n new rounds would.
+        return float(self.draws.var()) * self._rounds.blocks / self.freedom
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the variance."""
+        return (len(self._rounds) if self.draws is None else self._rounds.blocks) - 1
+
+
+_Sides = Sequence[Sequence[_Run]]
+
+
+def _half_width_of_rounds(sides: _Sides) -> float:
     """Welch's, with Satterthwaite's degrees of freedom."""
+    parts = [(run.variance / len(side) ** 2, run.freedom) for side in sides for run in side]
     total = sum(part for part, _ in parts)
     if total == 0:
         return 0.0
@@ -114,10 +123,24 @@ def _half_width_of_rounds(parts: Sequence[tuple[float, int]]) -> float:
     return student(max(int(freedom), 1)) * math.sqrt(total)
 
 
-def _half_width_of_runs(logs: Sequence[Sequence[float]], means: Sequence[float]) -> float:
-    freedom = sum(map(len, logs)) - 2
+def _half_width_of_runs(sides: _Sides, means: Sequence[float]) -> float:
+    freedom = sum(map(len, sides)) - 2
     squares = sum(
-        (each - mean) ** 2 for side, mean in zip(logs, means, strict=True) for each in side
+        (run.log - mean) ** 2 for side, mean in zip(sides, means, strict=True) for run in side
     )
-    share = sum(1 / len(side) for side in logs)
+    share = sum(1 / len(side) for side in sides)
     return student(freedom) * math.sqrt(squares / freedom * share)
+
+
+def _drawn_interval(sides: _Sides, shift: float) -> tuple[float, float]:
+    """Percentiles of the drawn shifts; a run that cannot be drawn from stays where it is."""
+    means = [
+        sum(run.log if run.draws is None else run.draws for run in side) / len(side)
+        for side in sides
+    ]
+    low, high = np.quantile(means[1] - means[0] + np.zeros(1), (0.025, 0.975))
+    return min(float(low), shift), max(float(high), shift)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

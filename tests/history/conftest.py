@@ -42,13 +42,20 @@ def _simulated(
     rounds: int = 10,
     samples: int = 10,
     between_rounds: float = 0.02,
+    crowded: float = 0.0,
 ) -> tuple[Round, ...]:
-    """Bursts of slightly different pace; within one, a long tail and now and then a preemption."""
+    """Bursts of slightly different pace; within one, a long tail and now and then a preemption.
+
+    In the share ``crowded`` of the rounds a fifth of the inferences wait for a neighbour, 30 times
+    as long: p90 then lies where few or many of them are seen.
+    """
     found = []
     for number in range(rounds):
         pace = ms * 1e6 * np.exp(generator.normal(0, between_rounds))
         times = pace * np.exp(np.abs(generator.normal(0, 0.03, samples)))
         times[generator.random(samples) < 0.05] *= 1.3
+        if generator.random() < crowded:
+            times[: samples // 5] *= 30
         found.append(Round(float(number), tuple(int(each) for each in times)))
     return tuple(found)
 

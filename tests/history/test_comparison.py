@@ -23,7 +23,7 @@ def rounds(simulated_rounds):
 
 
 @pytest.mark.parametrize(
-    ("ms", "verdict"), [(1.0, "no difference shown"), (1.2, "slower"), (0.8, "faster")]
+    ("ms", "verdict"), [(1.0, "no difference shown"), (1.5, "slower"), (0.6, "faster")]
 )
 def test_b_is_faster_slower_or_not_shown_to_differ(one_case_run, ms, verdict):
     (case,) = compare([one_case_run(1)], [one_case_run(2, ms)]).cases

@@ -60,6 +60,15 @@ benchmark(Model(sys.argv[1]), min_seconds=0, min_runs=2, max_warmup_seconds=0)
     assert third_party(script, str(int8_tflite)) <= DEVICE | {"ai_edge_litert"}
 
 
+def test_a_measurements_coordinator_leaves_the_interpreters_to_its_workers() -> None:
+    script = "import ghostedge_runtime.bench.job, ghostedge_runtime.bench.protocol\n"
+    assert third_party(script) <= DEVICE
+
+
+def test_a_worker_imports_nothing_before_it_is_pinned() -> None:
+    assert third_party("import ghostedge_runtime.bench.worker\n") == set()
+
+
 def test_running_an_onnx_file_never_imports_onnx_itself(float_onnx: Path) -> None:
     script = """
 import sys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ghostedge_runtime.bench.decode import decode
@@ -40,11 +39,6 @@ class Lane:
         self._worker = worker
         self._rounds: list[Round] = []
         self._spent_ns = 0
-
-    @property
-    def name(self) -> str:
-        """For people: the file, and what tells this case from others of the same file."""
-        return f"{Path(self.case.model).name}, {self.case.backend}, {self.case.threads} threads"
 
     def attempt(self, step: Callable[[Lane], None]) -> None:
         """Take a step; if it fails, the case falls out and the others go on."""

@@ -11,9 +11,10 @@
 A **burst** is `BURST_SECONDS` long, or shorter where ``min_seconds`` is, so that there are about
 `MIN_ROUNDS` of them: intervals are made of rounds, and fewer tell little. It begins with
 `LEAD_SECONDS` of inferences, one at least, that are not counted: the first brings the weights back
-to the caches that the other cases took, the rest bring back the clock, which the frequency
-governors of Linux raise within about 10 ms. Idle workers sleep in a read; they hold memory, but no
-core. So several cases take a tenth more than their counted time.
+to the caches that the other cases took (without it a burst's first inference took 1.3 to 1.7 times
+as long as the rest, with it 1.1), the others bring back the clock, which the frequency governors
+of Linux raise within about 10 ms. Idle workers sleep in a read; they hold memory, but no core. So
+several cases take a tenth more than their counted time.
 
 The machine is looked at before, between rounds (at most once in `LOOK_SECONDS`, while no worker
 runs) and after.

@@ -18,8 +18,8 @@ slowest sample seen: of fewer than 400 or so, an interval of the p99 cannot know
 Below `FEW` rounds the rounds' own figures take the draws' place. A single round's samples stand for
 rounds; of one single inference there is no interval, and all three numbers are equal.
 
-An interval speaks of this run on this machine in this state. Not covered: what another day, board
-or build would give.
+An interval speaks of this run: these processes on this machine in this state. Not covered: what
+another start, which may lay the weights out otherwise in memory, another day or board would give.
 """
 
 from __future__ import annotations

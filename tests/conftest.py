@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,61 @@ def _arm_board(name: str) -> Path:
 def arm_board() -> Callable[[str], Path]:
     """arm_board("cortex-a72") → the folder of that processor's emulated interpreters."""
     return _arm_board
+
+
+# Files that share a conversion of a minute: one worker runs them all, and makes it once.
+_CONVERTED = tuple(
+    f"tests/e2e/test_{name}.py"
+    for name in (
+        "command_line",
+        "features",
+        "inspect_quantization",
+        "quantized_onnx",
+        "real_weights",
+    )
+)
+# Where the slow files are: they come first, so that no worker is left alone with one at the end.
+_SLOW = (
+    "tests/e2e/",
+    "tests/several_outputs/",
+    "tests/convert/keras/",
+    "tests/examples/",
+    "tests/arm/",
+    "tests/base_install/",
+    "tests/devices/",
+    "tests/report/",
+    "tests/convert/",
+)
+
+
+def _unit(nodeid: str) -> str:
+    """What goes to a worker as a whole: mostly a file."""
+    path = nodeid.partition("::")[0]
+    return "converted" if path in _CONVERTED else path
+
+
+def _haste(nodeid: str) -> tuple[int, bool]:
+    place = next((i for i, folder in enumerate(_SLOW) if nodeid.startswith(folder)), len(_SLOW))
+    return place, _unit(nodeid) != "converted"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _haste(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadfile``, with the units and the order above."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only there with pytest-xdist
+
+    if config.getoption("dist") != "loadfile":
+        return None
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _unit(nodeid)
+
+    config.option.loadscopereorder = False
+    return Units(config, log)

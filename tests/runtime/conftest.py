@@ -187,6 +187,18 @@ def metadata_for() -> Callable[..., ModelMetadata]:
     return describe
 
 
+@pytest.fixture
+def graph() -> _Graph:
+    """An empty TFLite model to add tensors and operators to."""
+    return _Graph.empty()
+
+
+@pytest.fixture(scope="session")
+def glyphs_int8() -> Path:
+    """The bundled GhostNet 0.5x, int8, as `ghostedge convert` wrote it."""
+    return Path(__file__).parents[2] / "examples" / "glyphs" / "ghostnet_050_glyphs_int8.tflite"
+
+
 @pytest.fixture(scope="session")
 def make_tflite() -> Callable[..., bytes]:
     """`tflite_bytes`, for tests."""

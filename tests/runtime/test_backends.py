@@ -1,4 +1,4 @@
-"""Which interpreter is taken, and what is said when there is none."""
+"""Which interpreter and which kernels are taken, and what is said when there are none."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ghostedge_runtime import Model, tflite_backend
-from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 
 Save = Callable[..., Path]
 
@@ -156,3 +157,80 @@ def test_an_op_no_interpreter_knows_is_refused_with_the_interpreters_reason(
     path.write_bytes(builder.Output())
     with pytest.raises(ModelFileError, match=r"refuses it .*version"):
         Model(path)
+
+
+def test_a_file_chooses_its_backend(int8_tflite: Path, float_onnx: Path) -> None:
+    assert Model(int8_tflite).backend == "litert"
+    assert Model(float_onnx).backend == "onnxruntime"
+    assert Model(float_onnx, backend="onnxruntime").backend == "onnxruntime"
+
+
+def test_reference_kernels_give_the_same_int8_answers_within_a_step(int8_tflite: Path) -> None:
+    fast, plain = Model(int8_tflite), Model(int8_tflite, backend="litert-reference")
+    assert (plain.backend, plain.io, plain.metadata) == (
+        "litert-reference",
+        fast.io,
+        fast.metadata,
+    )
+    step = 0.05  # the scale of the logits before they are made float
+    images = np.random.default_rng(0).integers(0, 256, (50, *fast.io.input.shape), np.uint8)
+    for image in images:
+        assert np.abs(fast.logits(image) - plain.logits(image)).max() <= step * 1.001
+
+
+def test_reference_kernels_are_taken_only_where_asked_for(float_tflite: Path) -> None:
+    by = {name: Model(float_tflite, backend=name) for name in ("litert", "litert-reference")}
+    assert {name: model.delegation.delegate for name, model in by.items()} == {
+        "litert": "XNNPACK",
+        "litert-reference": "none",
+    }
+    image = np.full((1, 8, 8, 3), (1, 2, 3), np.float32)
+    for model in by.values():
+        np.testing.assert_allclose(model.predict(image), [[10, 20, 30]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "backend", "able"),
+    [
+        ("int8_tflite", "onnxruntime", "litert or litert-reference"),
+        ("float_onnx", "litert", "onnxruntime"),
+        ("float_onnx", "litert-reference", "onnxruntime"),
+    ],
+)
+def test_a_backend_of_the_other_format_is_refused_with_those_that_run_the_file(
+    request: pytest.FixtureRequest, fixture: str, backend: Any, able: str
+) -> None:
+    with pytest.raises(InputError, match=f"the backend '{backend}' does not run") as caught:
+        Model(request.getfixturevalue(fixture), backend=backend)
+    assert able in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("choice", "close"),
+    [({"backend": "litert-ref"}, "litert-reference"), ({"precision_mode": "f16"}, "fp16")],
+)
+def test_an_unknown_choice_is_refused_with_the_closest_there_is(
+    int8_tflite: Path, choice: Any, close: str
+) -> None:
+    with pytest.raises(InputError, match="there is no") as caught:
+        Model(int8_tflite, **choice)
+    assert f"did you mean {close!r}?" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("fixture", "backend", "why"),
+    [
+        ("float_onnx", None, "ONNX Runtime computes in the precision that the .onnx file says"),
+        ("float_tflite", "litert-reference", "reference kernels compute float models in 32 bits"),
+    ],
+)
+def test_half_precision_is_refused_where_a_backend_has_none(
+    request: pytest.FixtureRequest, fixture: str, backend: Any, why: str
+) -> None:
+    with pytest.raises(InputError, match=why):
+        Model(request.getfixturevalue(fixture), backend=backend, precision_mode="fp16")
+
+
+def test_a_file_that_is_missing_is_told_before_a_backend_is_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="no such file"):
+        Model(tmp_path / "absent.onnx", backend="litert", precision_mode="fp16")

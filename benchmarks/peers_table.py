@@ -4,8 +4,9 @@ Each network goes through ``ghostedge convert --int8``, onnx2tf, litert-torch an
 onnxruntime.quantization; the branches of GhostNetV3 and RepGhost are fused before anybody gets
 them, as their users do. All files of a network, float and int8, are then timed in one process, on
 one thread, in turn: ``.tflite`` in LiteRT with XNNPACK, ``.onnx`` in ONNX Runtime, whose float file
-is the one that torch's exporter wrote. What was converted before is kept, with its seconds, until a
-converter changes or ``--fresh`` is given.
+is the one that torch's exporter wrote. Every file is loaded several times, because where it comes
+to lie in memory decides over some percent; the intervals are over the loads. What was converted
+before is kept, with its seconds, until a converter changes or ``--fresh`` is given.
 
 Output: progress on stderr, the tables in Markdown (with ``--readme FILE`` also into that file,
 between its markers), and as the last line one JSON object::
@@ -15,8 +16,8 @@ between its markers), and as the last line one JSON object::
     networks.NAME.files.FILE.p50_low_ms, p50_high_ms   its 95 % interval
     networks.NAME.files.FILE.bytes, sha256, ops, xnnpack_partitions
     networks.NAME.files.FILE.logit_correlation   worst of some photos, with the float ONNX
-    networks.NAME.files.FILE.ours_over.median, low, high, cpu   our time over it, of our file of the
-                                     same format and precision; below 1: we are faster
+    networks.NAME.files.FILE.ours_over.value, low, high   our p50 over its, of our file of the same
+                                     format and precision; below 1: we are faster
     networks.NAME….skipped           why there is no figure, in the converter's words
     machine.story, facts, trace      in a line, in full, looks at it between the networks
     machine.doubts                   what casts doubt on figures: kind, file or null, text
@@ -33,6 +34,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ import onnxruntime
 from support import peers_markdown, report
 from support.child import ChildFailedError, use_two_cores
 from support.environments import versions
-from support.interleaved import PREPROCESSING, TimedModel, likeness, ratio, time_in_turn
+from support.interleaved import PREPROCESSING, TimedModel, by_load, likeness, time_over_loads
 from support.peers import (
     ONNXRUNTIME,
     PEERS_IN_FLOAT,
@@ -78,7 +80,7 @@ def main() -> None:
     networks, results = {}, []
     for name, network in converted.items():
         print(f"timing {', '.join(network.files)} of {name} …", file=sys.stderr)
-        networks[name], found = _measured(name, network, args.rounds)
+        networks[name], found = _measured(name, network, args.loads)
         results += found
         story.look()
     made = next(iter(converted.values())).made
@@ -103,7 +105,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--loads", type=int, default=12, help="of every file, each timed")
     parser.add_argument("--fresh", action="store_true", help="convert everything again")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="put the tables into it")
     add_photo_arguments(parser, photos=report.PHOTOS)
@@ -140,28 +142,29 @@ def _say(name: str, key: str, done: Conversion) -> None:
 
 
 def _measured(
-    network: str, converted: Converted, rounds: int
+    network: str, converted: Converted, loads: int
 ) -> tuple[dict[str, Any], list[Result]]:
     """Time one network's files: the network's JSON record, and what the machine's doubts ask of."""
     records, models = _loaded(converted)
-    time_in_turn(models, rounds)
+    time_over_loads(models, loads)
     reference = _reference(converted.made)
-    results = []
+    timed = {
+        key: Timed(f"{network} {key}", converted.files[key], by_load(model.rounds))
+        for key, model in models.items()
+    }
     for key, model in models.items():
-        timed = Timed(f"{network} {key}", converted.files[key], model.rounds)
-        results.append(timed.result)
+        p50, ours = timed[key].p50_ms, timed.get(peers_markdown.counterpart(key))
         logits = [model.logits(photo) for photo in _photos(converted.made)]
         records[key] |= model.figures() | {
-            "p50_low_ms": round(timed.p50_ms.low, 4),
-            "p50_high_ms": round(timed.p50_ms.high, 4),
-            "sha256": timed.result.case.sha256,
+            "p50_low_ms": round(p50.low, 4),
+            "p50_high_ms": round(p50.high, 4),
             "logit_correlation": likeness(logits, reference),
         }
-        ours = models.get(peers_markdown.counterpart(key))
-        if ours and ours is not model:
-            records[key]["ours_over"] = _compared(ours, model)
+        if ours and ours is not timed[key]:
+            records[key]["ours_over"] = asdict(ours.over(timed[key]))
     converters = {key: done.as_json() for key, done in converted.converters.items()}
-    return {"converters": converters, "files": records | _skipped(converted.converters)}, results
+    record = {"converters": converters, "files": records | _skipped(converted.converters)}
+    return record, [each.result for each in timed.values()]
 
 
 def _loaded(converted: Converted) -> tuple[dict[str, dict[str, Any]], dict[str, TimedModel]]:
@@ -170,7 +173,8 @@ def _loaded(converted: Converted) -> tuple[dict[str, dict[str, Any]], dict[str, 
     records: dict[str, dict[str, Any]] = {}
     models: dict[str, TimedModel] = {}
     for key, file in converted.files.items():
-        records[key] = {"bytes": file.stat().st_size}
+        digest = sha256(file.read_bytes()).hexdigest()
+        records[key] = {"bytes": file.stat().st_size, "sha256": digest}
         try:
             models[key] = TimedModel(file, image)
         except Exception as error:  # a refusal is a finding; ONNX Runtime's have no common base
@@ -185,11 +189,6 @@ def _skipped(converters: Mapping[str, Conversion]) -> dict[str, dict[str, Any]]:
         for key, done in converters.items()
         if done.skipped and key != OURS
     }
-
-
-def _compared(ours: TimedModel, peer: TimedModel) -> dict[str, Any]:
-    cpu = ratio(ours.cpu_rounds, peer.cpu_rounds)
-    return {**asdict(ratio(ours.rounds, peer.rounds)), "cpu": asdict(cpu)}
 
 
 def _photos(made: Workload) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -21,7 +21,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "int8_per_tensor.py": ("--test-images", "1000"),
     "conversion.py": (),
     "int8_latency.py": ("--rounds", "30"),
-    "peers_table.py": ("--networks", "ghostnet_050", "--rounds", "10"),
+    "peers_table.py": ("--networks", "ghostnet_050", "--loads", "4"),
     "raw_input.py": ("--rounds", "30"),
     "int16_layers.py": ("--rounds", "20"),
 }

@@ -105,7 +105,7 @@ def _latency(record: Mapping[str, Any]) -> str:
     over = record.get("ours_over")
     if not over:
         return f"{record['p50_ms']:.2f}"
-    return f"{record['p50_ms']:.2f} · {over['median']:.2f} [{over['low']:.2f}, {over['high']:.2f}]"
+    return f"{record['p50_ms']:.2f} · {over['value']:.2f} [{over['low']:.2f}, {over['high']:.2f}]"
 
 
 def _of_converters(networks: Mapping[str, Any]) -> str:

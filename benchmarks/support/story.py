@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostedge_runtime.bench.record import BackendName, Case, Estimate, Result, Settings, Snapshot
-from ghostedge_runtime.bench.statistics import Rounds, drift_estimate
+from ghostedge_runtime.bench.statistics import Rounds, drift_estimate, ratio_estimate
 from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.machine.marks import find_marks
 from ghostedge_runtime.machine.sensors import snapshot
@@ -19,7 +19,13 @@ from ghostedge_runtime.machine.words import describe
 
 @dataclass(frozen=True)
 class Timed:
-    """A file that was timed on one thread: its name in reports, and milliseconds by round."""
+    """A file that was timed on one thread, as ``ghostedge bench`` sees it.
+
+    Attributes:
+        name: In reports.
+        file: The file.
+        rounds_ms: Milliseconds of each inference, by round; all files have as many rounds.
+    """
 
     name: str
     file: Path
@@ -27,8 +33,12 @@ class Timed:
 
     @property
     def p50_ms(self) -> Estimate:
-        """The median with its 95 % interval, as ``ghostedge bench`` computes it."""
+        """The median with its 95 % interval."""
         return Rounds(self._rounds_ns).percentile(50)
+
+    def over(self, other: Timed) -> Estimate:
+        """Its median over another's that was timed in turn with it, with its 95 % interval."""
+        return ratio_estimate(Rounds(self._rounds_ns), Rounds(other._rounds_ns))
 
     @property
     def result(self) -> Result:

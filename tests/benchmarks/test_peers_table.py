@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _timed(p50_ms: float, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def document() -> dict[str, Any]:
     """What the benchmark finds where onnx2tf fails in int8 and the machine was busy."""
-    over = {"median": 0.7741, "low": 0.7651, "high": 0.7849}
+    over = {"value": 0.7741, "low": 0.7651, "high": 0.7849}
     files = {
         "ghostedge_float.tflite": _timed(5.123),
         "ghostedge_int8.tflite": _timed(3.456),
@@ -167,6 +168,33 @@ def test_a_median_of_rounds_has_its_interval_and_the_file_its_hash(support, tmp_
     assert (timed.p50_ms.value, timed.p50_ms.low, timed.p50_ms.high) == (3.0, 2.0, 4.0)
     case = timed.result.case
     assert (case.backend, case.bytes, case.sha256[:8]) == ("onnxruntime", 3, "ba7816bf")
+
+
+def test_a_file_over_another_is_the_ratio_of_medians_whatever_drifts_under_both(support, tmp_path):
+    timed = support("story").Timed
+    rounds = [[2.0 * drift, 2.0 * drift] for drift in range(1, 13)]
+    twice = timed("a", tmp_path, [[2 * time for time in each] for each in rounds])
+    over = twice.over(timed("b", tmp_path, rounds))
+    assert (over.value, over.low, over.high) == pytest.approx((2.0, 2.0, 2.0), abs=1e-3)
+
+
+def test_every_model_is_loaded_anew_between_its_bursts_and_timed_as_often_as_the_others(support):
+    interleaved = support("interleaved")
+    said: list[str] = []
+    models = {
+        n: SimpleNamespace(
+            load=lambda n=n: said.append(f"load {n}"), burst=lambda n=n: said.append(n)
+        )
+        for n in "ab"
+    }
+    interleaved.time_over_loads(models, loads=3)
+    assert said.count("a") == said.count("b") == 3 * interleaved.BURSTS
+    loads = [place for place, word in enumerate(said) if word == "load a"]
+    assert [said[:place].count("a") for place in loads] == [2, 4]
+
+
+def test_the_bursts_of_a_load_stand_together(support):
+    assert support("interleaved").by_load([[1.0], [2.0], [3.0], [4.0]]) == [[1.0, 2.0], [3.0, 4.0]]
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,8 @@ def test_of_chained_errors_the_first_is_reported_because_it_is_the_cause(support
 
 
 def test_an_exit_status_that_counts_as_done_is_not_a_failure(support, tmp_path):
-    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    # Long enough to be looked at: a process that is gone at once has no memory to show.
+    command = [sys.executable, "-c", "import time; time.sleep(0.3); raise SystemExit(3)"]
     usage = support("child").measure(command, log=tmp_path / "log", allowed=(0, 3))
     assert usage.peak_memory_mb > 1
 

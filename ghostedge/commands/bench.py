@@ -77,8 +77,9 @@ _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
     "--device",
     "devices",
     multiple=True,
-    metavar="ssh://USER@HOST[:PORT]",
-    help="Measure there, not here; several times for several devices. `local` is this machine.",
+    metavar="ssh://[USER@]HOST[:PORT]",
+    help="Measure there, not here; several times for several devices. `local` is this machine; "
+    "?python=PATH behind it names a Python there.",
 )
 @click.option("-o", "--output", type=PATH, help="Write the measurement to this JSON file.")
 @click.option("--db", type=PATH, help="Append it to this database, for `ghostedge compare`.")

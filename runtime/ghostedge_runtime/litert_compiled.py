@@ -37,7 +37,7 @@ except (ImportError, AttributeError) as error:
     raise MissingDependencyError(
         f"half precision needs a LiteRT that takes options for the CPU ({error})",
         where="ghostedge_runtime",
-        remedy="pip install -U ai-edge-litert  (2.2 or newer)",
+        remedy="pip install -U ai-edge-litert  (2.1.6 or newer)",
     ) from error
 
 # XNNPACK's delegate flags: QS8 | QU8 | FORCE_FP16. They replace the default ones, so that the last

@@ -155,6 +155,16 @@ V1 = "5:cpu,cpuacct:/docker/abc\n0::/docker/abc"
         (
             {
                 "/proc/self/cgroup": V1,
+                "/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us": "300000",
+                "/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us": "100000",
+                "/sys/fs/cgroup/cpu,cpuacct/cpu.stat": "nr_periods 0",
+            },
+            3.0,
+            None,
+        ),
+        (
+            {
+                "/proc/self/cgroup": V1,
                 "/sys/fs/cgroup/cpu/cpu.stat": "throttled_time 0",
                 "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
                 "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",

@@ -59,9 +59,6 @@ def why_silent(system: System) -> str | None:
 
 
 def _ask(system: System, *words: str) -> str | None:
-    """What the firmware answers, None where it cannot be asked."""
-    for name in _NAMES:
-        answer = system.run(name, *words)
-        if answer is not None:
-            return answer.text if answer.code == 0 else None
-    return None
+    """What the firmware, or an error in its place, says; None without the command."""
+    answers = (system.run(name, *words) for name in _NAMES)
+    return next((answer.text for answer in answers if answer is not None), None)

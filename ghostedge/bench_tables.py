@@ -122,6 +122,12 @@ def mark_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
             yield f"{mark.kind}: {mark.text}" + (f" ({', '.join(about)})" if about else "")
 
 
+def note_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
+    """What could not be read of a machine, and how to mend it."""
+    for run in runs:
+        yield from (f"{run.device}: {note}" for note in run.machine.notes)
+
+
 def error_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
     """Why a case has no figures, a message each."""
     return (result.error for run in runs for result in run.results if result.error is not None)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ghostedge_runtime import Host, host_facts
 from ghostedge_runtime.bench.record import MachineFacts
 from ghostedge_runtime.machine.facts import machine_facts
 
@@ -36,7 +35,7 @@ _JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         "pip install 'ghostedge[convert]'",
     ),
     ("convert Keras models", (("keras",), ("tensorflow",)), "pip install 'ghostedge[keras]'"),
-    ("inspect --plot", (("matplotlib",),), "pip install 'ghostedge[report]'"),
+    ("report, inspect --plot", (("matplotlib",),), "pip install 'ghostedge[report]'"),
 )
 
 
@@ -66,13 +65,11 @@ class Diagnosis:
     """The machine and what can be done on it.
 
     Attributes:
-        host: The machine as manifests have it.
-        machine: All that is known of it; `machine.words.fact_rows` puts it into words.
+        machine: What is known of it; `machine.words.fact_rows` puts it into words.
         free_disk_mb: Of the working folder.
         jobs: What can be done.
     """
 
-    host: Host
     machine: MachineFacts
     free_disk_mb: int
     jobs: tuple[Job, ...]
@@ -81,10 +78,9 @@ class Diagnosis:
 def examine() -> Diagnosis:
     """Look at the machine and the installed distributions."""
     return Diagnosis(
-        host=host_facts(),
         machine=machine_facts(),
         free_disk_mb=shutil.disk_usage(Path.cwd()).free // 10**6,
-        jobs=tuple(_job(*job) for job in _JOBS),
+        jobs=(*(_job(*job) for job in _JOBS), _devices_job()),
     )
 
 
@@ -97,6 +93,13 @@ def _job(name: str, needs: tuple[tuple[str, ...], ...], remedy: str) -> Job:
         else:
             missing.append(" or ".join(any_of))
     return Job(name, tuple(found), tuple(missing), remedy)
+
+
+def _devices_job() -> Job:
+    """The one that takes a program, not a distribution."""
+    ssh = shutil.which("ssh")
+    found, missing = ((ssh,), ()) if ssh else ((), ("OpenSSH's ssh",))
+    return Job("bench --device", found, missing, "sudo apt install openssh-client")
 
 
 def _version(distribution: str) -> str | None:

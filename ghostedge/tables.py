@@ -14,6 +14,7 @@ from ghostedge.manifest import Artefact, Manifest, Parity
 from ghostedge.output_summary import OutputSummary
 from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
 from ghostedge_runtime import Classification
+from ghostedge_runtime.machine.words import fact_rows
 
 
 def conversion_table(manifest: Manifest) -> Table:
@@ -227,17 +228,8 @@ def _op_table(found: Inspection) -> Table:
 
 def doctor_tables(report: Diagnosis) -> list[Table]:
     """The machine, then a row per job."""
-    host = report.host
     machine = plain_table(None, (("", LEFT), ("this machine", LEFT)))
-    rows = {
-        "board": host.board or "–",
-        "processor": f"{host.cpu or 'unknown'} ({host.machine}), {host.cores} cores",
-        "memory": "–" if host.memory_mb is None else f"{host.memory_mb:,} MB",
-        "free disk here": f"{report.free_disk_mb:,} MB",
-        "system": f"{host.os}, {host.kernel}",
-        "governor": host.governor or "not told by the system",
-        "Python": host.python,
-    }
+    rows = {**fact_rows(report.machine), "free disk here": f"{report.free_disk_mb:,} MB"}
     for name, value in rows.items():
         machine.add_row(name, value)
     jobs = plain_table(None, (("job", LEFT), ("", LEFT), ("uses", LEFT), ("to add it", LEFT)))

@@ -10,7 +10,7 @@ from typing import get_args
 
 import click
 
-from ghostedge.bench_tables import bench_tables, error_lines, mark_lines
+from ghostedge.bench_tables import bench_tables, error_lines, mark_lines, note_lines
 from ghostedge.commands._common import (
     PATH,
     integers,
@@ -173,7 +173,7 @@ def _show(runs: Sequence[BenchRun], *, as_json: bool) -> None:
     else:
         for table in bench_tables(runs):
             stdout().print(table)
-    for line in (*mark_lines(runs), *error_lines(runs)):
+    for line in (*mark_lines(runs), *error_lines(runs), *note_lines(runs)):
         stderr().print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
-from ghostedge.bench_tables import bench_tables, error_lines, mark_lines
+from ghostedge.bench_tables import bench_tables, error_lines, mark_lines, note_lines
 from ghostedge_runtime.bench.record import (
     BenchRun,
     Case,
@@ -128,6 +128,12 @@ def test_a_case_without_figures_says_so() -> None:
     assert cells(figures)["model"] == ["a.tflite", "b.tflite (failed)"]
     assert cells(figures)["p50, ms"][1] == "–"
     assert list(error_lines([a_run(FLOAT, failed)])) == ["out/b.tflite: the interpreter crashed"]
+
+
+def test_what_could_not_be_read_of_a_machine_is_said() -> None:
+    run = a_run(FLOAT, device="ssh://pi")
+    run = replace(run, machine=replace(run.machine, notes=("no access to /dev/vcio",)))
+    assert list(note_lines([a_run(FLOAT), run])) == ["ssh://pi: no access to /dev/vcio"]
 
 
 def test_operators_are_listed_with_their_share_and_their_sum() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
@@ -52,3 +53,19 @@ def test_the_table_shows_the_line_that_adds_a_missing_job(monkeypatch: pytest.Mo
     remedies = list(jobs.columns[3].cells)
     assert remedies[0] == ""
     assert remedies[1] == "pip install 'ghostedge-runtime[onnx]'"
+
+
+def test_measuring_on_devices_needs_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "which", {"ssh": "/usr/bin/ssh"}.get)
+    assert job("bench --device").found == ("/usr/bin/ssh",)
+    assert job("bench --device").ready
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
+    assert job("bench --device").missing == ("OpenSSH's ssh",)
+    assert job("bench --device").remedy == "sudo apt install openssh-client"
+
+
+def test_the_first_table_tells_the_machine() -> None:
+    machine, _ = doctor_tables(doctor.examine())
+    headings, words = (list(column.cells) for column in machine.columns)
+    assert {"processor", "instructions", "system", "Python", "free disk here"} <= set(headings)
+    assert platform.python_version() in words[headings.index("Python")]

@@ -73,7 +73,7 @@ def _stolen(trace: Sequence[Snapshot], results: Sequence[Result]) -> list[Mark]:
     if stolen <= LOST_SHARE * time:
         return []
     text = (
-        f"the hypervisor gave {stolen:.1f} s to others, of {time:.1f} s that {_words(threads)} "
+        f"the hypervisor gave {stolen:.2f} s to others, of {time:.1f} s that {_words(threads)} "
         "could use: measure on a machine of your own, or when its neighbours are quiet"
     )
     return [Mark("stolen", text)]

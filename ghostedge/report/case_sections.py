@@ -25,7 +25,7 @@ from ghostedge.report.small_charts import (
     draw_steps,
     histogram_words,
 )
-from ghostedge.report.words import case_facts, ms
+from ghostedge.report.words import case_facts, op_time, percent
 from ghostedge_runtime.bench.record import OpTime
 
 _SHOWN_OPS, _SHOWN_LAYERS = 12, 12
@@ -131,8 +131,8 @@ def _ops_table(shown: Sequence[OpTime], ops: Sequence[OpTime]) -> Iterator[str]:
         shape = "×".join(map(str, op.output_shape))
         yield (
             f'<tr><td class="l"><b>{text(op.op)}</b> <span class="soft">{text(op.name)} {shape}'
-            f"</span></td><td>{ms(op.p50_ms)} ms</td>"
-            f'<td class="b">{op.p50_ms / total:.1%}{bar(op.p50_ms / longest)}</td></tr>'
+            f"</span></td><td>{text(op_time(op))}</td>"
+            f'<td class="b">{percent(op.p50_ms / total)}{bar(op.p50_ms / longest)}</td></tr>'
         )
     yield "</tbody></table>"
 
@@ -177,7 +177,7 @@ def _layer_table(layers: Sequence[LayerError], worst: set[str], largest: float) 
     yield "".join(f"<th>{each}</th>" for each in LAYER_FIGURES)
     yield "<th>share of the noise</th></tr></thead><tbody>"
     for layer in layers:
-        share = f"<span>{layer.share:.1%}</span>"
+        share = f"<span>{percent(layer.share)}</span>"
         share += bar(layer.share / largest, worst=layer.name in worst)
         figures = zip(layer_figures(layer), LAYER_FIGURES, strict=True)
         name = f"{text(layer.name)} <span class=soft>{text(layer.op)}</span>"

@@ -27,13 +27,13 @@ class Frame:
 
 
 HISTOGRAM = Frame("small", 330, 128, left=10, right=10, top=6)
-OVER_TIME = Frame("small", 330, 128, left=44, right=10, top=16)
+OVER_TIME = Frame("small", 330, 134, left=44, right=10, top=22)
 
 
 def sensors(count: int) -> Frame:
     """Room for so many names over the chart, two a line."""
     lines = -(-count // 2)
-    return Frame("small", 330, 150 + 13 * lines, left=44, right=10, top=14 + 15 * lines)
+    return Frame("small", 330, 150 + 13 * lines, left=44, right=10, top=20 + 15 * lines)
 
 
 class ChartMaker:

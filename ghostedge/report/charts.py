@@ -70,8 +70,9 @@ def draw_tradeoff(
         for line in _draw_front(ax, series, [entry.place for entry in entries])
     ]
     dots = _draw_dots(ax, [(entry, *entry.place) for entry in scored], contents)
+    lines = [*stairs, *(_interval_box(ax, entry) for entry in scored)]
     first = {entry.number for entries in fronts.values() for entry in entries}
-    _label(ax, sorted(scored, key=lambda e: (e.number not in first, e.number)), stairs, room)
+    _label(ax, sorted(scored, key=lambda e: (e.number not in first, e.number)), lines, room)
     return dots
 
 
@@ -155,10 +156,10 @@ _SIDES = (
 """Where a name may stand beside its point, best first: direction and alignment."""
 
 
-def _label(ax: Axes, entries: Sequence[Entry], stairs: Sequence[Bbox], room: Room) -> None:
+def _label(ax: Axes, entries: Sequence[Entry], lines: Sequence[Bbox], room: Room) -> None:
     """Write the names that fit, in the order given.
 
-    A name touches no point and no other name and, where there is a choice, no stair.
+    A name touches no point and no other name and, where there is a choice, no line.
     """
     renderer = _renderer(ax)
     inside = ax.get_window_extent(renderer)
@@ -170,7 +171,7 @@ def _label(ax: Axes, entries: Sequence[Entry], stairs: Sequence[Bbox], room: Roo
             for text, box in texts.items()
             if _within(box, inside) and not box.count_overlaps(taken)
         ]
-        best = min(fitting, key=lambda text: texts[text].count_overlaps(stairs), default=None)
+        best = min(fitting, key=lambda text: texts[text].count_overlaps(lines), default=None)
         if best is not None:
             taken.append(texts[best])
         for text in texts:
@@ -210,6 +211,12 @@ def _box(ax: Axes, place: tuple[float, float], radius: float) -> Bbox:
     return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
 
 
+def _interval_box(ax: Axes, entry: Entry) -> Bbox:
+    found, (_, y) = entry.result.p50_ms, entry.place
+    ends = (found.low, found.high) if found else entry.place[:1] * 2
+    return Bbox(ax.transData.transform([(end, y) for end in ends]))
+
+
 def _within(box: Bbox, outer: Bbox) -> bool:
     return bool(np.all((box.min >= outer.min, box.max <= outer.max)))
 
@@ -232,13 +239,14 @@ def draw_latencies(ax: Axes, contents: Contents, room: Room) -> dict[str, list[D
     for row, entry in enumerate(timed):
         colour = LIGHT[series_name(entry.series)]
         p50, p90, p99 = _figures(entry)
+        ax.hlines(row, 0, p50, color=LIGHT["line"], linewidth=1.4)
         ax.hlines(row, p50, p99, color=colour, linewidth=1.4)
         ax.hlines(row, p50, p90, color=colour, linewidth=5, alpha=0.6)
         doubt = f" {WARNING} {', '.join(entry.kinds)}" if entry.marks else ""
         ax.annotate(
             f"{elided(entry.name, room.name)}   {ms(p50)} ms{doubt}",
             (0, row),
-            (4, 14),
+            (4, 17),
             xycoords=ax.get_yaxis_transform(),
             textcoords="offset points",
             va="center",

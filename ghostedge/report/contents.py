@@ -120,11 +120,12 @@ def _machine_names(runs: Sequence[BenchRun]) -> list[str]:
 def case_names(cases: Sequence[Case]) -> list[str]:
     """The shortest names that tell the cases of a run apart."""
     files = _file_names([case.model for case in cases])
-    parts = [part for part in _PARTS if len({part(case) for case in cases}) > 1]
-    return [
-        ", ".join([file, *(part(case) for part in parts if part(case))])
-        for file, case in zip(files, cases, strict=True)
-    ]
+    names = []
+    for file, case in zip(files, cases, strict=True):
+        alike = [other for other in cases if other.model == case.model]
+        parts = [part for part in _PARTS if len({part(other) for other in alike}) > 1]
+        names.append(", ".join([file, *filter(None, (part(case) for part in parts))]))
+    return names
 
 
 _PARTS: tuple[Callable[[Case], str], ...] = (

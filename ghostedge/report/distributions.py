@@ -16,7 +16,7 @@ from ghostedge_runtime.bench.record import Round, Snapshot
 
 BINS = 40
 MOST_DOTS = 90
-_BEYOND_P99 = 0.25
+_BEYOND_P99, _LONG_TAIL = 0.25, 4.0
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class Histogram:
         counts: Inferences in each bin.
         beyond: Inferences slower than the last edge.
         max_ms: The slowest of all.
+        logarithmic: Whether the bins widen, because the slow are many times slower than most.
     """
 
     edges_ms: tuple[float, ...]
     counts: tuple[int, ...]
     beyond: int
     max_ms: float
+    logarithmic: bool
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,16 @@ def histogram(rounds: Iterable[Round]) -> Histogram | None:
     end = min(high, p99 + _BEYOND_P99 * (p99 - low))
     if end <= low:
         end = low * (1 + 1e-6) or 1e-6  # all alike: a bin needs some width
-    counts, edges = np.histogram(samples, BINS, (low, end))
+    logarithmic = p99 > _LONG_TAIL * float(np.median(samples)) and low > 0
+    edges = (np.geomspace if logarithmic else np.linspace)(low, end, BINS + 1)
+    edges[0], edges[-1] = low, end  # as they are, not as powers round them
+    counts, _ = np.histogram(samples, edges)
     return Histogram(
         edges_ms=_rounded(edges),
         counts=tuple(int(count) for count in counts),
         beyond=int((samples > end).sum()),
         max_ms=round(high, 6),
+        logarithmic=logarithmic,
     )
 
 

@@ -103,11 +103,8 @@ def latency_axis(ax: Axes, values: Sequence[float], label: str, ticks: int) -> N
     low, high = min(values), max(values)
     if low > 0 and high / low > _LOG_FROM:
         margin = (high / low) ** 0.08
-        ax.set_xscale("log")
+        logarithmic(ax, ticks)
         ax.set_xlim(low / margin, high * margin)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=ticks + 3))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.xaxis.set_minor_locator(NullLocator())
         label += ", logarithmic"
     else:
         margin = 0.08 * (high - low) or 0.1 * high or 1.0
@@ -115,6 +112,14 @@ def latency_axis(ax: Axes, values: Sequence[float], label: str, ticks: int) -> N
         ax.xaxis.set_major_locator(linear(ticks))
     ax.xaxis.set_major_formatter(PLAIN)
     ax.set_xlabel(label)
+
+
+def logarithmic(ax: Axes, ticks: int) -> None:
+    """Powers along x, about so many of their ones, twos and fives named."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=ticks + 3))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def linear(ticks: int) -> MaxNLocator:

@@ -15,11 +15,11 @@ from ghostedge.report.small_charts import draw_lines
 from ghostedge.report.words import (
     changes,
     command_line,
-    machine_facts,
     runtime_words,
     settings_facts,
     size,
 )
+from ghostedge_runtime.machine.words import fact_rows
 
 
 def machines(contents: Contents, figures: Figures, charts: ChartMaker) -> Iterator[str]:
@@ -29,7 +29,7 @@ def machines(contents: Contents, figures: Figures, charts: ChartMaker) -> Iterat
         kinds = dict.fromkeys(mark.kind for mark in run.marks)
         yield f"<h3>{text(contents.machines[index])} {badges(kinds)}</h3>"
         yield '<div class="cards apart"><section class="card">'
-        yield from facts([*machine_facts(run.machine), *changes(run.trace)])
+        yield from facts([*fact_rows(run.machine).items(), *changes(run.trace)])
         yield "</section>"
         found = figures.machines[index]
         yield from _sensors("temperature", "°C", found.temperatures_c, charts)
@@ -63,7 +63,7 @@ def reproduction(contents: Contents) -> Iterator[str]:
 
 
 def _files(contents: Contents, run: int) -> Iterator[str]:
-    yield '<table class="stack"><thead><tr><th class="l">case</th><th class="l">file</th>'
+    yield '<table class="stack files"><thead><tr><th class="l">case</th><th class="l">file</th>'
     yield '<th>size</th><th class="l">runtime</th><th class="l">SHA-256</th></tr></thead><tbody>'
     for entry in contents.entries_of(run):
         case = entry.result.case

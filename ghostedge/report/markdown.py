@@ -26,13 +26,14 @@ from ghostedge.report.words import (
     case_facts,
     changes,
     command_line,
-    machine_facts,
-    ms,
+    op_time,
+    percent,
     printable,
     runtime_words,
     settings_facts,
     size,
 )
+from ghostedge_runtime.machine.words import fact_rows
 
 _OPS, _LAYERS = 10, 10
 # An underscore inside a word means itself.
@@ -138,8 +139,8 @@ def _operators(contents: Contents) -> Iterator[str]:
                 code(op.op),
                 code(op.name),
                 "×".join(map(str, op.output_shape)),
-                f"{ms(op.p50_ms)} ms",
-                f"{op.p50_ms / total:.1%}",
+                op_time(op),
+                percent(op.p50_ms / total),
             ]
             for op in ops[:_OPS]
         ]
@@ -156,7 +157,7 @@ def _quantization(findings: Sequence[QuantizationFindings]) -> Iterator[str]:
         yield "\n".join(map(plain, quantization_words(found)))
         layers = sorted(found.analysis.layers, key=lambda layer: -layer.share)[:_LAYERS]
         rows = [
-            [code(layer.name), code(layer.op), *layer_figures(layer), f"{layer.share:.1%}"]
+            [code(layer.name), code(layer.op), *layer_figures(layer), percent(layer.share)]
             for layer in layers
         ]
         yield table(["layer", "operator", *LAYER_FIGURES, "share of the noise"], rows, left=2)
@@ -175,7 +176,7 @@ def _machines(contents: Contents, figures: Sequence[MachineFigures]) -> Iterator
             ("temperature", sensor_words(found.temperatures_c, "°C")),
             ("clock", sensor_words(found.clocks_mhz, "MHz")),
         )
-        facts = [*machine_facts(run.machine), *changes(run.trace), *sensors]
+        facts = [*fact_rows(run.machine).items(), *changes(run.trace), *sensors]
         yield table(["", ""], [[name, plain(value)] for name, value in facts], left=2)
 
 

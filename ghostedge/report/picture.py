@@ -15,6 +15,7 @@ from ghostedge.report.distributions import Histogram
 from ghostedge.report.drawing import DPI, TEXT, new_figure, place_axes, styled
 from ghostedge.report.figures import Figures, work_out
 from ghostedge.report.look import LIGHT, series_marker, series_name
+from ghostedge.report.results import results_table
 from ghostedge.report.sentences import (
     created_words,
     front_words,
@@ -93,7 +94,9 @@ def _lines(contents: Contents) -> list[tuple[str, str]]:
         for entry in contents.entries
         if entry.result.error is not None
     ]
-    plain = [created_words(contents.runs)]
+    runs = range(len(contents.runs))
+    common = dict.fromkeys(results_table(contents, run, frozenset()).common for run in runs)
+    plain = [created_words(contents.runs), *(line for line in common if line)]
     if len(contents.scored) < len(contents.timed):
         plain.append(latency_only_words(len(contents.timed), len(contents.scored)))
     if contents.scored:

@@ -61,7 +61,12 @@ def results_table(contents: Contents, run: int, on_front: frozenset[int]) -> Res
     """
     entries = contents.entries_of(run)
     results = [entry.result for entry in entries]
-    columns: dict[str, Callable[[Entry], Cell | None]] = dict(_COLUMNS)
+    columns: dict[str, Callable[[Entry], Cell | None]] = {
+        heading: read
+        for heading, read in _VARYING.items()
+        if len({read(entry) for entry in entries}) > 1
+    }
+    columns.update(_COLUMNS)
     if any(result.score for result in results):
         columns["front"] = lambda entry: Cell("✓") if entry.number in on_front else None
     found = {heading: [read(entry) for entry in entries] for heading, read in columns.items()}
@@ -112,6 +117,12 @@ def _top1(entry: Entry) -> Cell | None:
 
 
 _NONE = Cell(DASH)
+_VARYING: Mapping[str, Callable[[Entry], Cell | None]] = {
+    "backend": lambda entry: Cell(BACKENDS[entry.result.case.backend]),
+    "precision": lambda entry: Cell(_mode(entry.result)) if _mode(entry.result) else None,
+    "threads": lambda entry: Cell(str(entry.result.case.threads)),
+}
+"""Columns where the cases differ; where they do not, it is said once."""
 _COLUMNS: Mapping[str, Callable[[Entry], Cell | None]] = {
     "size": lambda entry: Cell(size(entry.result.case.bytes)),
     "p50": lambda entry: _estimate(entry.result.p50_ms),

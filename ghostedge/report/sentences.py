@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ghostedge.report.contents import Contents
 from ghostedge.report.distributions import Lines
 from ghostedge.report.quantization import LayerError, QuantizationFindings
-from ghostedge.report.words import DASH, WARNING, elided, ms, plural, printable
+from ghostedge.report.words import DASH, WARNING, elided, ms, percent, plural, printable
 from ghostedge_runtime.bench.record import BenchRun, Result
 
 
@@ -23,8 +23,9 @@ def mark_sentences(contents: Contents) -> Iterator[str]:
         entries = contents.entries_of(index)
         where = "" if len(contents.runs) == 1 else f" ({contents.machines[index]})"
         for mark in run.marks:
-            about = "" if mark.case is None else f"{entries[mark.case].name}: "
-            yield f"{mark.kind}: {about}{printable(mark.text)}{where}"
+            about = [] if mark.case is None else entries[mark.case : mark.case + 1]
+            name = "".join(f"{entry.name}: " for entry in about)
+            yield f"{mark.kind}: {name}{printable(mark.text)}{where}"
 
 
 def created_words(runs: Sequence[BenchRun]) -> str:
@@ -37,7 +38,8 @@ def created_words(runs: Sequence[BenchRun]) -> str:
 
 INTERVALS = (
     "p50, p90 and p99: that share of the inferences took no longer. Beside a figure its 95 % "
-    "interval, from resampling the rounds."
+    "interval, from resampling the rounds. To the first: its p50 over the first case’s, below 1 is "
+    "faster."
 )
 DISTRIBUTIONS = (
     "Above, how often which latency occurred; below, over time: a dot is the median of a round, "
@@ -80,7 +82,7 @@ def sensor_words(found: Lines | None, unit: str) -> str:
     spans = []
     for line in found.lines:
         told = [value for value in line.values if value is not None]
-        spans.append(f"{printable(line.name)} {min(told):g} to {max(told):g} {unit}")
+        spans.append(f"{printable(line.name)} {min(told):.4g} to {max(told):.4g} {unit}")
     return ", ".join(spans)
 
 
@@ -104,7 +106,7 @@ def quantization_words(found: QuantizationFindings) -> Iterator[str]:
     images = plural(found.analysis.images, "image")
     yield (
         f"On {images} of {printable(found.calib)} the output is {ratio}; "
-        f"{1 - total.changed:.1%} keep their top-1. 6 dB more is half the error."
+        f"{percent(1 - total.changed)} keep their top-1. 6 dB more is half the error."
     )
     yield from map(printable, found.notes)
 

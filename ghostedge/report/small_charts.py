@@ -9,10 +9,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ghostedge.report.contents import Entry
 from ghostedge.report.distributions import Histogram, Line, Lines, Steps
-from ghostedge.report.drawing import PLAIN, TEXT, Dot, bare, linear
+from ghostedge.report.drawing import PLAIN, TEXT, Dot, bare, linear, logarithmic
 from ghostedge.report.look import LIGHT, series_name
 from ghostedge.report.quantization import LayerErrors
-from ghostedge.report.words import elided, ms, plural, printable
+from ghostedge.report.words import elided, ms, percent, plural, printable
 
 MOST_LINES = 5
 _NAME = 22
@@ -25,11 +25,14 @@ def draw_histogram(ax: Axes, entry: Entry, found: Histogram) -> None:
     result = entry.result
     top = max(found.counts)
     ax.set_ylim(0, top * 1.65)
+    if found.logarithmic:
+        logarithmic(ax, 5)
+    else:
+        ax.xaxis.set_major_locator(linear(5))
     ax.set_xlim(found.edges_ms[0], found.edges_ms[-1])
     ax.set_yticks([])
-    ax.xaxis.set_major_locator(linear(5))
     ax.xaxis.set_major_formatter(PLAIN)
-    ax.set_xlabel("ms an inference")
+    ax.set_xlabel("ms an inference" + (", logarithmic" if found.logarithmic else ""))
     bare(ax, "x")
     line, before = 0, float("-inf")
     for name, estimate in (("p50", result.p50_ms), ("p90", result.p90_ms), ("p99", result.p99_ms)):
@@ -42,8 +45,7 @@ def draw_histogram(ax: Axes, entry: Entry, found: Histogram) -> None:
 
 def _across(ax: Axes, x: float) -> float:
     """How far along the axis, 0 to 1."""
-    low, high = ax.get_xlim()
-    return (x - low) / (high - low)
+    return float(ax.transAxes.inverted().transform(ax.transData.transform((x, 0)))[0])
 
 
 def _upright(ax: Axes, x: float, name: str, top: float) -> None:
@@ -106,7 +108,7 @@ def _draw_line(ax: Axes, index: int, line: Line, at_s: Sequence[float]) -> None:
     ax.annotate(
         elided(printable(line.name), _NAME),
         (0.5 * column, 1),
-        (0, 30 - 13 * row),
+        (0, 32 - 13 * row),
         xycoords="axes fraction",
         textcoords="offset points",
         va="center",
@@ -125,7 +127,7 @@ def _over_time(ax: Axes, unit: str) -> None:
     ax.annotate(
         unit,
         (0, 1),
-        (-6, 8),
+        (-6, 13),
         xycoords="axes fraction",
         textcoords="offset points",
         ha="right",
@@ -156,7 +158,7 @@ def draw_layers(ax: Axes, found: LayerErrors, group: str) -> dict[str, list[Dot]
             clip_on=False,
         )
         dots[name] = [
-            Dot(i, f"{printable(layer.name)}\n{layer.op}: {layer.share:.1%} of the noise")
+            Dot(i, f"{printable(layer.name)}\n{layer.op}: {percent(layer.share)} of the noise")
             for i, layer in chosen
         ]
     ax.set_ylim(bottom=0)

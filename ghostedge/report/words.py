@@ -10,10 +10,12 @@ from ghostedge_runtime.bench.record import (
     Delegation,
     Estimate,
     MachineFacts,
+    OpTime,
     Result,
     Settings,
     Snapshot,
 )
+from ghostedge_runtime.machine.words import cpu_words
 
 BACKENDS: Mapping[str, str] = {
     "litert": "LiteRT with XNNPACK",
@@ -50,11 +52,18 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
+def percent(share: float) -> str:
+    """A share of 0 to 1 in percent."""
+    return f"{100 * share:.1f} %"
+
+
 def ms(value: float) -> str:
-    """Milliseconds with three significant digits, two decimals at least below a hundred."""
+    """Milliseconds with about three significant digits."""
     if value >= 100:
         return f"{value:.1f}"
-    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    if value >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def interval(found: Estimate) -> str:
@@ -74,7 +83,7 @@ def size(count: int) -> str:
 
 def machine_name(machine: MachineFacts) -> str:
     """What a person calls it: the board, else the processor."""
-    return printable(machine.board or machine.soc or machine.cpu or machine.machine)
+    return printable(machine.board or cpu_words(machine))
 
 
 def delegation_words(found: Delegation) -> str:
@@ -110,38 +119,8 @@ def case_facts(result: Result) -> Iterator[tuple[str, str]]:
         yield "last third over first", ratio(result.drift)
     if result.delegation is not None:
         yield "delegate", delegation_words(result.delegation)
-
-
-def machine_facts(machine: MachineFacts) -> Iterator[tuple[str, str]]:
-    """The machine's story, name by words, what the system told."""
-    total = f" of {machine.cores_total}" if machine.cores_total else ""
-    memory = f"{machine.memory_mb / 1000:.1f} GB" if machine.memory_mb else None
-    quota = None if machine.cpu_quota is None else f"{machine.cpu_quota:g} CPUs at a time"
-    told = (
-        ("board", machine.board),
-        ("system on chip", machine.soc),
-        ("processor", machine.cpu),
-        ("instruction set", machine.machine),
-        ("instructions that matter", ", ".join(machine.features) or None),
-        ("CPUs", f"{machine.cores}{total}"),
-        ("memory", memory),
-        ("governor", _by_policy(machine.governors)),
-        ("highest clock", _by_policy({k: f"{v:g} MHz" for k, v in machine.max_mhz.items()})),
-        ("virtual", machine.virtual),
-        ("CPU limit", quota),
-        ("operating system", machine.os),
-        ("kernel", machine.kernel),
-        ("firmware", machine.firmware),
-        ("Python", machine.python),
-    )
-    return ((name, printable(value)) for name, value in told if value)
-
-
-def _by_policy(values: Mapping[str, str]) -> str | None:
-    """One value where all policies agree, else each."""
-    if len(set(values.values())) == 1:
-        return next(iter(values.values()))
-    return ", ".join(f"{policy}: {value}" for policy, value in sorted(values.items())) or None
+    if result.notes:
+        yield "notes", "; ".join(map(printable, result.notes))
 
 
 def changes(trace: Sequence[Snapshot]) -> Iterator[tuple[str, str]]:
@@ -176,6 +155,11 @@ def settings_facts(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "CPUs pinned to", pinned
     given = plural(settings.images, "real image") if settings.images else "random numbers"
     yield "input", given
+
+
+def op_time(op: OpTime) -> str:
+    """Its median, or why it has none of its own."""
+    return f"{ms(op.p50_ms)} ms" if op.note is None else printable(op.note)
 
 
 def command_line(run: BenchRun) -> str | None:

@@ -182,7 +182,8 @@ class Result:
         ratio: Its p50 over the first case's, from the same rounds; below 1 it is faster.
         drift: Median of the last third of its rounds over that of the first.
         preprocessing: From image to input, if images were given; not part of the inferences.
-        peak_rss_mb: Most memory its own process held, in MB of 10⁶ bytes.
+        peak_rss_mb: Most memory its own process held up to its first inferences, in MB of 10⁶
+            bytes: before real images and scoring come into it.
         delegation: None where the interpreter does not tell.
         score: Where labelled images were given and the model scores classes.
         ops: Every operator by itself, slowest first; empty unless asked for.

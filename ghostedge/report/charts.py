@@ -60,7 +60,7 @@ def draw_tradeoff(
         The dots by group, for the page.
     """
     scored = contents.scored
-    latencies = [entry.place[0] for entry in scored]
+    latencies = [value for entry in scored for value in _interval(entry)]
     latency_axis(ax, latencies, "p50 latency, ms", room.ticks)
     _accuracy_axis(ax, [entry.place[1] for entry in scored], [e.result for e in scored])
     bare(ax, "both")
@@ -148,10 +148,10 @@ _SIDES = (
     ((-1, 0), "right", "center"),
     ((0, 1), "center", "bottom"),
     ((0, -1), "center", "top"),
-    ((0.7, 0.7), "left", "bottom"),
-    ((0.7, -0.7), "left", "top"),
-    ((-0.7, 0.7), "right", "bottom"),
-    ((-0.7, -0.7), "right", "top"),
+    ((0.2, 1), "left", "bottom"),
+    ((0.2, -1), "left", "top"),
+    ((-0.2, 1), "right", "bottom"),
+    ((-0.2, -1), "right", "top"),
 )
 """Where a name may stand beside its point, best first: direction and alignment."""
 
@@ -212,9 +212,14 @@ def _box(ax: Axes, place: tuple[float, float], radius: float) -> Bbox:
 
 
 def _interval_box(ax: Axes, entry: Entry) -> Bbox:
-    found, (_, y) = entry.result.p50_ms, entry.place
-    ends = (found.low, found.high) if found else entry.place[:1] * 2
-    return Bbox(ax.transData.transform([(end, y) for end in ends]))
+    low, _, high = _interval(entry)
+    return Bbox(ax.transData.transform([(end, entry.place[1]) for end in (low, high)]))
+
+
+def _interval(entry: Entry) -> tuple[float, float, float]:
+    """The ends of p50's interval, itself between them."""
+    found, value = entry.result.p50_ms, entry.place[0]
+    return (found.low, value, found.high) if found else (value, value, value)
 
 
 def _within(box: Bbox, outer: Bbox) -> bool:

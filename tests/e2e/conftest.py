@@ -1,12 +1,18 @@
-"""One conversion of real weights, shared by all the tests that look at it."""
+"""One conversion of real weights, shared by all the tests that look at it; commands run here."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 import ghostedge
+from ghostedge.cli import main
 from ghostedge.manifest import Manifest
 
 
@@ -25,3 +31,30 @@ def converted(
         eval=cifar_test,
         output=tmp_path_factory.mktemp("converted") / "out",
     )
+
+
+def _in_process(*arguments: object, cwd: Path | None = None) -> CompletedProcess[str]:
+    line, out, err = ["ghostedge", *map(str, arguments)], io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", line)
+        if cwd is not None:
+            patch.chdir(cwd)
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+    assert isinstance(code, int)
+    return CompletedProcess(line, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Callable[..., CompletedProcess[str]]:
+    """in_process("convert", …, cwd=) → what the command said, from its `main`, called here.
+
+    A process of its own spends seconds on importing torch; it is for tests of just that.
+    """
+    return _in_process

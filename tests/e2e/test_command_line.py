@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from ghostedge.manifest import Manifest
 from ghostedge_runtime.bench.record import read_runs
 from ghostedge_runtime.images import list_images
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
 
 def ghostedge(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ghostedge", *map(str, arguments)]
@@ -22,9 +25,9 @@ def ghostedge(*arguments: object, cwd: Path | None = None) -> subprocess.Complet
 
 
 def test_convert_prints_what_it_inferred_and_a_table_of_what_it_wrote(
-    cifar_checkpoint: Path, tmp_path: Path
+    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
 ) -> None:
-    done = ghostedge("convert", cifar_checkpoint, cwd=tmp_path)
+    done = in_process("convert", cifar_checkpoint, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "architecture: ghostnet_100 (from the weights' shapes)" in done.stderr
     assert "synthetic images" in done.stdout
@@ -34,8 +37,10 @@ def test_convert_prints_what_it_inferred_and_a_table_of_what_it_wrote(
     assert "int8" not in done.stdout
 
 
-def test_small_weights_need_no_images(cifar_checkpoint: Path, tmp_path: Path) -> None:
-    done = ghostedge(
+def test_small_weights_need_no_images(
+    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
+) -> None:
+    done = in_process(
         "convert", cifar_checkpoint, "--precision", "dynamic, float16", "--json", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
@@ -45,9 +50,11 @@ def test_small_weights_need_no_images(cifar_checkpoint: Path, tmp_path: Path) ->
     assert all((a["latency"]["speed_up"] is None) == (a["precision"] == "float32") for a in made)
 
 
-def test_a_default_nobody_stated_is_printed_as_one(cifar_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_default_nobody_stated_is_printed_as_one(
+    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
+) -> None:
     alone = shutil.copy(cifar_checkpoint, tmp_path / "alone.pt")
-    done = ghostedge("convert", alone, "--input-size", "64", cwd=tmp_path)
+    done = in_process("convert", alone, "--input-size", "64", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "input_size: 64×64 (from --input-size)" in done.stderr
     assert "crop_pct: 0.875 (the family's ImageNet default" in done.stderr
@@ -89,9 +96,9 @@ def test_convert_prints_one_json_document_and_nothing_else_on_stdout(
     ],
 )
 def test_a_wrong_argument_is_named_and_nothing_is_written(
-    cifar_checkpoint: Path, tmp_path: Path, arguments: list[str], said: str
+    in_process: Command, cifar_checkpoint: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    done = ghostedge("convert", cifar_checkpoint, *arguments, cwd=tmp_path)
+    done = in_process("convert", cifar_checkpoint, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -172,12 +179,12 @@ def test_bench_scores_the_very_same_file(
 
 
 def test_run_keeps_going_past_a_broken_picture_and_says_so(
-    converted: Manifest, cifar_test: Path, tmp_path: Path
+    in_process: Command, converted: Manifest, cifar_test: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not an image")
     ship = list_images(cifar_test / "ship")[0]
     model = converted.folder / "model_int8.tflite"
-    done = ghostedge("run", model, tmp_path / "broken.jpg", ship, "--json")
+    done = in_process("run", model, tmp_path / "broken.jpg", ship, "--json")
     assert done.returncode == 2
     assert "broken.jpg" in done.stderr
     (result,) = json.loads(done.stdout)
@@ -187,23 +194,27 @@ def test_run_keeps_going_past_a_broken_picture_and_says_so(
     )
 
 
-def test_run_takes_a_folder_of_pictures(converted: Manifest, cifar_test: Path) -> None:
-    done = ghostedge("run", converted.folder / "model.tflite", cifar_test / "ship", "--json")
+def test_run_takes_a_folder_of_pictures(
+    in_process: Command, converted: Manifest, cifar_test: Path
+) -> None:
+    done = in_process("run", converted.folder / "model.tflite", cifar_test / "ship", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == len(list_images(cifar_test / "ship"))
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "model.tflite", "model_int8.onnx"])
-def test_every_file_has_the_networks_macs(converted: Manifest, file: str) -> None:
-    done = ghostedge("inspect", converted.folder / file, "--json")
+def test_every_file_has_the_networks_macs(
+    in_process: Command, converted: Manifest, file: str
+) -> None:
+    done = in_process("inspect", converted.folder / file, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["macs"] == 13_935_872
     assert found["metadata"]["architecture"]["name"] == "ghostnet_100"
 
 
-def test_inspect_says_what_a_checkpoint_is(cifar_checkpoint: Path) -> None:
-    done = ghostedge("inspect", cifar_checkpoint, "--json")
+def test_inspect_says_what_a_checkpoint_is(in_process: Command, cifar_checkpoint: Path) -> None:
+    done = in_process("inspect", cifar_checkpoint, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["facts"]["architecture"] == "ghostnet_100"
@@ -211,8 +222,10 @@ def test_inspect_says_what_a_checkpoint_is(cifar_checkpoint: Path) -> None:
     assert found["macs"] == 13_935_872
 
 
-def test_every_activation_of_the_int8_file_is_int8(converted: Manifest) -> None:
-    done = ghostedge("inspect", converted.folder / "model_int8.tflite", "--json")
+def test_every_activation_of_the_int8_file_is_int8(
+    in_process: Command, converted: Manifest
+) -> None:
+    done = in_process("inspect", converted.folder / "model_int8.tflite", "--json")
     ops = {op["op"]: (op["count"], op["int8"]) for op in json.loads(done.stdout)["ops"]}
     # The uint8 image on its way to int8, which XNNPACK knows by way of float, and the logits.
     assert ops.pop("DEQUANTIZE") == (2, 0)
@@ -232,14 +245,14 @@ def test_half_a_model_file_is_refused(converted: Manifest, tmp_path: Path, comma
 
 
 def test_flags_override_a_config_that_belongs_to_other_weights(
-    cifar_checkpoint: Path, tmp_path: Path
+    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
 ) -> None:
     alone = shutil.copy(cifar_checkpoint, tmp_path / "tuned.pt")
     stale = {"architecture": "ghostnet_100", "num_classes": 1000}
     (tmp_path / "config.json").write_text(json.dumps(stale))
-    refused = ghostedge("convert", alone, cwd=tmp_path)
+    refused = in_process("convert", alone, cwd=tmp_path)
     assert refused.returncode == 2
     assert "--num-classes 10" in refused.stderr
-    done = ghostedge("convert", alone, "--num-classes", "10", "--input-size", "64", cwd=tmp_path)
+    done = in_process("convert", alone, "--num-classes", "10", "--input-size", "64", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "passed over, since the flags say so too" in done.stderr

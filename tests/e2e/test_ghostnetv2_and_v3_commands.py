@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
@@ -13,12 +13,8 @@ import torch
 from ghostedge_convert.architectures.ghostnetv2 import GhostNetV2
 from ghostedge_convert.architectures.ghostnetv3 import GhostNetV3
 
+Command = Callable[..., CompletedProcess[str]]
 FILES = [("ck_ghostnetv2_10.pth.tar", "ghostnetv2_050"), ("ghostnetv3.pth.tar", "ghostnetv3_050")]
-
-
-def ghostedge(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ghostedge", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +34,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("file", "name", "parameters"), [(*FILES[0], 1_592_208), (*FILES[1], 1_577_444)]
 )
 def test_inspect_tells_the_member_and_the_deployed_cost(
-    weights: Path, file: str, name: str, parameters: int
+    in_process: Command, weights: Path, file: str, name: str, parameters: int
 ) -> None:
-    done = ghostedge("inspect", weights / file, "--json", cwd=weights)
+    done = in_process("inspect", weights / file, "--json", cwd=weights)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["facts"]["architecture"] == name
@@ -50,10 +46,10 @@ def test_inspect_tells_the_member_and_the_deployed_cost(
 
 @pytest.mark.parametrize(("file", "name"), FILES)
 def test_convert_writes_float_and_int8_files(
-    weights: Path, photos: Path, tmp_path: Path, file: str, name: str
+    in_process: Command, *, weights: Path, photos: Path, tmp_path: Path, file: str, name: str
 ) -> None:
     """Without the slow steps of int8: random weights' accuracy is nothing to be kept."""
-    done = ghostedge(
+    done = in_process(
         "convert", weights / file, "--int8", "--calib", photos, "--calib-images", 16,
         "--input-size", 64, "--no-equalize", "--bias-correction", "none", "--ranges", "minmax",
         "--json", "-o", tmp_path / "out", cwd=tmp_path,
@@ -69,17 +65,19 @@ def test_convert_writes_float_and_int8_files(
 
 
 def test_an_input_too_small_to_be_halved_is_refused_without_a_traceback(
-    weights: Path, tmp_path: Path
+    in_process: Command, weights: Path, tmp_path: Path
 ) -> None:
-    done = ghostedge("convert", weights / FILES[0][0], "--input-size", "32", cwd=tmp_path)
+    done = in_process("convert", weights / FILES[0][0], "--input-size", "32", cwd=tmp_path)
     assert done.returncode == 2
     assert "the attention halves a map of 1 × 1, which is too small" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_family_is_refused_without_a_traceback(weights: Path, tmp_path: Path) -> None:
-    done = ghostedge("convert", weights / FILES[1][0], "--arch", "ghostnetv2_050", cwd=tmp_path)
+def test_a_wrong_family_is_refused_without_a_traceback(
+    in_process: Command, weights: Path, tmp_path: Path
+) -> None:
+    done = in_process("convert", weights / FILES[1][0], "--arch", "ghostnetv2_050", cwd=tmp_path)
     assert done.returncode == 2
     assert "these are weights of a GhostNetV3" in done.stderr
     assert "but arch says GhostNetV2" in done.stderr

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
@@ -13,10 +13,7 @@ import torch
 from ghostedge_convert.architectures.gghost_regnet import GGhostRegNet
 from ghostedge_convert.architectures.repghost import RepGhostNet
 
-
-def ghostedge(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ghostedge", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+Command = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +35,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_inspect_tells_the_member_and_the_deployed_cost(
-    weights: Path, file: str, name: str, parameters: int
+    in_process: Command, weights: Path, file: str, name: str, parameters: int
 ) -> None:
-    done = ghostedge("inspect", weights / file, "--json", cwd=weights)
+    done = in_process("inspect", weights / file, "--json", cwd=weights)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["facts"]["architecture"] == name
@@ -53,10 +50,10 @@ def test_inspect_tells_the_member_and_the_deployed_cost(
     [("repghost.pth.tar", "repghostnet_058"), ("gghost.pth", "g_ghost_regnetx_002")],
 )
 def test_convert_writes_float_and_int8_files(
-    weights: Path, photos: Path, tmp_path: Path, file: str, name: str
+    in_process: Command, *, weights: Path, photos: Path, tmp_path: Path, file: str, name: str
 ) -> None:
     """Without the slow steps of int8: random weights' accuracy is nothing to be kept."""
-    done = ghostedge(
+    done = in_process(
         "convert", weights / file, "--int8", "--calib", photos, "--calib-images", 16,
         "--input-size", 64, "--no-equalize", "--bias-correction", "none", "--ranges", "minmax",
         "--json", "-o", tmp_path / "out", cwd=tmp_path,
@@ -70,8 +67,10 @@ def test_convert_writes_float_and_int8_files(
     assert parities["tflite", "int8"]["agreement_pct"] >= 80
 
 
-def test_a_wrong_width_is_refused_without_a_traceback(weights: Path, tmp_path: Path) -> None:
-    done = ghostedge("convert", weights / "repghost.pth.tar", "--width", "1.0", cwd=tmp_path)
+def test_a_wrong_width_is_refused_without_a_traceback(
+    in_process: Command, weights: Path, tmp_path: Path
+) -> None:
+    done = in_process("convert", weights / "repghost.pth.tar", "--width", "1.0", cwd=tmp_path)
     assert done.returncode == 2
     assert "width 1.0 is given, at which" in done.stderr
     assert "width 0.58" in done.stderr

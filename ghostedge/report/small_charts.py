@@ -14,7 +14,6 @@ from ghostedge.report.look import LIGHT, series_name
 from ghostedge.report.quantization import LayerErrors
 from ghostedge.report.words import elided, ms, percent, plural, printable
 
-MOST_LINES = 5
 _NAME = 22
 _NEAR, _LEANS_BACK = 0.1, 0.9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -13,7 +13,17 @@ import pytest
 
 import ghostedge
 from ghostedge.cli import main
+from ghostedge.conversion import measure
 from ghostedge.manifest import Manifest
+from ghostedge_runtime.bench.record import Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_timing() -> Iterator[None]:
+    """A conversion ends with a look at its files' speed, of which no test here says anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "TIMING", Settings(0.02, min_runs=3, max_warmup_seconds=0.02))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -123,9 +123,11 @@ def mark_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
 
 
 def note_lines(runs: Sequence[BenchRun]) -> Iterator[str]:
-    """What could not be read of a machine, and how to mend it."""
+    """What could not be read of a machine, or not be done beside the timing, and how to mend it."""
     for run in runs:
         yield from (f"{run.device}: {note}" for note in run.machine.notes)
+    for row in _rows(runs):
+        yield from (f"{_name(row)}: {note}" for note in row.result.notes)
 
 
 def error_lines(runs: Sequence[BenchRun]) -> Iterator[str]:

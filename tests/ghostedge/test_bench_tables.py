@@ -136,6 +136,11 @@ def test_what_could_not_be_read_of_a_machine_is_said() -> None:
     assert list(note_lines([a_run(FLOAT), run])) == ["ssh://pi: no access to /dev/vcio"]
 
 
+def test_what_could_not_be_done_beside_the_timing_is_said() -> None:
+    run = a_run(replace(FLOAT, notes=("an image is broken",)))
+    assert list(note_lines([run])) == ["a.tflite, XNNPACK, 1 thread: an image is broken"]
+
+
 def test_operators_are_listed_with_their_share_and_their_sum() -> None:
     ops = (
         OpTime(3, "CONV_2D", "a", 3.0, (1, 8, 8, 4)),

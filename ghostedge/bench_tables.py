@@ -14,12 +14,11 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from ghostedge.report.words import BACKENDS, threads_words
 from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
 from ghostedge_runtime.bench.per_op import by_kind, total_ms
 from ghostedge_runtime.bench.record import BenchRun, Delegation, Estimate, Result
 from ghostedge_runtime.machine.words import describe
-
-_KERNELS = {"litert": "XNNPACK", "litert-reference": "plain kernels", "onnxruntime": "ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -183,22 +182,20 @@ def _beside(p50_ms: Estimate | None) -> str:
 def _name(row: _Row) -> str:
     case = row.result.case
     mode = "" if case.precision_mode == "default" else f", {case.precision_mode}"
-    return f"{row.file}, {_KERNELS[case.backend]}{mode}, {_threads(row)}"
+    return f"{row.file}, {BACKENDS[case.backend]}{mode}, {_threads(row)}"
 
 
 def _threads(row: _Row) -> str:
-    count = row.result.case.threads
-    return f"{count} thread{'s' if count > 1 else ''}"
+    return threads_words(row.result.case.threads)
 
 
 def _backend(row: _Row) -> str:
     """The kernels, and the distribution that brings them."""
     result = row.result
-    kernels = _KERNELS[result.case.backend]
-    if result.runtime is None:
-        return kernels
-    brought = f"{result.runtime} {result.runtime_version}"
-    return brought if result.case.backend == result.runtime else f"{brought}, {kernels}"
+    words = BACKENDS[result.case.backend]
+    return (
+        words if result.runtime is None else f"{words} ({result.runtime} {result.runtime_version})"
+    )
 
 
 def _precision(row: _Row) -> str:

@@ -81,14 +81,14 @@ def test_figures_stand_over_their_intervals() -> None:
 
 def test_what_holds_for_all_rows_is_said_once_over_the_table() -> None:
     figures, _ = bench_tables([a_run(FLOAT, INT8)])
-    assert "ai-edge-litert 2.3.0, XNNPACK, 1 thread" in str(figures.title)
+    assert "LiteRT with XNNPACK (ai-edge-litert 2.3.0), 1 thread" in str(figures.title)
     assert str(figures.title).startswith("A board")
     two = replace(INT8, case=replace(INT8.case, threads=2, backend="litert-reference"))
     figures, _ = bench_tables([a_run(FLOAT, two)])
     assert cells(figures)["threads"] == ["1 thread", "2 threads"]
     assert cells(figures)["backend"] == [
-        "ai-edge-litert 2.3.0, XNNPACK",
-        "ai-edge-litert 2.3.0, plain kernels",
+        "LiteRT with XNNPACK (ai-edge-litert 2.3.0)",
+        "LiteRT reference kernels (ai-edge-litert 2.3.0)",
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_doubtful_figure_is_marked_and_the_mark_names_its_case() -> None:
     figures, _ = bench_tables([run])
     assert cells(figures)["p50, ms"] == ["4.00\n[3.90, 4.10]", "2.00 !\n[1.90, 2.20]"]
     assert list(mark_lines([run])) == [
-        "drifted: it got 20 % slower (b.tflite, XNNPACK, 1 thread)",
+        "drifted: it got 20 % slower (b.tflite, LiteRT with XNNPACK, 1 thread)",
         "busy: others ran",
     ]
     throttled = a_run(FLOAT, INT8, marks=(Mark("throttled", "too hot", fails_strict=True),))
@@ -138,7 +138,9 @@ def test_what_could_not_be_read_of_a_machine_is_said() -> None:
 
 def test_what_could_not_be_done_beside_the_timing_is_said() -> None:
     run = a_run(replace(FLOAT, notes=("an image is broken",)))
-    assert list(note_lines([run])) == ["a.tflite, XNNPACK, 1 thread: an image is broken"]
+    assert list(note_lines([run])) == [
+        "a.tflite, LiteRT with XNNPACK, 1 thread: an image is broken"
+    ]
 
 
 def test_operators_are_listed_with_their_share_and_their_sum() -> None:

@@ -20,6 +20,8 @@ def lively(network: nn.Module, seed: int) -> nn.Module:
     """In eval mode, weights as spread as a trained network's, every batch norm different."""
     torch.manual_seed(seed)
     for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.reset_parameters()  # they were drawn before the seed was set
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.2, 0.8)
             nn.init.normal_(module.bias, 0, 0.3)
@@ -102,11 +104,12 @@ def test_summed_branches_compute_the_branches_sum(channels, kernel, stride, size
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 99), width=st.sampled_from([0.3, 0.5, 1.0]), height=st.integers(33, 96))
 def test_the_fused_network_equals_the_training_form(seed, width, height):
-    network = lively(GhostNetV3(width=width, num_classes=10), seed)
+    # In float64: the same function, whatever a deep network of random weights makes of roundings.
+    network = lively(GhostNetV3(width=width, num_classes=10), seed).double()
     deployed = fuse(copy.deepcopy(network))
-    x = torch.randn(2, 3, height, 64)
+    x = torch.randn(2, 3, height, 64, dtype=torch.float64)
     with torch.no_grad():
-        assert gap(network(x), deployed(x)) < 1e-5
+        assert gap(network(x), deployed(x)) < 1e-12
 
 
 @pytest.mark.parametrize("fused", [(), ("ghost",), ("ghost", "strided")])

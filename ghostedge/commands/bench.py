@@ -34,7 +34,7 @@ from ghostedge_runtime.bench.record import (
     PrecisionMode,
     document,
 )
-from ghostedge_runtime.errors import BudgetMissedError
+from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
 
 _BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
@@ -134,6 +134,7 @@ def command(
         _show(runs, as_json=as_json)
     if failed is not None:
         raise failed
+    _refuse_failed(runs)
     if strict:
         _refuse_doubtful(runs)
 
@@ -173,8 +174,22 @@ def _show(runs: Sequence[BenchRun], *, as_json: bool) -> None:
     else:
         for table in bench_tables(runs):
             stdout().print(table)
-    for line in (*mark_lines(runs), *error_lines(runs), *note_lines(runs)):
+    for line in (*mark_lines(runs), *note_lines(runs)):
         stderr().print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _refuse_failed(runs: Sequence[BenchRun]) -> None:
+    """Name the cases that have no figures, after the others' were shown and kept.
+
+    Raises:
+        ModelFileError: There are some.
+    """
+    failed = list(error_lines(runs))
+    if failed:
+        raise ModelFileError(
+            f"{len(failed)} of {sum(len(run.results) for run in runs)} cases could not run:\n"
+            + "\n".join(failed)
+        )
 
 
 def _refuse_doubtful(runs: Sequence[BenchRun]) -> None:

@@ -68,7 +68,7 @@ def command(
     ghostedge report laptop.json pi.json -o both.png
     ghostedge report run.json --quantization layers.json --format markdown
     """  # noqa: D301 - click takes the control character for "do not rewrap"
-    form = form or _SUFFIXES.get(output.suffix.lower() if output else "", "html")
+    form = form or _form(output)
     target = output or Path(_DEFAULTS[form])
     _check_target(target, form, (*runs, *quantization))
     contents = gather(
@@ -76,6 +76,19 @@ def command(
     )
     write_file(target, _render(contents, form))
     ConsoleReporter(stderr()).note(f"written to {target}")
+
+
+def _form(output: Path | None) -> str:
+    """What the name promises; html where there is none."""
+    if output is None:
+        return "html"
+    if output.suffix.lower() not in _SUFFIXES:
+        raise InputError(
+            f"its ending names none of {', '.join(_DEFAULTS)}",
+            where=output,
+            remedy=f"end it in {', '.join(_SUFFIXES)}, or say --format",
+        )
+    return _SUFFIXES[output.suffix.lower()]
 
 
 def _check_target(target: Path, form: str, inputs: Sequence[Path]) -> None:

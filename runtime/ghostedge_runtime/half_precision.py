@@ -46,10 +46,15 @@ def check_graph(graph: Graph, where: Path) -> None:
     Raises:
         InputError: None of its operators computes with floats.
     """
-    if not any(graph.computes_in(op, FLOAT32) for op in graph.operators):
+    if not is_changed(graph):
         raise InputError(
             f"half precision would change nothing: none of its {len(graph.operators)} operators "
             "computes with floats",
             where=where,
             remedy="leave out the precision mode 'fp16' for int8 files, or give the float .tflite",
         )
+
+
+def is_changed(graph: Graph) -> bool:
+    """Whether any operator computes with floats, so that half precision makes a difference."""
+    return any(graph.computes_in(op, FLOAT32) for op in graph.operators)

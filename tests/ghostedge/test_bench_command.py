@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from ghostedge_runtime.bench.record import (
     read_runs,
 )
 from ghostedge_runtime.bench.record import Result as CaseResult
-from ghostedge_runtime.errors import BudgetMissedError, DeviceError
+from ghostedge_runtime.errors import BudgetMissedError, DeviceError, ModelFileError
 
 MODEL = Path(__file__).parents[2] / "examples" / "glyphs" / "ghostnet_050_glyphs_int8.tflite"
 SLOW = Mark("drifted", "it got slower", case=0, fails_strict=True)
@@ -102,6 +103,24 @@ def test_strict_refuses_figures_that_do_not_hold_after_showing_and_keeping_them(
         assert "it got slower" in str(done.exception)
     else:
         assert done.exit_code == 0
+
+
+def test_a_case_that_fails_is_named_after_the_others_were_shown_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stand_in(job: BenchJob, **_: object) -> BenchRun:
+        run = measured(job)
+        failed = CaseResult(job.cases[1], error="model.tflite: the interpreter crashed")
+        return replace(run, results=(run.results[0], failed))
+
+    monkeypatch.setattr(bench, "run_bench", stand_in)
+    done = run(MODEL, "--threads", "1,2", "-o", tmp_path / "run.json")
+    assert "1.50" in done.stdout
+    assert len(read_runs(tmp_path / "run.json")[0].results) == 2
+    assert isinstance(done.exception, ModelFileError)
+    assert done.exception.exit_code == 2
+    assert "1 of 2 cases could not run" in str(done.exception)
+    assert "the interpreter crashed" in str(done.exception)
 
 
 def test_a_device_that_fails_does_not_take_the_others_figures_with_it(

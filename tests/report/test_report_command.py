@@ -39,6 +39,15 @@ def test_the_name_s_ending_chooses_the_form(tmp_path, run_file, name, start):
     assert f"written to {tmp_path / name}" in done.stderr.replace("\n", "")
 
 
+@pytest.mark.parametrize("name", ["r.pdf", "r"])
+def test_an_ending_of_no_form_is_refused_unless_the_form_is_said(tmp_path, run_file, name):
+    with pytest.raises(InputError, match="names none of html, png, markdown"):
+        report(run_file, "-o", tmp_path / name)
+    assert not (tmp_path / name).exists()
+    report(run_file, "-o", tmp_path / name, "--format", "markdown")
+    assert (tmp_path / name).read_bytes().startswith(b"# 4 cases")
+
+
 def test_a_report_replaces_an_earlier_one_and_leaves_nothing_beside_it(tmp_path, run_file):
     target = tmp_path / "r.md"
     target.write_text("old")

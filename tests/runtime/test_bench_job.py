@@ -71,6 +71,17 @@ def test_half_precision_is_a_case_where_a_backend_has_it(
     ]
 
 
+def test_half_precision_is_no_case_of_a_file_without_floats(
+    float_tflite: Path, glyphs_int8: Path
+) -> None:
+    modes = ("default", "fp16")
+    job = make_job([float_tflite, glyphs_int8], precision_modes=modes)
+    assert [case.precision_mode for case in job.cases] == ["default", "fp16", "default"]
+    with pytest.raises(InputError, match=r"int8\.tflite.*litert in fp16") as raised:
+        make_job([float_tflite, glyphs_int8], precision_modes=("fp16",))
+    assert raised.value.remedy == "what does: litert, litert-reference"
+
+
 def test_one_file_may_be_named_twice(int8_tflite: Path) -> None:
     job = make_job([int8_tflite, int8_tflite])
     assert job.cases[0] == job.cases[1]

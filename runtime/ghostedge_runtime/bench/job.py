@@ -20,7 +20,9 @@ from ghostedge_runtime.bench.record import (
 from ghostedge_runtime.benchmarking import MAX_IMAGES
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.half_precision import is_changed
 from ghostedge_runtime.loading import BACKENDS, file_format, read_model_file
+from ghostedge_runtime.tflite_graph import read_graph
 
 Kind = tuple[BackendName, PrecisionMode]
 
@@ -47,7 +49,7 @@ def make_job(
         threads: Numbers of threads, each a case.
         backends: Which to use; a file goes to those of them that run its format. None: the usual
             one for each format.
-        precision_modes: Likewise.
+        precision_modes: Likewise; half precision is for files that compute with floats.
         settings: The protocol's bounds; None for the defaults.
         data: Folder of images: `MAX_IMAGES` of them, spread evenly over the folder, are the
             inputs, and the files are scored on all of it.
@@ -94,6 +96,8 @@ def _cases(
 ) -> list[Case]:
     data = read_model_file(model)
     runs = _kinds(file_format(model, data))
+    if "fp16" in modes and _HALF in runs and not is_changed(read_graph(data, model)):
+        runs.remove(_HALF)
     chosen = (runs[0][0],) if backends is None else tuple(backends)
     kinds = [kind for kind in product(chosen, modes) if kind in runs]
     if not kinds:

@@ -22,7 +22,10 @@ Until = Callable[..., Any]
 
 # A client that says "measures" when the device does.
 CLIENT = """
+import signal
 import sys
+# What a shell starts in the background ignores Ctrl-C, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ghostedge.console import SilentReporter
 from ghostedge.devices import Limits, run_on
 from ghostedge_runtime.bench.job import make_job

@@ -59,6 +59,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "needy.py").write_text("import not_there_at_all\n")
     (tmp_path / "script.py").write_text("import sys\nsys.exit(2)\n")
     monkeypatch.chdir(tmp_path)
+    for file in tmp_path.glob("*.py"):  # other tests import modules of these names, too
+        monkeypatch.delitem(sys.modules, file.stem, raising=False)
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

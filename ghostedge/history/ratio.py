@@ -97,17 +97,9 @@ class _Run:
         return np.log(self._rounds.replicates(self._percent))
 
     @cached_property
-    def variance(self) -> float:
-        if self.draws is None:
-            logs = self._rounds.logs(self._percent)
-            return float(logs.var(ddof=1)) / logs.size
-        # Draws of n out of n vary by (n - 1) / n of what n new rounds would.
-        return float(self.draws.var()) * self._rounds.blocks / self.freedom
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of the variance."""
-        return (len(self._rounds) if self.draws is None else self._rounds.blocks) - 1
+    def error(self) -> tuple[float, int]:
+        """Standard error of the logarithm, and its degrees of freedom."""
+        return self._rounds.error_of_log(self._percent)
 
 
 _Sides = Sequence[Sequence[_Run]]
@@ -115,7 +107,8 @@ _Sides = Sequence[Sequence[_Run]]
 
 def _half_width_of_rounds(sides: _Sides) -> float:
     """Welch's, with Satterthwaite's degrees of freedom."""
-    parts = [(run.variance / len(side) ** 2, run.freedom) for side in sides for run in side]
+    errors = [(*run.error, len(side)) for side in sides for run in side]
+    parts = [((error / runs) ** 2, freedom) for error, freedom, runs in errors]
     total = sum(part for part, _ in parts)
     if total == 0:
         return 0.0

@@ -10,6 +10,7 @@ import click
 from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
 from ghostedge.console import ConsoleReporter
 from ghostedge.inspection.files import inspect_file
+from ghostedge.output_file import check_file
 from ghostedge.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError
 
@@ -130,7 +131,4 @@ def _check_plot(plot: Path) -> None:
         raise InputError(
             "the plot is a PNG picture", where=plot, remedy="give a name that ends in .png"
         )
-    if not plot.parent.is_dir():
-        raise InputError(
-            "there is no such folder", where=plot.parent, remedy="make it, or choose another"
-        )
+    check_file(plot)

@@ -17,8 +17,8 @@ from ghostedge.report.words import (
     command_line,
     runtime_words,
     settings_facts,
-    size,
 )
+from ghostedge.table_parts import size_words
 from ghostedge_runtime.machine.words import fact_rows
 
 
@@ -69,7 +69,7 @@ def _files(contents: Contents, run: int) -> Iterator[str]:
         case = entry.result.case
         yield (
             f"<tr>{cell(number(entry.number, entry.series), 'case', 'l')}"
-            f"{cell(text(case.model), 'file', 'l plain')}{cell(size(case.bytes), 'size')}"
+            f"{cell(text(case.model), 'file', 'l plain')}{cell(size_words(case.bytes), 'size')}"
             f"{cell(text(runtime_words(entry.result)), 'runtime', 'l plain')}"
             f"{cell(f'<code>{text(case.sha256)}</code>', 'SHA-256', 'l plain')}</tr>"
         )

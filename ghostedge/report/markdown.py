@@ -21,7 +21,6 @@ from ghostedge.report.sentences import (
     title,
 )
 from ghostedge.report.words import (
-    DASH,
     WARNING,
     case_facts,
     changes,
@@ -31,8 +30,8 @@ from ghostedge.report.words import (
     printable,
     runtime_words,
     settings_facts,
-    size,
 )
+from ghostedge.table_parts import DASH, size_words
 from ghostedge_runtime.machine.words import fact_rows
 
 _OPS, _LAYERS = 10, 10
@@ -197,7 +196,7 @@ def _reproduction(contents: Contents) -> Iterator[str]:
                 code(entry.result.case.model),
                 plain(runtime_words(entry.result)),
                 code(entry.result.case.sha256),
-                size(entry.result.case.bytes),
+                size_words(entry.result.case.bytes),
             ]
             for entry in entries
         ]

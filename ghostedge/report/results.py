@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from ghostedge.report.contents import Contents, Entry
 from ghostedge.report.words import (
     BACKENDS,
-    DASH,
     interval,
     ms,
     runtime_words,
     score_words,
-    size,
     threads_words,
 )
+from ghostedge.table_parts import DASH, size_words
 from ghostedge_runtime.bench.record import Estimate, Result
 
 
@@ -124,7 +123,7 @@ _VARYING: Mapping[str, Callable[[Entry], Cell | None]] = {
 }
 """Columns where the cases differ; where they do not, it is said once."""
 _COLUMNS: Mapping[str, Callable[[Entry], Cell | None]] = {
-    "size": lambda entry: Cell(size(entry.result.case.bytes)),
+    "size": lambda entry: Cell(size_words(entry.result.case.bytes)),
     "p50": lambda entry: _estimate(entry.result.p50_ms),
     "p90": lambda entry: _estimate(entry.result.p90_ms),
     "p99": lambda entry: _estimate(entry.result.p99_ms),

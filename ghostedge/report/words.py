@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from ghostedge.table_parts import DASH
 from ghostedge_runtime.bench.record import (
     BenchRun,
     Delegation,
@@ -22,7 +23,6 @@ BACKENDS: Mapping[str, str] = {
     "litert-reference": "LiteRT reference kernels",
     "onnxruntime": "ONNX Runtime",
 }
-DASH = "–"
 WARNING = "⚠"
 
 
@@ -74,11 +74,6 @@ def interval(found: Estimate) -> str:
 def ratio(found: Estimate) -> str:
     """``0.52× (0.51–0.53)``."""
     return f"{found.value:.3f}× ({found.low:.3f}–{found.high:.3f})"
-
-
-def size(count: int) -> str:
-    """Bytes as people read them, in powers of ten."""
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def machine_name(machine: MachineFacts) -> str:

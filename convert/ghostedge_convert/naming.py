@@ -45,14 +45,15 @@ def name_constants(model: ir.Model) -> None:
 
     A name of its own is one that holds a dot, as ``state_dict`` keys of submodules do; the
     exporter's are ``val_17``. A conv's bias is named like its weight, anything else
-    ``node name:input index``.
+    ``node name:input index``, with ``input`` before the index where an output has that name.
     """
     for value in list(model.graph.initializers.values()):
         uses = list(value.uses())
         if uses and "." not in (value.name or ""):
             node, index = uses[0].node, uses[0].idx
             is_bias = node.op_type == "Conv" and index == 2
-            value.name = bias_name(node) if is_bias else f"{node.name}:{index}"
+            place = f"input{index}" if 0 < index < len(node.outputs) else str(index)
+            value.name = bias_name(node) if is_bias else f"{node.name}:{place}"
 
 
 def strip_origin(model: ir.Model) -> None:

@@ -68,6 +68,16 @@ def test_names_are_the_keys_of_what_the_network_returns(end, names):
     assert outputs_of(exported(end)) == names
 
 
+def test_halves_of_a_split_and_its_sizes_have_names_of_their_own(run_onnx):
+    def swapped(x, y):
+        first, second = y.split((1, 1), 1)
+        return torch.cat((second, first), 1)
+
+    image = np.random.default_rng(0).normal(size=(1, 1, 3, 5)).astype(np.float32)
+    found = run_onnx(exported(lambda x, y: (y, swapped(x, y))), image)
+    assert np.array_equal(found["output_1"], found["output_0"][:, ::-1])
+
+
 def test_stated_names_replace_the_networks_own():
     model = exported(lambda x, y: {"a": y, "b": y + 1}, output_names=["first", "second"])
     assert outputs_of(model) == ["first", "second"]

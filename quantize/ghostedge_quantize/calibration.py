@@ -1,13 +1,13 @@
 """Measures activation ranges by running the float graph on calibration images.
 
-Streaming, in one pass: two batches and their activations are held at a time, and per sharing group
-one histogram of fixed size.
+Streaming, in one pass: two batches and their activations are held at a time, and per tensor one
+histogram of fixed size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, get_args
 
@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 
 from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.histogram import Histogram, read_range
+from ghostedge_quantize.histogram import Histogram, merged, read_range
+from ghostedge_quantize.joins import output_joins, part_ranges
 from ghostedge_quantize.observe import Observer
-from ghostedge_quantize.plan import make_plan
+from ghostedge_quantize.plan import Plan, make_plan
 from ghostedge_quantize.ranges import Method, Range, Ranges
 from ghostedge_runtime.errors import InputError
 
@@ -30,7 +31,7 @@ def calibrate(
     """Measure the range of every activation that int8 needs.
 
     Tensors that share one scale (the branches of a concat) get one range, over their values
-    together.
+    together; those that an output joins share one only where their ranges are alike (``joins``).
 
     Args:
         model: The float deploy graph, one input, float32 NCHW.
@@ -52,26 +53,49 @@ def calibrate(
             remedy=f"use one of {', '.join(get_args(Method))}",
         )
     graph = canonical_ir(model)
-    plan = make_plan(graph.graph, "int8")
-    groups = {name: plan.groups[name] for name in plan.measured}
-    histograms = {group: Histogram() for group in groups.values()}
+    joins = output_joins(graph.graph)
+    shared = make_plan(graph.graph, "int8")
+    apart = make_plan(graph.graph, "int8", {join.node for join in joins})
+    histograms = {name: Histogram() for name in (*shared.measured, *apart.measured)}
     images = 0
-    for first, count, activations in _ahead(Observer(graph, plan.measured).run(batches)):
+    for first, count, activations in _ahead(Observer(graph, tuple(histograms)).run(batches)):
         for name, values in activations:
-            histograms[groups[name]].add(values, extremes(name, values, first))
+            histograms[name].add(values, extremes(name, values, first))
         images = first + count
     if images == 0:
         raise InputError("no calibration images", remedy="pass at least one batch of images")
-    read = {group: read_range(each, method) for group, each in histograms.items()}
-    # Every tensor of a group, not only the measured: one of them may enter int8 on its own, where
-    # the layer before it stays float.
-    tensors = {name: read[group] for name, group in plan.groups.items() if group in read}
+    read = _read(apart, histograms, method, [part for join in joins for part in join.parts])
+    ends_of = part_ranges(joins, apart, {name: ends for name, (_, ends) in read.items()})
+    unlike = frozenset(join.node for join in joins if join.is_unlike(ends_of))
+    plan = make_plan(graph.graph, "int8", unlike)
+    read |= _read(plan, histograms, method, plan.groups)
     return Ranges(
         method,
         images,
-        tensors={name: ends for name, (_, ends) in tensors.items()},
-        chosen={name: chosen for name, (chosen, _) in tensors.items()},
+        tensors={name: ends for name, (_, ends) in read.items()},
+        chosen={name: chosen for name, (chosen, _) in read.items()},
+        float_joins=unlike,
     )
+
+
+def _read(
+    plan: Plan, histograms: Mapping[str, Histogram], method: Method, names: Iterable[str]
+) -> dict[str, tuple[Method, Range]]:
+    """The range of those tensors that have one, over the values of all that share its scale.
+
+    Of every tensor of a group, not only the measured: one of them may enter int8 on its own, where
+    the layer before it stays float.
+    """
+    members: dict[str, list[str]] = {}
+    for name in plan.measured:
+        members.setdefault(plan.groups[name], []).append(name)
+    group_of = {name: plan.groups.get(name, name) for name in names}
+    read = {}
+    for group in dict.fromkeys(group_of.values()):
+        counted = [name for name in members.get(group, [group]) if name in histograms]
+        if counted:
+            read[group] = read_range(merged([histograms[name] for name in counted]), method)
+    return {name: read[group] for name, group in group_of.items() if group in read}
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

@@ -7,7 +7,8 @@ over the data suffices, and its order does not matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Literal
 
 import numpy as np
@@ -60,10 +61,25 @@ class Histogram:
     def _cover(self, largest: float) -> None:
         """Widen the bins until those on one side reach beyond ``largest``."""
         while HALF * self.width <= largest:
-            pairs = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts[:] = 0
-            self.counts[HALF // 2 : HALF // 2 + HALF] = pairs
-            self.width *= 2
+            self._halve()
+
+    def _halve(self) -> None:
+        """Make half as many bins of it, each twice as wide."""
+        pairs = self.counts.reshape(-1, 2).sum(axis=1)
+        self.counts[:] = 0
+        self.counts[HALF // 2 : HALF // 2 + HALF] = pairs
+        self.width *= 2
+
+
+def merged(histograms: Sequence[Histogram]) -> Histogram:
+    """What one histogram of all their values would be."""
+    total = Histogram()
+    total.ends = Range(min(h.ends.low for h in histograms), max(h.ends.high for h in histograms))
+    total._cover(max(-total.ends.low, total.ends.high))
+    for each in map(deepcopy, histograms):
+        each._cover(max(-total.ends.low, total.ends.high))
+        total.counts += each.counts
+    return total
 
 
 def whole_range(histogram: Histogram) -> Range:

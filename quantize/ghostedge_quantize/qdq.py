@@ -7,12 +7,14 @@ the pairs around it. What is outside a pair is float.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
 from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.joins import refuse_int8
 from ghostedge_quantize.plan import OutputType, make_plan
 from ghostedge_quantize.ranges import Range, Ranges
 from ghostedge_quantize.raw_input import float_shift, take_raw_image
@@ -51,13 +53,15 @@ def quantize(
 
     Raises:
         InputError: The model's opset is below 13, ``ranges`` lacks one of its tensors, its input
-            cannot take raw images, or no int8 scales exist that kernels can compute.
+            cannot take raw images, no int8 scales exist that kernels can compute, or an output
+            that is to be int8 joins parts of unlike ranges.
     """
     quantized, known = float_graph(model, preprocessing)
-    plan = make_plan(
-        quantized.graph, output_type, {*keep_float, *float_shift(quantized.graph, keep_float)}
-    )
-    everything = Ranges(ranges.method, ranges.images, {**ranges.tensors, **known})
+    if output_type == "int8":
+        refuse_int8(quantized.graph, ranges.float_joins, ranges.tensors)
+    float_nodes = {*keep_float, *float_shift(quantized.graph, keep_float), *ranges.float_joins}
+    plan = make_plan(quantized.graph, output_type, float_nodes)
+    everything = replace(ranges, tensors={**ranges.tensors, **known})
     params = assign(quantized.graph, plan, everything)
     Writer(quantized.graph, plan, params, per_channel=per_channel, tuning=tuning or Tuning()).write(
         output_type

@@ -56,12 +56,14 @@ class Ranges:
         tensors: Frozen; ends are finite and hold zero between them.
         chosen: Frozen; the method that each tensor's range was read by, never ``auto``. May be
             empty.
+        float_joins: Concats that stay float because their parts' ranges are unlike (``joins``).
     """
 
     method: Method
     images: int
     tensors: Mapping[str, Range]
     chosen: Mapping[str, Method] = field(default_factory=dict)
+    float_joins: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         frozen = {name: Range(*map(float, ends)) for name, ends in self.tensors.items()}

@@ -12,6 +12,7 @@ from ghostedge_quantize.histogram import (
     Histogram,
     divergence,
     entropy_range,
+    merged,
     mse_range,
     percentile_range,
     read_range,
@@ -202,3 +203,11 @@ def test_auto_clips_nothing_where_clipping_gains_nothing() -> None:
 def test_auto_follows_the_least_error_where_tails_are_heavy() -> None:
     histogram = filled(heavy_tailed())
     assert read_range(histogram, "auto") == ("mse", mse_range(histogram))
+
+
+@given(st.lists(arrays(np.float32, st.integers(1, 50), elements=values_of_tensors), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_merged_histograms_are_the_one_of_all_values(parts: list[np.ndarray]) -> None:
+    one, other = merged([filled(part) for part in parts]), filled(*parts)
+    assert (one.ends, one.width) == (other.ends, other.width)
+    assert np.array_equal(one.counts, other.counts)

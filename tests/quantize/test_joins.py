@@ -1,0 +1,106 @@
+"""Which concats on the way to an output stay float, by the ranges of their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+from ghostedge_quantize import calibrate, quantize
+from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.joins import MOST_UNLIKE, Join, output_joins
+from ghostedge_quantize.ranges import Range, Ranges
+from ghostedge_runtime.errors import InputError
+
+Toy = Callable[..., onnx.ModelProto]
+Batches = Callable[..., list[np.ndarray]]
+
+CONV = {"w": np.ones((3, 3, 1, 1)), "v": np.ones((3, 3, 1, 1)), "order": np.array([1, 192])}
+NESTED = """
+    a = Conv(input, w)
+    b = Sigmoid(a)
+    inner = Concat<axis=1>(a, b)
+    moved = Transpose<perm=[0,2,3,1]>(inner)
+    c = Conv(input, v)
+    other = Transpose<perm=[0,2,3,1]>(c)
+    logits = Concat<axis=3>(moved, other)
+"""
+
+
+def joins_of(model: onnx.ModelProto) -> tuple[Join, ...]:
+    return output_joins(canonical_ir(model).graph)
+
+
+def scaled(toy: Toy, first: float, second: float) -> onnx.ModelProto:
+    """Two convolutions of these weights side by side, flattened."""
+    body = """
+        a = Conv(input, w)
+        b = Conv(input, v)
+        both = Concat<axis=1>(a, b)
+        logits = Reshape(both, shape)
+    """
+    kernels = {"w": np.full((1, 3, 1, 1), first), "v": np.full((1, 3, 1, 1), second)}
+    return toy(body, {**kernels, "shape": np.array([1, 128])}, output=(1, 128))
+
+
+def test_parts_are_what_lies_behind_concats_and_moves(toy: Toy) -> None:
+    outer, inner = joins_of(toy(NESTED, CONV, output=(1, 8, 8, 9)))
+    assert (outer.output, outer.parts) == ("logits", ("a", "b", "c"))
+    assert (inner.output, inner.parts) == ("logits", ("a", "b"))
+
+
+def test_a_concat_that_is_computed_with_joins_no_output(toy: Toy) -> None:
+    body = "a = Conv(input, w) c = Concat<axis=1>(a, input) logits = Conv(c, wide)"
+    assert not joins_of(toy(body, {**CONV, "wide": np.ones((3, 6, 1, 1))}, output=(1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("highs", "unlike"),
+    [
+        ((1.0, MOST_UNLIKE), False),
+        ((1.0, MOST_UNLIKE * 1.01), True),
+        ((320.0, 1.0), True),
+        ((0.0, 1.0), False),
+    ],
+)
+def test_parts_are_unlike_where_one_lies_within_a_quarter_of_another(
+    highs: tuple[float, float], unlike: bool
+) -> None:
+    ranges = {str(index): Range(0, high) for index, high in enumerate(highs)}
+    assert Join("c", "logits", tuple(ranges)).is_unlike(ranges) is unlike
+
+
+def test_alike_parts_share_the_range_of_all_their_values(toy: Toy, batches: Batches) -> None:
+    ranges = calibrate(scaled(toy, 1.0, 3.0), batches(4), method="minmax")
+    assert not ranges.float_joins
+    assert ranges.tensors["a"] == ranges.tensors["b"] == ranges.tensors["logits"]
+
+
+def test_unlike_parts_keep_their_own_ranges_and_the_concat_is_float(
+    toy: Toy, batches: Batches, run: Callable[..., np.ndarray]
+) -> None:
+    model, data = scaled(toy, 1.0, 500.0), batches(4)
+    ranges = calibrate(model, data, method="minmax")
+    assert len(ranges.float_joins) == 1
+    assert ranges.tensors["b"].high == pytest.approx(500 * ranges.tensors["a"].high, rel=1e-4)
+    wanted = run(model, data)
+    small = slice(0, 64)
+    apart = run(quantize(model, ranges, preprocessing=None), data) - wanted
+    together = Ranges("minmax", 4, ranges.tensors)
+    shared = run(quantize(model, together, preprocessing=None), data) - wanted
+    assert np.abs(apart[:, small]).max() < 0.01 * np.abs(wanted[:, small]).max()
+    assert np.abs(shared[:, small]).max() > 0.5 * np.abs(wanted[:, small]).max()
+
+
+def test_an_int8_output_of_unlike_parts_is_refused_with_their_ranges(
+    toy: Toy, batches: Batches
+) -> None:
+    model = scaled(toy, 1.0, 500.0)
+    ranges = calibrate(model, batches(2), method="minmax")
+    with pytest.raises(
+        InputError, match=r"one int8 scale cannot serve: a \(-\d.*, b \(-\d"
+    ) as caught:
+        quantize(model, ranges, preprocessing=None, output_type="int8")
+    assert "output logits" in str(caught.value)

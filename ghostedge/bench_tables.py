@@ -12,7 +12,6 @@ from itertools import accumulate
 from pathlib import Path
 
 from rich.table import Table
-from rich.text import Text
 
 from ghostedge.report.words import BACKENDS, threads_words
 from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
@@ -76,12 +75,9 @@ def _drawn(title: str | None, rows: Sequence[_Row], columns: Sequence[_Column]) 
     """The columns that say something."""
     cells = [[column.cell(row) for row in rows] for column in columns]
     kept = [number for number, column in enumerate(cells) if set(column) != {DASH}]
-    drawn = plain_table(
-        title and Text(title), [(columns[n].heading, columns[n].side) for n in kept]
-    )
+    drawn = plain_table(title, [(columns[n].heading, columns[n].side) for n in kept])
     for row in range(len(rows)):
-        # As text: a file's name may hold what rich takes for markup.
-        drawn.add_row(*(Text(cells[number][row]) for number in kept))
+        drawn.add_row(*(cells[number][row] for number in kept))
     return drawn
 
 
@@ -138,10 +134,8 @@ def _kinds_table(row: _Row) -> Table:
     """One case's operators, a row per kind, and their sum."""
     ops = row.result.ops
     drawn = plain_table(
-        Text(
-            f"{_name(row)}: every operator by itself, "
-            f"{total_ms(ops):.2f} ms in sum{_beside(row.result.p50_ms)}"
-        ),
+        f"{_name(row)}: every operator by itself, "
+        f"{total_ms(ops):.2f} ms in sum{_beside(row.result.p50_ms)}",
         (("op", LEFT), ("count", RIGHT), ("p50 in sum, ms", RIGHT), ("share", RIGHT)),
     )
     for kind in by_kind(ops):
@@ -168,7 +162,7 @@ def _ops_table(row: _Row) -> Table:
         timed = (f"{op.p50_ms:.4f}", f"{op.p50_ms / total:.1%}", f"{so_far / total:.1%}")
         drawn.add_row(
             op.op,
-            Text(op.name if op.note is None else f"{op.name}: {op.note}"),
+            op.name if op.note is None else f"{op.name}: {op.note}",
             "×".join(map(str, op.output_shape)),
             *(timed if op.note is None else (DASH, DASH, DASH)),
         )

@@ -7,6 +7,7 @@ budget was missed. Errors are one message without a traceback; ``--debug`` shows
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import traceback
 from typing import NoReturn
@@ -14,6 +15,7 @@ from typing import NoReturn
 import click
 
 import ghostedge
+from ghostedge.terminal import TextConsole, standard_streams
 from ghostedge_runtime.errors import GhostEdgeError
 
 _COMMANDS = ("convert", "bench", "compare", "report", "run", "inspect", "features", "doctor")
@@ -49,26 +51,37 @@ def main() -> NoReturn:
     # Where --debug stands does not matter to a person; click would take it before the command only.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv[1:])
+    with standard_streams():
+        code = _code_of(arguments, debug=debug)
+        try:
+            sys.stdout.flush()
+        except GhostEdgeError as error:
+            code = _failed(str(error), error.exit_code)
+    sys.exit(code)
+
+
+def _code_of(arguments: list[str], *, debug: bool) -> int:
+    """Run it; an error is said in one message."""
     try:
         code = cli.main(arguments, prog_name="ghostedge", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
     except click.exceptions.Abort:
-        _fail("interrupted; nothing was left half-written", 130)
+        return _failed("interrupted; nothing was left half-written", 130)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        said = io.StringIO()
+        error.show(said)
+        TextConsole(stderr=True).say(said.getvalue().rstrip())
+        return error.exit_code
     except GhostEdgeError as error:
         if debug:
             traceback.print_exc()
-        _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone; Python would complain again at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        return _failed(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
+        return 0
     except Exception as error:  # the last line of defence: a fault of ours is said to be one
         if debug:
             traceback.print_exc()
-        _fail(
+        return _failed(
             f"internal error: {type(error).__name__}: {error}\n"
             "  → a fault of GhostEdge, not of your input: run again with `ghostedge --debug …` "
             "and report what it prints",
@@ -76,6 +89,6 @@ def main() -> NoReturn:
         )
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(code)
+def _failed(message: str, code: int) -> int:
+    TextConsole(stderr=True).say(f"error: {message}")
+    return code

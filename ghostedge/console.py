@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TypeVar
 
 from rich import progress as rich_progress
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ghostedge.terminal import TextConsole, printable
 from ghostedge_runtime.bench.progress import Tell
 from ghostedge_runtime.evaluation import Progress
 
@@ -82,12 +82,12 @@ class SilentReporter:
 class ConsoleReporter:
     """Writes to stderr."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: TextConsole) -> None:
         self._console = console
 
     def note(self, text: str) -> None:
-        """Print one line; it may hold file names, so ``[b]`` and ``:x:`` in it mean themselves."""
-        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        """Print one line."""
+        self._console.say(text)
 
     def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
         """Draw a bar while the items pass."""
@@ -107,21 +107,24 @@ class ConsoleReporter:
         with _bar(self._console, TaskProgressColumn()) as bar:
             task = bar.add_task(title, total=1.0)
             yield lambda words, share: bar.update(
-                task, description=f"{title}: {words}", completed=share
+                task, description=printable(f"{title}: {words}"), completed=share
             )
 
     def working(self, stage: str) -> AbstractContextManager[object]:
         """Turn a spinner, where there is a terminal to turn it on."""
-        return self._console.status(stage) if self._console.is_terminal else nullcontext()
+        if not self._console.is_terminal:
+            return nullcontext()
+        spinner = "line" if self._console.options.ascii_only else "dots"
+        return self._console.status(stage, spinner=spinner)
 
     def seconds(self, stage: str, seconds: float) -> None:
         """Print the stage and its time."""
-        self._console.print(f"{stage:<34} {seconds:6.1f} s", markup=False, highlight=False)
+        self._console.say(f"{stage:<34} {seconds:6.1f} s")
 
 
-def _bar(console: Console, done: ProgressColumn | None = None) -> rich_progress.Progress:
+def _bar(console: TextConsole, done: ProgressColumn | None = None) -> rich_progress.Progress:
     return rich_progress.Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         done or MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -1,13 +1,16 @@
 """An output folder that is either whole or not there.
 
 Files are built in a temporary folder beside the target, which takes the target's place by rename
-only when everything succeeded. A folder that is already there is replaced only if it holds nothing
-but an earlier run's files: whatever else a user keeps in it is never touched.
+only when everything succeeded; where the target is a link, what it leads to is replaced. A folder
+that is already there is replaced only if it holds nothing but an earlier run's files: whatever else
+a user keeps in it is never touched.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +22,7 @@ from ghostedge_runtime.errors import InputError
 
 Vouch = Callable[[Path], set[str]]
 _REMEDY = "choose another folder with -o"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def check_target(target: Path, written: Vouch | None = None) -> None:
@@ -65,9 +69,11 @@ def staged_folder(target: Path, written: Vouch | None = None) -> Iterator[Path]:
         written: As for `check_target`.
 
     Raises:
-        InputError: ``target`` may not be replaced, or its parent cannot be written to.
+        InputError: ``target`` may not be replaced, its parent cannot be written to, or the disk
+            is full.
     """
     check_target(target, written)
+    target = Path(os.path.realpath(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -79,6 +85,12 @@ def staged_folder(target: Path, written: Vouch | None = None) -> Iterator[Path]:
         yield staging
         staging.chmod(0o755)  # mkdtemp makes it private
         _replace(staging, target, written)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(
+            f"there is no room for the files ({error.strerror})", where=target, remedy=_REMEDY
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -1,57 +1,126 @@
-"""One output file that is either whole, or as it was before."""
+"""One output file that is either whole, or as it was before.
+
+A name of a regular file, or of none yet, is written beside it and takes its place by rename; what
+the name links to is replaced, not the link. A pipe or a character device, ``/dev/stdout`` and
+``/dev/fd/N`` are written to as they are: nothing stands in for them and their node stays.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
+import sys
 import tempfile
 from pathlib import Path
 
 from ghostedge_runtime.errors import InputError
+
+_REMEDY = "choose another place"
+_REFUSED = (
+    (stat.S_ISDIR, "it is a folder", "name a file"),
+    (stat.S_ISBLK, "it is a disk, which is not overwritten", "name a file"),
+    (stat.S_ISSOCK, "it is a socket, which cannot be opened as a file", "name a file"),
+)
+_DESCRIPTOR = re.compile(r"/dev/std(?P<std>out|err)|(?:/dev|/proc/self)/fd/(?P<number>\d+)")
+_MOST_LINKS = 40
 
 
 def check_file(path: Path) -> None:
     """Refuse a file that could not be written, before the work that fills it begins.
 
     Raises:
-        InputError: Its folder is missing or read-only, or the name is a folder's.
+        InputError: Its folder is missing or read-only, or the name is that of a folder, a disk, a
+            socket, or of something that this user may not write to.
     """
-    if path.is_dir():
-        raise InputError("it is a folder", where=path, remedy="name a file")
-    if not path.parent.is_dir():
+    mode = _mode(path)
+    for is_such, what, remedy in _REFUSED:
+        if mode is not None and is_such(mode):
+            raise InputError(what, where=path, remedy=remedy)
+    if mode is not None and not stat.S_ISREG(mode):
+        if not os.access(path, os.W_OK):
+            raise InputError("it cannot be written to", where=path, remedy=_REMEDY)
+        return
+    if _descriptor(path) is not None:
+        return
+    folder = _target(path).parent
+    if not folder.is_dir():
         raise InputError(
-            "there is no such folder", where=path.parent, remedy="make it, or choose another"
+            "there is no such folder", where=folder, remedy="make it, or choose another"
         )
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(
-            "the folder cannot be written to", where=path.parent, remedy="choose another"
-        )
+    if not os.access(folder, os.W_OK):
+        raise InputError("the folder cannot be written to", where=folder, remedy="choose another")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write beside the target, then take its place by rename.
+    """Write all of it, or say that it could not be.
 
     Raises:
-        InputError: The disk is full, or the folder went away meanwhile.
+        InputError: The disk is full, or what it was to be written to has gone meanwhile or takes
+            no more.
     """
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as made:
-            staged = Path(made.name)
-            try:
-                made.write(content)
-                made.flush()
-                staged.chmod(0o666 & ~_umask())  # a temporary file is private
-                staged.replace(path)
-            except BaseException:
-                staged.unlink(missing_ok=True)
-                raise
+        check_file(path)
+        descriptor, mode = _descriptor(path), _mode(path)
+        if descriptor is not None:
+            _write_descriptor(descriptor, content)
+        elif mode is not None and not stat.S_ISREG(mode):
+            with path.open("wb", buffering=0) as place:
+                _write_descriptor(place.fileno(), content)
+        else:
+            _replace(_target(path), content)
     except OSError as error:
         raise InputError(
-            f"it cannot be written ({error.strerror or error})",
-            where=path,
-            remedy="choose another place",
+            f"it cannot be written ({error.strerror or error})", where=path, remedy=_REMEDY
         ) from error
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of thing the name leads to, None where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
+
+
+def _target(path: Path) -> Path:
+    """The file that a name leads to, whether it is there yet or not."""
+    return Path(os.path.realpath(path))
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of this process's open file that a name stands for, by whatever links."""
+    link = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the last link too
+    for _ in range(_MOST_LINKS):
+        found = _DESCRIPTOR.fullmatch(str(link))
+        if found:
+            return int(found["number"] or {"out": 1, "err": 2}[found["std"]])
+        if not link.is_symlink():
+            return None
+        link = Path(os.path.abspath(link.parent / link.readlink()))  # noqa: PTH100 - likewise
+    return None
+
+
+def _write_descriptor(descriptor: int, content: bytes) -> None:
+    """Write to what is open already, after what was printed to it before."""
+    sys.stdout.flush()
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Write beside the target, then take its place by rename."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    staged = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as made:  # closed before it counts: a full disk may tell then
+            made.write(content)
+        staged.chmod(0o666 & ~_umask())  # a temporary file is private
+        staged.replace(target)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
 
 
 def _umask() -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import TextType
 
 LEFT, RIGHT = "left", "right"
 DASH = "–"
 
 
-def plain_table(title: TextType | None, columns: Sequence[tuple[str, str]]) -> Table:
-    """A table whose columns are (heading, ``LEFT`` or ``RIGHT``); a str title may hold markup."""
+def plain_table(title: str | None, columns: Sequence[tuple[str, str]]) -> Table:
+    """A table whose columns are (heading, ``LEFT`` or ``RIGHT``); long cells fold."""
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
     for heading, side in columns:
         table.add_column(heading, justify="right" if side == RIGHT else "left", overflow="fold")

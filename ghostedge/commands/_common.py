@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
+
+from ghostedge.terminal import TextConsole
 
 N = TypeVar("N", int, float)
 W = TypeVar("W", bound=str)
@@ -19,24 +20,21 @@ _PIPE_WIDTH = 160
 PATH = click.Path(path_type=Path)
 
 
-def stdout() -> Console:
+def stdout() -> TextConsole:
     """Where results go; a pipe or a file gets lines wide enough for every table."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    return TextConsole(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
-def stderr() -> Console:
+def stderr() -> TextConsole:
     """Where progress and notes go."""
-    return Console(stderr=True)
+    return TextConsole(stderr=True)
 
 
 def say_unsafe() -> None:
     """Say what ``--unsafe-pickle`` is, before it does anything."""
-    stderr().print(
+    stderr().say(
         "--unsafe-pickle: runs code from the file in a confined process (no network, no writing); "
-        "trust what the network computes no more than its author",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "trust what the network computes no more than its author"
     )
 
 

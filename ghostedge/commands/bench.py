@@ -129,9 +129,11 @@ def command(
     )
     _check_targets(output, db)
     runs, failed = _measure(job, devices, ConsoleReporter(stderr()))
-    _keep(runs, output, db)
-    if runs:
-        _show(runs, as_json=as_json)
+    try:
+        _keep(runs, output, db)
+    finally:  # what cannot be kept is to be seen at least
+        if runs:
+            _show(runs, as_json=as_json)
     if failed is not None:
         raise failed
     _refuse_failed(runs)
@@ -175,7 +177,7 @@ def _show(runs: Sequence[BenchRun], *, as_json: bool) -> None:
         for table in bench_tables(runs):
             stdout().print(table)
     for line in (*mark_lines(runs), *note_lines(runs)):
-        stderr().print(f"! {line}", markup=False, highlight=False, soft_wrap=True)
+        stderr().say(f"! {line}")
 
 
 def _refuse_failed(runs: Sequence[BenchRun]) -> None:

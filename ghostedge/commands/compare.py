@@ -79,10 +79,10 @@ def _list(db: Path, device: str | None, *, as_json: bool) -> None:
 def _print(found: Comparison, sides: Sequence[Sequence[BenchRun]]) -> None:
     console = stdout()
     for line in sides_lines(*sides):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
     console.print(comparison_table(found))
     for line in remark_lines(found):
-        console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"- {line}")
 
 
 def _check(found: Comparison) -> None:

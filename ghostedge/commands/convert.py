@@ -229,7 +229,7 @@ def command(
         stdout().print(conversion_table(manifest))
         for table in guard_tables(manifest.guard) if manifest.guard else ():
             stdout().print(table)
-        stdout().print(f"written to {manifest.folder}/", markup=False, highlight=False)
+        stdout().say(f"written to {manifest.folder}/")
     if manifest.missed:
         raise BudgetMissedError("; ".join(manifest.missed), where=manifest.folder)
 

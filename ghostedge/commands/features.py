@@ -105,8 +105,8 @@ def command(
         return
     stdout().print(report_table(report))
     for note in report.notes:
-        stdout().print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    stdout().print(f"written to {options.output}/", markup=False, highlight=False, soft_wrap=True)
+        stdout().say(f"note: {note}")
+    stdout().say(f"written to {options.output}/")
 
 
 def _default_output(model: Path, factory: str | None) -> Path:

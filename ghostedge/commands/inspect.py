@@ -10,7 +10,7 @@ import click
 from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
 from ghostedge.console import ConsoleReporter
 from ghostedge.inspection.files import inspect_file
-from ghostedge.output_file import check_file
+from ghostedge.output_file import check_file, write_file
 from ghostedge.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError
 
@@ -118,12 +118,12 @@ def _quantization(
         print_json(asdict(report))
     else:
         for line in summary_lines(report):
-            stdout().print(line, markup=False, highlight=False, soft_wrap=True)
+            stdout().say(line)
         stdout().print(layer_table(report))
-        stdout().print(legend(), markup=False, highlight=False)
+        stdout().say(legend())
     if plot is not None:
-        draw_quantization(report, plot)
-        stderr().print(f"drawn to {plot}", markup=False, highlight=False, soft_wrap=True)
+        write_file(plot, draw_quantization(report))
+        stderr().say(f"drawn to {plot}")
 
 
 def _check_plot(plot: Path) -> None:

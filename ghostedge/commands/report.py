@@ -136,4 +136,5 @@ def _render(contents: Contents, form: str) -> bytes:
             remedy="pip install 'ghostedge[report]', or use --format markdown",
         ) from error
     made = write(contents)
-    return made if isinstance(made, bytes) else str(made).encode()
+    # A name in a file system need not be valid UTF-8.
+    return made if isinstance(made, bytes) else str(made).encode(errors="backslashreplace")

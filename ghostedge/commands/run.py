@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from ghostedge.commands._common import PATH, json_option, print_json, stdout
+from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout
 from ghostedge.output_summary import OutputSummary, summaries
 from ghostedge.tables import classification_table, outputs_table
 from ghostedge_runtime import Classification, Model
@@ -43,7 +43,7 @@ def command(model: Path, images: tuple[Path, ...], top_k: int, threads: int, as_
             _describe(loaded, images, refused, as_json=as_json)
     if refused:
         for earlier in refused[:-1]:
-            click.echo(f"error: {earlier}", err=True)
+            stderr().say(f"error: {earlier}")
         raise refused[-1]
 
 

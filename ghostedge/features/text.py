@@ -10,6 +10,7 @@ from ghostedge.features.compare import Difference
 from ghostedge.features.drawing import decibel_words
 from ghostedge.features.graph import Layer
 from ghostedge.features.report import FeaturesReport, LayerFacts
+from ghostedge.table_parts import LEFT, RIGHT, plain_table
 
 
 def layer_list(layers: Iterable[Layer]) -> Table:
@@ -34,12 +35,8 @@ def report_table(report: FeaturesReport) -> Table:
 
 
 def _table(columns: Iterable[str], last: str) -> Table:
-    table = Table(header_style="bold", pad_edge=False)
-    for heading in columns:
-        numeric = heading not in ("image", "layer")
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    table.add_column(last, overflow="fold")
-    return table
+    sides = [(each, LEFT if each in ("image", "layer") else RIGHT) for each in columns]
+    return plain_table(None, [*sides, (last, LEFT)])
 
 
 def _cells(layer: LayerFacts, report: FeaturesReport) -> tuple[str, ...]:

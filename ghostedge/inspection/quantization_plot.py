@@ -6,6 +6,7 @@ matter and equal analyses give equal files.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ class _Panel:
     dots: Sequence[float | None] = ()
 
 
-def draw_quantization(report: QuantizationReport, path: Path) -> None:
-    """Write a PNG: per layer its output's and its weights' SQNR, and its share of the noise.
+def draw_quantization(report: QuantizationReport) -> bytes:
+    """A PNG: per layer its output's and its weights' SQNR, and its share of the noise.
 
     The three worst layers are red.
     """
@@ -68,7 +69,9 @@ def draw_quantization(report: QuantizationReport, path: Path) -> None:
         figure.suptitle(_title(report), x=0.01, ha="left")
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
         # The version of the library would make the bytes differ between machines.
-        figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None})
+    return drawn.getvalue()
 
 
 def _draw(ax: Axes, panel: _Panel, red: Sequence[bool]) -> None:

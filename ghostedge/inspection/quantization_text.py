@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from ghostedge.inspection.quantization import QuantizationReport
+from ghostedge.table_parts import LEFT, RIGHT, plain_table
 from ghostedge_quantize.findings import Analysis, Culprit, LayerAnalysis
 
 _BAR = 16
@@ -52,13 +53,10 @@ def sources(found: Analysis) -> list[str]:
 def layer_table(report: QuantizationReport) -> Table:
     """A row per layer in graph order; decibels, and a bar of its share of the output's noise."""
     found = report.analysis
-    table = Table(header_style="bold", pad_edge=False)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("op", no_wrap=True)
-    headings = ("output dB", "in int8", "clipped", "codes", "weights dB", "alone dB")
-    for heading in (*headings, "share"):
-        table.add_column(heading, justify="right")
-    table.add_column("", no_wrap=True)
+    figures = ("output dB", "in int8", "clipped", "codes", "weights dB", "alone dB", "share")
+    table = plain_table(
+        None, (("layer", LEFT), ("op", LEFT), *((each, RIGHT) for each in figures), ("", LEFT))
+    )
     largest = max((layer.share for layer in found.layers), default=0.0)
     worst = {culprit.name for culprit in found.worst}
     for layer in found.layers:

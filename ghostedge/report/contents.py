@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ghostedge.report.quantization import QuantizationFindings
-from ghostedge.report.words import BACKENDS, machine_name, printable, threads_words
+from ghostedge.report.words import BACKENDS, machine_name, threads_words
+from ghostedge.terminal import printable
 from ghostedge_runtime.bench.record import BenchRun, Case, Mark, Result
 
 

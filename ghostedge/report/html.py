@@ -6,7 +6,8 @@ import html
 from collections.abc import Iterable, Iterator
 
 from ghostedge.report.look import series_name
-from ghostedge.report.words import WARNING, printable
+from ghostedge.report.words import WARNING
+from ghostedge.terminal import printable
 
 
 def text(words: str) -> str:

@@ -27,11 +27,11 @@ from ghostedge.report.words import (
     command_line,
     op_time,
     percent,
-    printable,
     runtime_words,
     settings_facts,
 )
 from ghostedge.table_parts import DASH, size_words
+from ghostedge.terminal import printable
 from ghostedge_runtime.machine.words import fact_rows
 
 _OPS, _LAYERS = 10, 10

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from ghostedge.report.contents import Contents
 from ghostedge.report.distributions import Lines
 from ghostedge.report.quantization import LayerError, QuantizationFindings
-from ghostedge.report.words import WARNING, elided, ms, percent, plural, printable
+from ghostedge.report.words import WARNING, elided, ms, percent, plural
 from ghostedge.table_parts import DASH
+from ghostedge.terminal import printable
 from ghostedge_runtime.bench.record import BenchRun, Result
 
 

@@ -12,7 +12,8 @@ from ghostedge.report.distributions import Histogram, Line, Lines, Steps
 from ghostedge.report.drawing import PLAIN, TEXT, Dot, bare, linear, logarithmic
 from ghostedge.report.look import LIGHT, series_name
 from ghostedge.report.quantization import LayerErrors
-from ghostedge.report.words import elided, ms, percent, plural, printable
+from ghostedge.report.words import elided, ms, percent, plural
+from ghostedge.terminal import printable
 
 _NAME = 22
 _NEAR, _LEANS_BACK = 0.1, 0.9

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from ghostedge.table_parts import DASH
+from ghostedge.terminal import printable
 from ghostedge_runtime.bench.record import (
     BenchRun,
     Delegation,
@@ -24,14 +25,6 @@ BACKENDS: Mapping[str, str] = {
     "onnxruntime": "ONNX Runtime",
 }
 WARNING = "⚠"
-
-
-def printable(text: str) -> str:
-    """The text on one line: what does not print, or would turn the rest around, is escaped."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
-        for each in text
-    )
 
 
 def elided(text: str, most: int) -> str:

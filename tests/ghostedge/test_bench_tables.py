@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from io import StringIO
 
-from rich.console import Console
 from rich.table import Table
 
 from ghostedge.bench_tables import bench_tables, error_lines, mark_lines, note_lines
+from ghostedge.terminal import TextConsole
 from ghostedge_runtime.bench.record import (
     BenchRun,
     Case,
@@ -167,13 +166,13 @@ def test_operators_are_listed_with_their_share_and_their_sum() -> None:
     }
 
 
-def test_names_are_never_taken_for_markup() -> None:
+def test_names_are_never_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
     odd = replace(FLOAT, case=replace(FLOAT.case, model="[red]x.tflite"))
     timed = replace(odd, ops=(OpTime(0, "ADD", "[b]x[/b]", 1.0, (1,)),))
-    page = StringIO()
-    console = Console(width=200, file=page)
+    console = TextConsole(width=200)
     for table in bench_tables([a_run(timed, device="ssh://[red]")]):
         console.print(table)
-    assert page.getvalue().count("[red]x.tflite") >= 2
-    assert "[b]x[/b]" in page.getvalue()
-    assert "ssh://[red]" in page.getvalue()
+    page = capsys.readouterr().out
+    assert page.count("[red]x.tflite") >= 2
+    assert "[b]x[/b]" in page
+    assert "ssh://[red]" in page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,26 @@ def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     with pytest.raises(InputError, match="cannot write there"), staged_folder(tmp_path / "file/o"):
         pytest.fail("the block must not run")
+
+
+def test_a_link_to_a_folder_stays_and_its_folder_is_replaced(tmp_path: Path) -> None:
+    earlier_run(tmp_path / "far")
+    (tmp_path / "out").symlink_to("far")
+    with staged_folder(tmp_path / "out") as folder:
+        (folder / "n.onnx").write_text("new")
+    assert (tmp_path / "out").is_symlink()
+    assert [p.name for p in (tmp_path / "far").iterdir()] == ["n.onnx"]
+    assert {p.name for p in tmp_path.iterdir()} == {"far", "out"}
+
+
+def test_a_full_disk_is_said_and_leaves_the_earlier_result(tmp_path: Path) -> None:
+    earlier_run(tmp_path / "out")
+
+    def fill() -> None:
+        with staged_folder(tmp_path / "out"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match="no room for the files"):
+        fill()
+    assert (tmp_path / "out" / "m.onnx").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]

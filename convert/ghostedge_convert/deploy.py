@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
+from onnx_ir.passes.common import NameFixPass, ShapeInferencePass
 
 from ghostedge_convert.passes import DEPLOY_PASSES, PassNote, run_passes
 from ghostedge_runtime.errors import ModelFileError
@@ -52,6 +52,7 @@ def to_deploy_graph(model: onnx.ModelProto) -> DeployResult:
     graph = ir.from_proto(model)
     ShapeInferencePass()(graph)
     applied = run_passes(graph, DEPLOY_PASSES)
+    NameFixPass()(graph)
     ShapeInferencePass()(graph)
     proto = ir.to_proto(graph)
     onnx.checker.check_model(proto, full_check=True)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import onnx
 import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import NameFixPass
 
 from ghostedge_convert.naming import name_by_module, name_constants, strip_origin
 from ghostedge_convert.outputs import check_names, name_outputs, names_of
@@ -71,6 +72,7 @@ def export_onnx(
     remove_dead_nodes(model)
     name_by_module(model)
     name_constants(model)
+    NameFixPass()(model)
     strip_origin(model)
     model.graph.name = type(module).__name__
     proto = ir.to_proto(model)
@@ -83,6 +85,7 @@ def _trace(
 ) -> ir.Model:
     with _quiet(), torch.no_grad():
         program = torch.export.export(module, (example,), strict=False)
+        _use_known_resizes(program)
     names = _names(program, stated)
     with _quiet(), torch.no_grad():
         exported = torch.onnx.export(
@@ -97,6 +100,29 @@ def _trace(
         raise RuntimeError("torch.onnx.export returned no program")
     name_outputs(exported.model, names)
     return exported.model
+
+
+_RESIZES = {
+    torch.ops.aten.upsample_bilinear2d.default: torch.ops.aten.upsample_bilinear2d.vec,
+    torch.ops.aten.upsample_bicubic2d.default: torch.ops.aten.upsample_bicubic2d.vec,
+    torch.ops.aten._upsample_nearest_exact2d.default: torch.ops.aten._upsample_nearest_exact2d.vec,
+}
+"""Forms that TorchScript and older programs hold, and the ones that torch's exporter knows."""
+
+
+def _use_known_resizes(program: torch.export.ExportedProgram) -> None:
+    """Write resizes in the form that becomes a Resize rather than a dozen gathers, in place.
+
+    The one ends in two scales, which may be None, the other in a list of both or None.
+    """
+    for node in program.graph.nodes:
+        if node.target not in _RESIZES:
+            continue
+        image, size, *others = node.args
+        aligned, scales = (others[:1], others[1:]) if "bi" in str(node.target) else ([], others)
+        stated = len(scales) == 2 and None not in scales
+        node.target = _RESIZES[node.target]
+        node.args = (image, None if stated else size, *aligned, list(scales) if stated else None)
 
 
 def _names(program: torch.export.ExportedProgram, stated: Sequence[str] | None) -> tuple[str, ...]:

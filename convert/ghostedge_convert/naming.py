@@ -14,7 +14,7 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from ghostedge_convert.passes._graph import bias_name
+from ghostedge_convert.passes._graph import bias_name, free_name
 
 # Where torch's exporter writes the path of modules that led to a node, outermost first; the last
 # entry is the traced call itself.
@@ -53,7 +53,9 @@ def name_constants(model: ir.Model) -> None:
             node, index = uses[0].node, uses[0].idx
             is_bias = node.op_type == "Conv" and index == 2
             place = f"input{index}" if 0 < index < len(node.outputs) else str(index)
-            value.name = bias_name(node) if is_bias else f"{node.name}:{place}"
+            name = bias_name(node) if is_bias else f"{node.name}:{place}"
+            # The bias that the exporter gives a module without one is of each call of its own.
+            value.name = free_name(model, name)
 
 
 def strip_origin(model: ir.Model) -> None:

@@ -80,3 +80,49 @@ def test_a_module_in_training_mode_is_refused():
 def test_an_input_without_elements_is_refused(sizes):
     with pytest.raises(InputError, match="no elements"):
         export_onnx(torch.nn.Identity().eval(), **sizes)
+
+
+class CalledTwice(torch.nn.Module):
+    """A convolution without bias whose results, of two inputs, are split."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 5, 1, bias=False)
+
+    def forward(self, x):
+        first, second = torch.split(self.conv(x) + self.conv(-x + 1), [2, 3], dim=1)
+        return torch.cat([second, first], 1)
+
+
+def test_a_module_that_is_called_twice_has_names_for_both(run):
+    network = CalledTwice().eval()
+    model = export_onnx(network, input_size=(4, 6))
+    names = [name for node in model.graph.node for name in node.output]
+    names += [weight.name for weight in model.graph.initializer]
+    assert len(names) == len(set(names))
+    image = np.random.default_rng(0).normal(size=(1, 3, 4, 6)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)).numpy()
+    np.testing.assert_allclose(run(model, image), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("resize", "arguments"),
+    [
+        (torch.ops.aten.upsample_bilinear2d.default, ([7, 9], False)),
+        (torch.ops.aten.upsample_bilinear2d.default, ([8, 12], True, 2.0, 2.0)),
+        (torch.ops.aten.upsample_bicubic2d.default, ([8, 12], False)),
+        (torch.ops.aten._upsample_nearest_exact2d.default, ([8, 12],)),
+    ],
+)
+def test_a_resize_is_exported_in_the_form_that_torchscript_holds_too(run, resize, arguments):
+    class Resize(torch.nn.Module):
+        def forward(self, x):
+            return resize(x, *arguments)
+
+    model = export_onnx(Resize().eval(), input_size=(4, 6))
+    if "nearest" not in str(resize):
+        assert [node.op_type for node in model.graph.node] == ["Resize"]
+    image = np.random.default_rng(0).normal(size=(1, 3, 4, 6)).astype(np.float32)
+    expected = resize(torch.from_numpy(image), *arguments).numpy()
+    np.testing.assert_allclose(run(model, image), expected, atol=1e-5)

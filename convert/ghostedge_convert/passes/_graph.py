@@ -78,16 +78,21 @@ def set_constant(
 
 def add_constant(model: ir.Model, name: str, array: Array) -> ir.Value:
     """Register a new initializer; a name that is taken gets a number."""
-    free, number = name, 1
-    while free in model.graph.initializers:
-        number += 1
-        free = f"{name}_{number}"
-    name = free
+    name = free_name(model, name)
     tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
     value.const_value = tensor
     model.graph.register_initializer(value)
     return value
+
+
+def free_name(model: ir.Model, name: str) -> str:
+    """The name where no initializer has it, else with the first number that makes it new."""
+    free, number = name, 1
+    while free in model.graph.initializers:
+        number += 1
+        free = f"{name}_{number}"
+    return free
 
 
 def set_bias(model: ir.Model, node: ir.Node, bias: Array) -> None:

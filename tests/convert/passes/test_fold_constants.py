@@ -27,3 +27,23 @@ def test_constant_nodes_become_initializers(graph, apply, ops):
 
 def test_a_graph_without_constants_to_fold_is_left(graph, apply):
     assert apply(fold_constants, graph("out = Relu(input)"))[1].edits == 0
+
+
+def test_the_amounts_of_a_padding_that_torchs_older_exporter_computes_are_known(graph, apply, ops):
+    model = graph(
+        "f = ConstantOfShape(four) z = Cast<to=7>(f) a = Concat<axis=0>(z, stated)"
+        " out = Pad(input, a)",
+        four=np.array([4]),
+        stated=np.array([0, 0, 1, 2]),
+    )
+    result, _ = apply(fold_constants, model)
+    assert ops(result) == ["Pad"]
+
+
+def test_a_fill_of_many_elements_is_left_to_the_runtime(graph, apply, ops):
+    model = graph(
+        "z = ConstantOfShape(shape) t = ReduceSum<keepdims=0>(z) out = Add(input, t)",
+        shape=np.array([2**10, 2**10]),
+    )
+    result, _ = apply(fold_constants, model)
+    assert "ConstantOfShape" in ops(result)

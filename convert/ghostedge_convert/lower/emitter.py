@@ -162,6 +162,43 @@ class Emitter:
         self._ops.append(Op(builtin, version, tuple(inputs), tuple(outputs), options))
         return outputs[0]
 
+    def scalar(self, value: float) -> int:
+        """A float32 constant without axes."""
+        return self.constant(np.float32(value), "scalar")
+
+    def computed(
+        self,
+        node: Node,
+        builtin: str,
+        *operands: int | float,
+        shape: Sequence[int] | None = None,
+        dtype: type[np.generic] | None = None,
+        **options: Any,
+    ) -> int:
+        """Append an operator in the middle of a node's computation, without an activation.
+
+        Args:
+            node: The node that it belongs to.
+            builtin: TFLite operator.
+            operands: Tensors by index; a float is a constant. The first one is a tensor.
+            shape: Of the result; default what the operands broadcast to.
+            dtype: Of the result; default the first operand's.
+            options: Option table fields.
+
+        Returns:
+            The index of the result.
+        """
+        inputs = [self.scalar(o) if isinstance(o, float) else o for o in operands]
+        if shape is None:
+            shape = np.broadcast_shapes(*(self._tensors[i].shape for i in inputs))
+        if BUILTINS[builtin].fuses:
+            options["fusedActivationFunction"] = "NONE"
+        changes = {} if dtype is None else {"dtype": np.dtype(dtype)}
+        hint = f"{node.outputs[0]}/{builtin.lower()}"
+        return self.op(
+            builtin, inputs, [self.temporary(hint, shape, inputs[0], **changes)], **options
+        )
+
     def transposed(self, index: int, permutation: Order) -> int:
         """A tensor with its axes permuted: nothing, a RESHAPE or a TRANSPOSE."""
         source = self._tensors[index]

@@ -31,6 +31,8 @@ _TENSOR_TYPES: dict[str, int] = {
     "int8": schema.TensorType.INT8,
     "uint8": schema.TensorType.UINT8,
     "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
+    "bool": schema.TensorType.BOOL,
 }
 _OPTION_WORDS: dict[str, dict[str, int]] = {
     "fusedActivationFunction": {
@@ -40,6 +42,9 @@ _OPTION_WORDS: dict[str, dict[str, int]] = {
         "RELU_N1_TO_1": schema.ActivationFunctionType.RELU_N1_TO_1,
     },
     "padding": {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID},
+    "inDataType": _TENSOR_TYPES,
+    "outDataType": _TENSOR_TYPES,
+    "outputType": _TENSOR_TYPES,
     "mode": {"REFLECT": schema.MirrorPadMode.REFLECT, "SYMMETRIC": schema.MirrorPadMode.SYMMETRIC},
 }
 

@@ -1,7 +1,8 @@
-"""Activations that TFLite computes inside their producer, or not at all.
+"""Nodes that TFLite computes inside a neighbour, or not at all.
 
-Two graph edits, both exact: a clamp in front of a QuantizeLinear that clamps at least as hard is
-dropped, and RELU-like nodes move into the op that feeds them when nothing else reads it.
+Graph edits, all exact: a clamp in front of a QuantizeLinear that clamps at least as hard is
+dropped, RELU-like nodes move into the op that feeds them when nothing else reads it, and a group
+norm in its parts becomes one node.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ghostedge_convert.lower.graph import QUANTIZE, Graph, Node
+from ghostedge_convert.lower.graph import (
+    DEQUANTIZE,
+    QUANTIZE,
+    Graph,
+    Node,
+    Value,
+    without_dead_nodes,
+)
 
 FUSABLE = {(0.0, np.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
 """Clamps that TFLite knows as activations, by their bounds."""
@@ -102,3 +110,47 @@ def fuse_activations(graph: Graph, takes_activation: Callable[[Node], bool]) -> 
         gone.add(node.outputs[0])
     kept = (n for n in graph.nodes if n.outputs[0] not in gone)
     return replace(graph, nodes=tuple(fused.get(n.outputs[0], n) for n in kept))
+
+
+def join_group_norms(graph: Graph) -> Graph:
+    """An instance norm of groups, between two Reshapes, becomes a GroupNormalization.
+
+    PyTorch exports group norms so. As one node it leaves a channels-last image where it is. In an
+    int8 graph the first Reshape moves integers; then the image is dequantized in its own shape.
+    """
+    values = dict(graph.values)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        parts = _group_norm_parts(graph, node)
+        if parts is None:
+            nodes.append(node)
+            continue
+        source, dequantize, norm = parts
+        image = values[source]
+        if dequantize is not None:
+            name = f"{dequantize.outputs[0]}/image"
+            values[name] = Value(name, image.shape, np.dtype(np.float32))
+            nodes.append(replace(dequantize, inputs=(source,), outputs=(name,)))
+            source = name
+        groups = graph.values[norm.inputs[0]].shape[1]
+        attributes = {**norm.attributes, "num_groups": groups}
+        inputs = (source, *norm.inputs[1:])
+        nodes.append(Node("GroupNormalization", norm.name, inputs, node.outputs, attributes))
+    return without_dead_nodes(replace(graph, nodes=tuple(nodes), values=values))
+
+
+def _group_norm_parts(graph: Graph, node: Node) -> tuple[str, Node | None, Node] | None:
+    """What a Reshape ends: the image, the node that dequantizes it if any, the instance norm."""
+    norm = graph.producers.get(node.inputs[0]) if node.op == "Reshape" else None
+    if norm is None or norm.op != "InstanceNormalization":
+        return None
+    before = graph.producers.get(norm.inputs[0])
+    dequantize = before if before is not None and before.op == DEQUANTIZE else None
+    if dequantize is not None:
+        before = graph.producers.get(dequantize.inputs[0])
+    if before is None or before.op != "Reshape" or graph.only_reader(norm.outputs[0]) is None:
+        return None
+    image, grouped = (graph.values[n.inputs[0]].shape for n in (before, norm))
+    same = graph.values[node.outputs[0]].shape == image and image[0] == grouped[0]
+    whole = len(image) > 1 and image[1] % grouped[1] == 0
+    return (before.inputs[0], dequantize, norm) if same and whole else None

@@ -13,7 +13,7 @@ import onnx
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.flatbuffer import to_bytes
-from ghostedge_convert.lower.fuse import drop_implied_clamps, fuse_activations
+from ghostedge_convert.lower.fuse import drop_implied_clamps, fuse_activations, join_group_norms
 from ghostedge_convert.lower.graph import Graph, Node, without_dead_nodes
 from ghostedge_convert.lower.integer_clamps import fuse_integer_clamps
 from ghostedge_convert.lower.layout import Layouts, decide_layouts
@@ -22,8 +22,6 @@ from ghostedge_convert.lower.read import read_graph
 from ghostedge_convert.lower.table import row_of
 from ghostedge_convert.lower.words import Order
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
-
-_TYPES = ("float32", "int8", "uint8")
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,7 @@ def prepare(model: onnx.ModelProto) -> Graph:
     graph = fuse_activations(graph, lambda node: row_of(node).fuses)
     graph = fold_quantization(graph, _can_be_integer)
     graph = fuse_integer_clamps(graph, lambda node: row_of(node).fuses)
+    graph = join_group_norms(graph)
     for node in graph.nodes:
         _check_types(graph, node)
     return graph
@@ -92,10 +91,10 @@ def _can_be_integer(graph: Graph, node: Node) -> bool:
 
 def _check_types(graph: Graph, node: Node) -> None:
     dtype = graph.values[node.outputs[0]].dtype.name
-    if dtype not in _TYPES:
+    if dtype not in row_of(node).types:
         node.refuse(
             f"it computes on {dtype}",
-            "only float32 and quantized int8 can be lowered: convert the model to float32",
+            "arithmetic can be lowered on float32 and quantized int8: convert the model to float32",
         )
 
 

@@ -76,8 +76,11 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _infer(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+    """The types of all values that onnx can infer."""
     try:
-        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        inferred = shape_inference.infer_shapes(
+            _inferable(model), strict_mode=True, data_prop=True
+        ).graph
     except shape_inference.InferenceError as error:
         raise ModelFileError(
             f"its shapes contradict each other ({str(error).strip()})",
@@ -85,6 +88,18 @@ def _infer(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
             remedy="check the model with onnx.checker.check_model(model, full_check=True)",
         ) from error
     return {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}
+
+
+def _inferable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with an Identity for each GroupNormalization, whose shape onnx does not infer."""
+    if not any(node.op_type == "GroupNormalization" for node in model.graph.node):
+        return model
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    for node in copied.graph.node:
+        if node.op_type == "GroupNormalization":
+            node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output, node.name))
+    return copied
 
 
 def _static_shape(value: onnx.ValueInfoProto, role: str) -> Shape:

@@ -15,10 +15,24 @@ from functools import partial
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE, Graph, Node
 from ghostedge_convert.lower.layout import Rule
-from ghostedge_convert.lower.ops import conv, elementwise, linear, pool, reduce, resize, shape
+from ghostedge_convert.lower.ops import (
+    activations,
+    conv,
+    elementwise,
+    linear,
+    norm,
+    pool,
+    reduce,
+    resize,
+    shape,
+)
 
 Emit = Callable[[Emitter, Node], None]
 OnIntegers = Callable[[Graph, Node], bool]
+
+
+NUMBERS = frozenset({"float32", "int8", "uint8"})
+ALL_TYPES = NUMBERS | {"int32", "int64", "bool"}
 
 
 def _always(_graph: Graph, _node: Node) -> bool:
@@ -40,6 +54,7 @@ class Row:
         attributes: ONNX attributes that are understood; another one is refused.
         on_integers: Whether a node of it can compute on int8.
         fuses: Whether it takes the activation after it.
+        types: Element types that it can give.
     """
 
     op: str
@@ -48,9 +63,10 @@ class Row:
     attributes: tuple[str, ...] = ()
     on_integers: OnIntegers = _always
     fuses: bool = False
+    types: frozenset[str] = NUMBERS
 
 
-def _unary(op: str, builtin: str, on_integers: OnIntegers = _always) -> Row:
+def _unary(op: str, builtin: str, on_integers: OnIntegers = _never) -> Row:
     return Row(op, partial(elementwise.unary, builtin=builtin), on_integers=on_integers)
 
 
@@ -59,13 +75,30 @@ def _binary(op: str, builtin: str, on_integers: OnIntegers = _always) -> Row:
     return Row(op, emit, on_integers=on_integers, fuses=True)
 
 
-def _reduction(op: str, emit: Emit, on_integers: OnIntegers = _always) -> Row:
+def _condition(op: str, builtin: str) -> Row:
+    emit = partial(elementwise.binary, builtin=builtin)
+    return Row(op, emit, on_integers=_never, types=frozenset({"bool"}))
+
+
+def _activation(
+    op: str, emit: Emit, *attributes: str, on_integers: OnIntegers = _never, fuses: bool = False
+) -> Row:
+    return Row(op, emit, attributes=attributes, on_integers=on_integers, fuses=fuses)
+
+
+def _arg(op: str, builtin: str) -> Row:
+    attributes = ("axis", "keepdims", "select_last_index")
+    emit = partial(reduce.arg, builtin=builtin)
+    return Row(op, emit, attributes=attributes, on_integers=_never, types=frozenset({"int64"}))
+
+
+def _reduction(op: str, emit: Emit, on_integers: OnIntegers = _never) -> Row:
     attributes = ("axes", "keepdims", "noop_with_empty_axes")
     return Row(op, emit, attributes=attributes, on_integers=on_integers)
 
 
 def _moves(op: str, emit: Emit, *attributes: str) -> Row:
-    return Row(op, emit, Rule.FREE, attributes)
+    return Row(op, emit, Rule.FREE, attributes, types=ALL_TYPES)
 
 
 _WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
@@ -87,39 +120,90 @@ ROWS: tuple[Row, ...] = (
     _binary("Sub", "SUB"),
     _binary("Mul", "MUL"),
     _binary("Div", "DIV", _never),
-    _unary("HardSwish", "HARD_SWISH"),
-    _unary("Sqrt", "SQRT", _never),
     Row("Pow", elementwise.power, on_integers=_never),
     Row("Reciprocal", elementwise.reciprocal, on_integers=_never),
     Row("Max", partial(elementwise.extremum, builtin="MAXIMUM"), on_integers=_never),
     Row("Min", partial(elementwise.extremum, builtin="MINIMUM"), on_integers=_never),
-    Row("Sigmoid", elementwise.sigmoid),
+    Row("Neg", elementwise.negative),
+    Row("Abs", elementwise.absolute),
+    Row("Erf", elementwise.erf, on_integers=_never),
+    _unary("Sqrt", "SQRT"),
+    _unary("Exp", "EXP"),
+    _unary("Log", "LOG"),
+    _unary("Sin", "SIN"),
+    _unary("Cos", "COS"),
+    _unary("Sign", "SIGN"),
+    _unary("Floor", "FLOOR"),
+    _unary("Ceil", "CEIL"),
+    _unary("Round", "ROUND"),
+    _condition("Equal", "EQUAL"),
+    _condition("Greater", "GREATER"),
+    _condition("GreaterOrEqual", "GREATER_EQUAL"),
+    _condition("Less", "LESS"),
+    _condition("LessOrEqual", "LESS_EQUAL"),
+    _condition("And", "LOGICAL_AND"),
+    _condition("Or", "LOGICAL_OR"),
+    _condition("Xor", "NOT_EQUAL"),
     Row(
-        "Softmax",
-        elementwise.softmax,
-        attributes=("axis",),
-        on_integers=elementwise.softmax_on_integers,
-    ),
-    _unary("Tanh", "TANH", _never),
-    Row("LeakyRelu", elementwise.leaky_relu, attributes=("alpha",)),
-    Row("PRelu", elementwise.prelu, on_integers=_never),
-    Row("Relu", elementwise.clamp),
-    Row("Clip", elementwise.clamp, on_integers=elementwise.clamps_on_integers),
-    Row(
-        "HardSigmoid",
-        elementwise.hard_sigmoid,
-        attributes=("alpha", "beta"),
+        "Not",
+        partial(elementwise.unary, builtin="LOGICAL_NOT"),
         on_integers=_never,
-        fuses=True,
+        types=frozenset({"bool"}),
     ),
+    Row("Where", elementwise.where, on_integers=_never, types=ALL_TYPES),
+    Row("Cast", elementwise.cast, Rule.SAME, ("to", "saturate"), _never, types=ALL_TYPES),
+    _unary("HardSwish", "HARD_SWISH", _always),
+    _unary("Tanh", "TANH"),
+    _activation("Sigmoid", activations.sigmoid, on_integers=_always),
+    _activation("LeakyRelu", activations.leaky_relu, "alpha", on_integers=_always),
+    _activation("PRelu", activations.prelu),
+    _activation("Relu", activations.clamp, on_integers=_always),
+    _activation("Clip", activations.clamp, on_integers=activations.clamps_on_integers),
+    _activation("ThresholdedRelu", activations.thresholded_relu, "alpha"),
+    _activation("HardSigmoid", activations.hard_sigmoid, "alpha", "beta", fuses=True),
+    _activation("Elu", activations.elu, "alpha", on_integers=activations.elu_on_integers),
+    _activation("Selu", activations.selu, "alpha", "gamma"),
+    _activation("Celu", activations.celu, "alpha"),
+    _activation("Softplus", activations.softplus),
+    _activation("Softsign", activations.softsign),
+    _activation("Mish", activations.mish),
+    _activation("Gelu", activations.gelu, "approximate"),
+    _activation("Swish", activations.swish, "alpha"),
+    _activation(
+        "Softmax", activations.softmax, "axis", on_integers=activations.softmax_on_integers
+    ),
+    _activation("LogSoftmax", activations.log_softmax, "axis"),
     Row(
         "BatchNormalization",
-        elementwise.batch_norm,
+        norm.batch_norm,
         attributes=("epsilon", "momentum", "training_mode"),
         on_integers=_never,
         fuses=True,
     ),
-    Row("Identity", elementwise.identity),
+    Row(
+        "InstanceNormalization",
+        norm.instance_norm,
+        Rule.CHANNELS_LAST,
+        ("epsilon",),
+        _never,
+        fuses=True,
+    ),
+    Row(
+        "GroupNormalization",
+        norm.group_norm,
+        Rule.CHANNELS_LAST,
+        ("epsilon", "num_groups", "stash_type"),
+        _never,
+        fuses=True,
+    ),
+    Row(
+        "LayerNormalization",
+        norm.layer_norm,
+        attributes=("axis", "epsilon", "stash_type"),
+        on_integers=_never,
+        fuses=True,
+    ),
+    Row("Identity", elementwise.identity, types=ALL_TYPES),
     Row(QUANTIZE, elementwise.quantize, attributes=_PAIR),
     Row(DEQUANTIZE, elementwise.dequantize, attributes=_PAIR),
     Row("Conv", conv.conv, Rule.CHANNELS_LAST, ("group", *_WINDOW), fuses=True),
@@ -140,9 +224,18 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("GlobalMaxPool", pool.global_max_pool, Rule.CHANNELS_LAST, fuses=True),
     Row("GlobalAveragePool", reduce.global_average_pool, Rule.CHANNELS_LAST),
-    _reduction("ReduceMean", partial(reduce.reduce, builtin="MEAN")),
-    _reduction("ReduceSum", partial(reduce.reduce, builtin="SUM"), _never),
-    _reduction("ReduceL2", reduce.reduce_l2, _never),
+    _reduction("ReduceMean", partial(reduce.reduce, builtin="MEAN"), _always),
+    _reduction("ReduceMax", partial(reduce.reduce, builtin="REDUCE_MAX"), _always),
+    _reduction("ReduceMin", partial(reduce.reduce, builtin="REDUCE_MIN"), _always),
+    _reduction("ReduceSum", partial(reduce.reduce, builtin="SUM")),
+    _reduction("ReduceProd", partial(reduce.reduce, builtin="REDUCE_PROD")),
+    _reduction("ReduceL1", reduce.reduce_l1),
+    _reduction("ReduceL2", reduce.reduce_l2),
+    _reduction("ReduceSumSquare", reduce.reduce_sum_square),
+    _reduction("ReduceLogSumExp", reduce.reduce_log_sum_exp),
+    _arg("ArgMax", "ARG_MAX"),
+    _arg("ArgMin", "ARG_MIN"),
+    Row("TopK", reduce.top_k, attributes=("axis", "largest", "sorted"), on_integers=_never),
     Row("Resize", resize.resize, Rule.CHANNELS_LAST, _RESIZE),
     Row(
         "Gemm",
@@ -153,9 +246,9 @@ ROWS: tuple[Row, ...] = (
         fuses=True,
     ),
     Row("MatMul", linear.matmul, Rule.FREE, on_integers=linear.matmul_on_integers, fuses=True),
-    Row("Concat", shape.concat, attributes=("axis",)),
-    Row("Slice", shape.slice_),
-    Row("Split", shape.split, attributes=("axis", "num_outputs")),
+    Row("Concat", shape.concat, attributes=("axis",), types=ALL_TYPES),
+    Row("Slice", shape.slice_, types=ALL_TYPES),
+    Row("Split", shape.split, attributes=("axis", "num_outputs"), types=ALL_TYPES),
     Row("Pad", shape.pad, attributes=("mode",)),
     _moves("Reshape", shape.reshape, "allowzero"),
     _moves("Flatten", shape.reshape, "axis"),

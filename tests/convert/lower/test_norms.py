@@ -16,42 +16,19 @@ sampled = settings(
 )
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 seeds = st.integers(0, 2**31 - 1)
+sides = st.integers(1, 5)
 EPSILON = np.float32(1e-12)
+
+
+def parameters(seed, *shape):
+    """Scale and shift of a normalization."""
+    return np.random.default_rng(seed).standard_normal((2, *shape)).astype(np.float32)
 
 
 def channels_last(network, shape):
     """An input that a 1×1 convolution made channels-last."""
     x = network.input(shape)
     return network.add("Conv", x, np.eye(shape[1], dtype=np.float32)[..., None, None])
-
-
-@sampled
-@given(shapes, st.sampled_from(["ReduceL2", "ReduceSum"]), st.booleans(), seeds, st.data())
-def test_norms_and_sums_over_any_axes(net, agree, shape, op, keep, seed, data):
-    axes = data.draw(st.lists(st.integers(0, len(shape) - 1), unique=True))
-    network = net()
-    x = network.input(shape)
-    y = network.add(op, x, np.asarray(axes, np.int64), keepdims=int(keep))
-    agree(network.model(y), network.feeds(seed))
-
-
-@pytest.mark.parametrize("op", ["ReduceL2", "ReduceSum"])
-@pytest.mark.parametrize("keep", [0, 1])
-@pytest.mark.parametrize("axes", [[1], [2, 3], [-1], [0, 1]])
-def test_norms_and_sums_of_a_channels_last_image(net, agree, op, keep, axes):
-    network = net()
-    x = channels_last(network, (2, 3, 4, 5))
-    y = network.add(op, x, np.asarray(axes, np.int64), keepdims=keep)
-    agree(network.model(y), network.feeds(1))
-
-
-@pytest.mark.parametrize("op", ["ReduceL2", "ReduceSum"])
-def test_no_axes_leave_each_element_alone_where_asked(net, agree, op):
-    network = net()
-    axes = np.zeros(0, np.int64)
-    y = network.add(op, network.input((2, 3)), axes, noop_with_empty_axes=1)
-    absolute = network.add("Add", y, np.float32(1)) if op == "ReduceSum" else y
-    agree(network.model(absolute), network.feeds(1))
 
 
 def test_a_vector_of_length_one(net, agree):
@@ -73,31 +50,110 @@ def test_a_vector_of_length_one_written_with_powers(net, agree):
     agree(network.model(y), network.feeds(3))
 
 
-@pytest.mark.parametrize("op", ["Max", "Min"])
-def test_the_larger_and_the_smaller_of_two(net, agree, op):
+@sampled
+@given(st.integers(1, 2), st.integers(1, 5), st.lists(sides, min_size=1, max_size=3), seeds)
+def test_an_instance_norm_of_any_rank(net, agree, batch, channels, space, seed):
     network = net()
-    x = channels_last(network, (1, 3, 4, 5))
-    other = network.add("Mul", x, np.float32(-0.5))
-    agree(network.model(network.add(op, x, other)), network.feeds(5))
+    x = network.input((batch, channels, *space))
+    scale, shift = parameters(seed, channels)
+    y = network.add("InstanceNormalization", x, scale, shift, epsilon=1e-3)
+    agree(network.model(y), network.feeds(seed), tolerance=5e-5)
 
 
-def test_the_square_root(net, agree):
+def test_an_instance_norm_moves_no_image(net, agree, left_outside_xnnpack):
     network = net()
-    x = network.input((3, 4))
-    y = network.add("Sqrt", network.add("Mul", x, x))
-    assert set(agree(network.model(y), network.feeds(5))) == {"MUL", "SQRT"}
+    x = channels_last(network, (2, 6, 5, 4))
+    y = network.add("Relu", network.add("InstanceNormalization", x, *parameters(1, 6)))
+    model = network.model(y)
+    found = agree(model, network.feeds(1), tolerance=5e-5)
+    assert found.keys() == {"CONV_2D", "MEAN", "SUB", "MUL", "ADD", "RSQRT"}
+    assert not left_outside_xnnpack(lower_to_tflite(model).data)
+
+
+@sampled
+@given(st.sampled_from([18, 21]), st.integers(1, 3), st.integers(1, 3), st.booleans(), seeds)
+def test_a_group_norm_with_parameters_for_groups_or_channels(
+    net, agree, opset, groups, per_group, last, seed
+):
+    channels = groups * per_group
+    network = net()
+    shape = (2, channels, 4, 5)
+    x = channels_last(network, shape) if last else network.input(shape)
+    scale, shift = parameters(seed, groups if opset == 18 else channels)
+    y = network.add("GroupNormalization", x, scale, shift, num_groups=groups, epsilon=1e-3)
+    found = agree(network.model(y, opset=opset), network.feeds(seed), tolerance=5e-5)
+    assert found["TRANSPOSE"] == 0
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_a_group_norm_as_pytorch_writes_it_moves_no_image(net, agree, groups, int8):
+    network = net()
+    x = channels_last(network, (2, 6, 5, 4))
+    x = network.pair(x, 0.03, 5) if int8 else x
+    grouped = network.add("Reshape", x, np.array([0, groups, -1]))
+    grouped = network.pair(grouped, 0.03, 5) if int8 else grouped
+    ones, zeros = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+    normal = network.add("InstanceNormalization", grouped, ones, zeros, epsilon=1e-3)
+    whole = network.add("Reshape", normal, np.array([2, 6, 5, 4]))
+    scale, shift = parameters(groups, 6, 1, 1)
+    y = network.add("Add", network.add("Mul", whole, scale), shift)
+    found = agree(network.model(y), network.feeds(1), tolerance=5e-5)
+    assert found["TRANSPOSE"] == 0
+    assert found["RSQRT"] == 1
+
+
+@sampled
+@given(shapes, st.booleans(), seeds, st.data())
+def test_a_layer_norm_from_any_axis_on(net, agree, shape, biased, seed, data):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    network = net()
+    scale, shift = parameters(seed, *shape[axis:])
+    y = network.add(
+        "LayerNormalization",
+        network.input(shape),
+        scale,
+        *([shift] if biased else []),
+        axis=axis,
+        epsilon=1e-3,
+    )
+    agree(network.model(y), network.feeds(seed), tolerance=5e-5)
+
+
+def test_a_layer_norm_over_the_channels_of_an_image_moves_nothing(net, agree):
+    network = net()
+    x = channels_last(network, (1, 6, 5, 4))
+    last = network.add("Transpose", x, perm=[0, 2, 3, 1])
+    y = network.add("LayerNormalization", last, *parameters(3, 6))
+    first = network.add("Transpose", y, perm=[0, 3, 1, 2])
+    found = agree(
+        network.model(network.add("GlobalAveragePool", first)), network.feeds(3), tolerance=5e-5
+    )
+    assert found["TRANSPOSE"] == 0
+
+
+def test_a_layer_norm_in_its_parts(net, agree):
+    network = net()
+    x = network.input((2, 5, 8))
+    axes = np.array([-1], np.int64)
+    centred = network.add("Sub", x, network.add("ReduceMean", x, axes))
+    variance = network.add("ReduceMean", network.add("Pow", centred, np.float32(2)), axes)
+    root = network.add("Sqrt", network.add("Add", variance, np.float32(1e-5)))
+    agree(network.model(network.add("Div", centred, root)), network.feeds(3), tolerance=5e-5)
 
 
 @pytest.mark.parametrize(
-    ("op", "operands", "message"),
+    ("op", "outputs", "attributes", "message"),
     [
-        ("Pow", [np.float32(3)], "an exponent other than 2 and 0.5"),
-        ("Pow", [np.array([2, 2, 2, 2], np.float32)], "an exponent other than 2 and 0.5"),
-        ("Max", [np.float32(3), np.float32(2)], "3 operands"),
+        ("LayerNormalization", 3, {}, "Mean or InvStdDev"),
+        ("InstanceNormalization", 1, {}, "scale or bias is computed"),
     ],
 )
-def test_other_forms_are_refused_by_name(net, op, operands, message):
+def test_other_forms_are_refused_by_name(net, op, outputs, attributes, message):
     network = net()
-    y = network.add(op, network.input((2, 4)), *operands)
+    x = network.input((1, 4, 3, 3))
+    scale = network.add("Relu", network.input((4,), "scale"))
+    operands = (scale, scale) if op == "InstanceNormalization" else (np.ones(3, np.float32),)
+    y = network.add(op, x, *operands, outputs=outputs, **attributes)
     with pytest.raises(UnsupportedOpError, match=message):
-        lower_to_tflite(network.model(y))
+        lower_to_tflite(network.model(*([y] if outputs == 1 else y)))

@@ -1,66 +1,42 @@
-"""Ops that treat every element alike: activations, arithmetic, batch norm, softmax."""
+"""Ops that treat every element alike: arithmetic, comparisons, types; activations are apart."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
-from ghostedge_convert.lower.fuse import FUSABLE, bounds
-from ghostedge_convert.lower.graph import Graph, Node
-from ghostedge_convert.lower.words import Quant
+from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.words import Array, Quant
 
-PROBABILITY = Quant((1 / 256,), (-128,))
-"""The only output quantization that TFLite's int8 LOGISTIC and SOFTMAX kernels take."""
+_MOST_FACTORS = 8
+"""Up to this exponent a power is a product: two or three multiplications in XNNPACK."""
 
-_SIX = 6.0
-_SQUARE, _ROOT = 2.0, 0.5
+_ERF_END = 4.0
+"""From here on erf is 1 in float32."""
+
+_ERF_ABOVE = (
+    -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+    -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+)  # fmt: skip
+_ERF_BELOW = (
+    -1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
+    -1.42647390514189e-02,
+)  # fmt: skip
+"""erf(x) = x·above(x²) / below(x²) in float32, highest power first (source: Eigen's ``perf``)."""
+
+
+def first(e: Emitter, node: Node) -> int:
+    """A node's first input in the axis order of its output."""
+    return e.operand(node, 0, e.order(node.outputs[0]))
 
 
 def unary(e: Emitter, node: Node, builtin: str, **options: Any) -> None:
     """One input, one output of the same shape."""
-    x = e.operand(node, 0, e.order(node.outputs[0]))
-    e.result(node, builtin, [x], **options)
-
-
-def sigmoid(e: Emitter, node: Node) -> None:
-    """Sigmoid; in int8 the kernel fixes the output's quantization."""
-    unary(e, node, "LOGISTIC", quant=PROBABILITY if node.integer else None)
-
-
-def leaky_relu(e: Emitter, node: Node) -> None:
-    """LeakyRelu: one slope for all that is negative."""
-    unary(e, node, "LEAKY_RELU", alpha=float(node.attributes.get("alpha", 0.01)))
-
-
-def prelu(e: Emitter, node: Node) -> None:
-    """PRelu: a slope for each channel, or whatever broadcasts."""
-    order = e.order(node.outputs[0])
-    e.result(node, "PRELU", [e.operand(node, 0, order), e.operand(node, 1, order)])
-
-
-def softmax(e: Emitter, node: Node) -> None:
-    """Softmax along any axis: TFLite's works along the last."""
-    rank = e.value(node.outputs[0]).rank
-    axis = int(node.attributes.get("axis", -1)) % rank
-    order = e.order(node.outputs[0])
-    order = (*(a for a in order if a != axis), axis)
-    x = e.operand(node, 0, order)
-    quant = PROBABILITY if node.integer else None
-    e.result(node, "SOFTMAX", [x], order=order, quant=quant, beta=1.0)
-
-
-def softmax_on_integers(graph: Graph, node: Node) -> bool:
-    """Only where the pair behind it has the kernel's own steps of 1/256.
-
-    Over many channels all probabilities are small: requantizing those steps to finer ones would
-    leave a few codes of what the pair holds. Softmax in float between two conversions is faster
-    besides, being in XNNPACK: half the time from 32 channels on, x86, LiteRT 2.3.
-    """
-    readers = graph.consumers.get(node.outputs[0], ())
-    return all(graph.values[reader.outputs[0]].quant == PROBABILITY for reader in readers)
+    e.result(node, builtin, [first(e, node)], **options)
 
 
 def binary(e: Emitter, node: Node, builtin: str) -> None:
@@ -80,97 +56,116 @@ def _upscales(e: Emitter, node: Node, a: int, b: int) -> bool:
     return one * two / out >= 1.0
 
 
-def clamp(e: Emitter, node: Node) -> None:
-    """Relu and Clip that stand alone."""
-    low, high = bounds(e.graph, node)
-    x = e.operand(node, 0, e.order(node.outputs[0]))
-    if (low, high) in FUSABLE:
-        e.result(node, FUSABLE[low, high], [x])
-    elif math.isinf(low) and math.isinf(high):
-        e.bind(node, x)
-    elif math.isinf(high):
-        e.result(node, "MAXIMUM", [x, _scalar(e, low)])
+def negative(e: Emitter, node: Node) -> None:
+    """Neg; in int8 as a product with -1, which XNNPACK has."""
+    if not node.integer:
+        unary(e, node, "NEG")
+        return
+    minus_one = e.constant(np.int8(-1), "minus_one", Quant((1.0,), (0,)))
+    e.result(node, "MUL", [first(e, node), minus_one])
+
+
+def absolute(e: Emitter, node: Node) -> None:
+    """Abs; in int8 as a leaky ReLU with a slope of -1, which XNNPACK has."""
+    if node.integer:
+        unary(e, node, "LEAKY_RELU", alpha=-1.0)
     else:
-        if not math.isinf(low):
-            shape = e.tensor(x).shape
-            raised = e.temporary(f"{node.outputs[0]}/raised", shape, x)
-            x = e.op("MAXIMUM", [x, _scalar(e, low)], [raised])
-        e.result(node, "MINIMUM", [x, _scalar(e, high)])
-
-
-def clamps_on_integers(graph: Graph, node: Node) -> bool:
-    """TFLite's int8 kernels clamp to the bounds of its activations only."""
-    return bounds(graph, node) in FUSABLE
-
-
-def _scalar(e: Emitter, value: float) -> int:
-    return e.constant(np.float32(value), "scalar")
+        unary(e, node, "ABS")
 
 
 def power(e: Emitter, node: Node) -> None:
-    """Pow with the exponents that have a kernel of their own: 2 and 1/2."""
+    """Pow: products, roots and quotients for the exponents that are these, else POW."""
     exponent = e.graph.constant(node, 1)
-    known = exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0])
-    x = e.operand(node, 0, e.order(node.outputs[0]))
-    if known == _SQUARE:
-        e.result(node, "MUL", [x, x])
-    elif known == _ROOT:
-        e.result(node, "SQRT", [x])
+    known = None
+    if exponent is not None and exponent.size == 1:
+        known = float(exponent.reshape(-1)[0])
+    x = first(e, node)
+    if known in _POWERS:
+        _POWERS[known](e, node, x)
+    elif exponent is None:
+        e.result(node, "POW", [x, e.operand(node, 1, e.order(node.outputs[0]))])
     else:
-        node.refuse("an exponent other than 2 and 0.5", "write it with Mul, Div and Sqrt")
+        e.result(node, "POW", [x, _real_operand(e, node, exponent)])
+
+
+def _real_operand(e: Emitter, node: Node, data: Array) -> int:
+    """A constant that ONNX may store as integers, as float32 in the output's axis order."""
+    order = e.order(node.outputs[0])
+    shape = (1,) * (len(order) - data.ndim) + data.shape
+    return e.constant(data.astype(np.float32).reshape(shape).transpose(order), node.inputs[1])
+
+
+def _product(e: Emitter, node: Node, x: int, factors: int) -> None:
+    half = _factor(e, node, x, factors // 2)
+    other = half if factors % 2 == 0 else e.computed(node, "MUL", half, x)
+    e.result(node, "MUL", [half, other])
+
+
+def _factor(e: Emitter, node: Node, x: int, factors: int) -> int:
+    if factors == 1:
+        return x
+    half = _factor(e, node, x, factors // 2)
+    square = e.computed(node, "MUL", half, half)
+    return square if factors % 2 == 0 else e.computed(node, "MUL", square, x)
+
+
+_POWERS: dict[float | None, Callable[[Emitter, Node, int], None]] = {
+    **{float(n): partial(_product, factors=n) for n in range(2, _MOST_FACTORS + 1)},
+    1.0: lambda e, node, x: e.bind(node, x),
+    0.5: lambda e, node, x: e.result(node, "SQRT", [x]),
+    -0.5: lambda e, node, x: e.result(node, "RSQRT", [x]),
+    -1.0: lambda e, node, x: e.result(node, "DIV", [e.scalar(1.0), x]),
+}
 
 
 def reciprocal(e: Emitter, node: Node) -> None:
     """One divided by each element."""
-    x = e.operand(node, 0, e.order(node.outputs[0]))
-    e.result(node, "DIV", [_scalar(e, 1.0), x])
+    e.result(node, "DIV", [e.scalar(1.0), first(e, node)])
 
 
 def extremum(e: Emitter, node: Node, builtin: str) -> None:
-    """Max and Min of two operands."""
-    if len(node.inputs) != 2:
-        node.refuse(f"{len(node.inputs)} operands", "compare two at a time")
+    """Max and Min of any number of operands, two at a time."""
     order = e.order(node.outputs[0])
-    e.result(node, builtin, [e.operand(node, position, order) for position in (0, 1)])
+    x, *others = (e.operand(node, position, order) for position in range(len(node.inputs)))
+    for other in others[:-1]:
+        x = e.computed(node, builtin, x, other)
+    if others:
+        e.result(node, builtin, [x, others[-1]])
+    else:
+        e.bind(node, x)
 
 
-def hard_sigmoid(e: Emitter, node: Node) -> None:
-    """clip(alpha·x + beta, 0, 1) as relu6(6·alpha·x + 6·beta) / 6, all of it in XNNPACK."""
-    alpha = _SIX * float(node.attributes.get("alpha", 0.2))
-    beta = _SIX * float(node.attributes.get("beta", 0.5))
-    out = node.outputs[0]
-    x = e.operand(node, 0, e.order(out))
-    shape = e.tensor(x).shape
-    if not math.isclose(alpha, 1.0, rel_tol=1e-6):
-        scaled = e.temporary(f"{out}/scaled", shape, x)
-        x = e.op("MUL", [x, _scalar(e, alpha)], [scaled], fusedActivationFunction="NONE")
-    gate = e.temporary(f"{out}/gate", shape, x)
-    x = e.op("ADD", [x, _scalar(e, beta)], [gate], fusedActivationFunction="RELU6")
-    e.result(node, "MUL", [x, _scalar(e, 1 / _SIX)])
+def erf(e: Emitter, node: Node) -> None:
+    """The error function as a quotient of polynomials: TFLite has no operator for it."""
+    x = e.computed(node, "MINIMUM", first(e, node), _ERF_END)
+    x = e.computed(node, "MAXIMUM", x, -_ERF_END)
+    square = e.computed(node, "MUL", x, x)
+    above, below = (_polynomial(e, node, square, c) for c in (_ERF_ABOVE, _ERF_BELOW))
+    e.result(node, "DIV", [e.computed(node, "MUL", x, above), below])
 
 
-def batch_norm(e: Emitter, node: Node) -> None:
-    """A batch norm that no convolution absorbed: one multiply, one add."""
-    if node.attributes.get("training_mode", 0) or len(node.outputs) > 1:
-        node.refuse("training mode", "export the model in evaluation mode")
-    parameters = [e.graph.constant(node, position) for position in range(1, 5)]
-    scale, shift, mean, variance = (
-        p.astype(np.float64)
-        if p is not None
-        else node.refuse("its parameters are computed", "make them constants")
-        for p in parameters
-    )
-    factor = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
+def _polynomial(e: Emitter, node: Node, x: int, coefficients: tuple[float, ...]) -> int:
+    highest, following, *rest = coefficients
+    total = e.computed(node, "ADD", e.computed(node, "MUL", x, highest), following)
+    for coefficient in rest:
+        total = e.computed(node, "ADD", e.computed(node, "MUL", total, x), coefficient)
+    return total
+
+
+def where(e: Emitter, node: Node) -> None:
+    """One operand where the condition holds, the other elsewhere, broadcast as ONNX does."""
     order = e.order(node.outputs[0])
-    per_channel = (1, -1) + (1,) * (len(order) - 2)
-    x = e.operand(node, 0, order)
-    factors, shifts = (
-        e.constant(v.astype(np.float32).reshape(per_channel).transpose(order), node.name)
-        for v in (factor, shift - mean * factor)
-    )
-    scaled = e.temporary(f"{node.outputs[0]}/scaled", e.tensor(x).shape, x)
-    x = e.op("MUL", [x, factors], [scaled], fusedActivationFunction="NONE")
-    e.result(node, "ADD", [x, shifts])
+    e.result(node, "SELECT_V2", [e.operand(node, position, order) for position in range(3)])
+
+
+def cast(e: Emitter, node: Node) -> None:
+    """Another element type; to the same one it is nothing."""
+    x, target = first(e, node), e.value(node.outputs[0]).dtype
+    source = e.tensor(x).dtype
+    if source == target:
+        e.bind(node, x)
+    else:
+        e.result(node, "CAST", [x], inDataType=source.name, outDataType=target.name)
 
 
 def identity(e: Emitter, node: Node) -> None:
@@ -189,7 +184,7 @@ def quantize(e: Emitter, node: Node) -> None:
     From uint8 it goes through float, which gives the same integers: XNNPACK has both steps but no
     uint8 → int8, which LiteRT's own kernel computes value by value, outside the delegate.
     """
-    x = e.operand(node, 0, e.order(node.outputs[0]))
+    x = first(e, node)
     source = e.tensor(x)
     if source.dtype == np.uint8:
         real = np.dtype(np.float32)

@@ -1,22 +1,34 @@
-"""Means, sums and Euclidean norms over axes."""
+"""Means, sums, norms and extremes over axes, and where along an axis the extremes are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.shape import constant_input
-from ghostedge_convert.lower.words import Order
+from ghostedge_convert.lower.words import Order, Shape, reorder, step
 
 
 def reduce(e: Emitter, node: Node, builtin: str) -> None:
-    """ReduceMean and ReduceSum."""
+    """A reduction that is one operator: means, sums, products and extremes."""
+    x = e.activation(node.inputs[0])
     axes = _axes(e, node)
     if axes is None:
-        e.bind(node, e.activation(node.inputs[0]))
+        e.bind(node, x)
         return
-    _reduce(e, node, builtin, axes, keep=_keeps(node))
+    places, order, _ = _places(e, node, axes)
+    selects = builtin in ("REDUCE_MAX", "REDUCE_MIN")
+    quant = e.tensor(x).quant if selects else None
+    e.result(node, builtin, [x, places], order=order, quant=quant, keepDims=_keeps(node))
+
+
+def reduce_l1(e: Emitter, node: Node) -> None:
+    """ReduceL1: the sum of magnitudes."""
+    magnitudes = e.computed(node, "ABS", e.activation(node.inputs[0]))
+    _finish(e, node, *_summed(e, node, magnitudes))
 
 
 def reduce_l2(e: Emitter, node: Node) -> None:
@@ -26,22 +38,85 @@ def reduce_l2(e: Emitter, node: Node) -> None:
     less than 1e-6, whatever the network's own bound is.
     """
     x = e.activation(node.inputs[0])
-    squares = e.temporary(f"{node.outputs[0]}/squares", e.tensor(x).shape, x)
-    e.op("MUL", [x, x], [squares], fusedActivationFunction="NONE")
+    total, order = _summed(e, node, e.computed(node, "MUL", x, x))
+    e.result(node, "SQRT", [total], order=order)
+
+
+def reduce_sum_square(e: Emitter, node: Node) -> None:
+    """ReduceSumSquare: the sum of squares."""
+    x = e.activation(node.inputs[0])
+    _finish(e, node, *_summed(e, node, e.computed(node, "MUL", x, x)))
+
+
+def reduce_log_sum_exp(e: Emitter, node: Node) -> None:
+    """ReduceLogSumExp, shifted by the largest value so that no exponential overflows."""
+    x = e.activation(node.inputs[0])
     axes = _axes(e, node)
     if axes is None:
-        e.result(node, "SQRT", [squares])
+        e.bind(node, x)
         return
-    places, order = _places(e, node, axes, keep=_keeps(node))
-    shape = [e.value(node.outputs[0]).shape[axis] for axis in order]
-    total = e.temporary(f"{node.outputs[0]}/sum", shape, x)
-    e.op("SUM", [squares, places], [total], keepDims=_keeps(node))
-    e.result(node, "SQRT", [total], order=order)
+    places, order, shape = _places(e, node, axes)
+    whole = [1 if a in axes else e.value(node.inputs[0]).shape[a] for a in e.order(node.inputs[0])]
+    largest = e.computed(node, "REDUCE_MAX", x, places, shape=whole, keepDims=True)
+    powers = e.computed(node, "EXP", e.computed(node, "SUB", x, largest))
+    total = e.computed(node, "SUM", powers, places, shape=shape, keepDims=_keeps(node))
+    e.result(node, "ADD", [e.computed(node, "LOG", total), e.shaped(largest, shape)], order=order)
+
+
+def _summed(e: Emitter, node: Node, x: int) -> tuple[int, Order]:
+    """The sum over a node's axes of what was made of its input, and the axis order it has."""
+    axes = _axes(e, node)
+    if axes is None:
+        return x, e.order(node.inputs[0])
+    places, order, shape = _places(e, node, axes)
+    return e.computed(node, "SUM", x, places, shape=shape, keepDims=_keeps(node)), order
+
+
+def _finish(e: Emitter, node: Node, index: int, order: Order) -> None:
+    e.bind(node, e.transposed(index, step(order, e.order(node.outputs[0]))))
 
 
 def global_average_pool(e: Emitter, node: Node) -> None:
     """The mean over all spatial axes, which keep size 1."""
-    _reduce(e, node, "MEAN", range(2, e.value(node.inputs[0]).rank), keep=True)
+    order = e.order(node.inputs[0])
+    spatial = sorted(order.index(axis) for axis in range(2, len(order)))
+    inputs = [e.activation(node.inputs[0]), e.int32(spatial, "axes")]
+    e.result(node, "MEAN", inputs, order=order, keepDims=True)
+
+
+def arg(e: Emitter, node: Node, builtin: str) -> None:
+    """ArgMax and ArgMin: the first place along an axis."""
+    if node.attributes.get("select_last_index", 0):
+        node.refuse("select_last_index=1", "TFLite gives the first of equal values")
+    name, out = node.inputs[0], e.value(node.outputs[0])
+    axis = int(node.attributes.get("axis", 0)) % e.value(name).rank
+    before = e.order(name)
+    inputs = [e.activation(name), e.int32(before.index(axis), "axis")]
+    left = [a for a in before if a != axis]
+    shape = [e.value(name).shape[a] for a in left]
+    order = before if _keeps(node) else tuple(sorted(left).index(a) for a in left)
+    e.result(node, builtin, inputs, order=order, shape=shape, outputType=out.dtype.name)
+
+
+def top_k(e: Emitter, node: Node) -> None:
+    """TopK along any axis; the smallest are the largest of the negatives."""
+    values, indices = (e.value(name) for name in node.outputs)
+    rank = values.rank
+    axis = int(node.attributes.get("axis", -1)) % rank
+    order = (*(a for a in e.order(values.name) if a != axis), axis)
+    count = int(constant_input(e, node, 1, "k").reshape(-1)[0])
+    largest = bool(node.attributes.get("largest", 1))
+    x = e.operand(node, 0, order)
+    x = x if largest else e.computed(node, "NEG", x)
+    shape = reorder(values.shape, order)
+    top = e.temporary(f"{values.name}/top", shape, x)
+    places = e.temporary(f"{indices.name}/places", shape, x, dtype=np.dtype(np.int32))
+    e.op("TOPK_V2", [x, e.int32(count, "k")], [top, places])
+    top = top if largest else e.computed(node, "NEG", top)
+    e.bind(node, e.transposed(top, step(order, e.order(values.name))))
+    if indices.name:
+        places = e.computed(node, "CAST", places, dtype=np.int64)
+        e.bind(node, e.transposed(places, step(order, e.order(indices.name))), 1)
 
 
 def _axes(e: Emitter, node: Node) -> Sequence[int] | None:
@@ -59,16 +134,11 @@ def _keeps(node: Node) -> bool:
     return bool(node.attributes.get("keepdims", 1))
 
 
-def _reduce(e: Emitter, node: Node, builtin: str, axes: Sequence[int], *, keep: bool) -> None:
-    places, order = _places(e, node, axes, keep=keep)
-    e.result(node, builtin, [e.activation(node.inputs[0]), places], order=order, keepDims=keep)
-
-
-def _places(e: Emitter, node: Node, axes: Sequence[int], *, keep: bool) -> tuple[int, Order]:
-    """The axes in TFLite's order, as a constant, and the order in which those left come out."""
+def _places(e: Emitter, node: Node, axes: Sequence[int]) -> tuple[int, Order, Shape]:
+    """The axes in TFLite's order, as a constant; the order and the shape of what comes out."""
     order = e.order(node.inputs[0])
     places = e.int32(sorted(order.index(a) for a in axes), "axes")
-    if not keep:
+    if not _keeps(node):
         left = [a for a in order if a not in axes]
         order = tuple(sorted(left).index(a) for a in left)
-    return places, order
+    return places, order, reorder(e.value(node.outputs[0]).shape, order)

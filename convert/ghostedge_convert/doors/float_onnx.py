@@ -119,16 +119,13 @@ def _refuse_other_domains(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _image(graph: ir.Model, batch: int, path: Path) -> ir.Value:
-    """The input; one that has a default value in the file is none.
+    """The input.
 
     Raises:
         ModelFileError: It is not float32.
         InputError: The model's batch is fixed and another.
     """
-    inputs = graph.graph.inputs
-    for value in [each for each in inputs if each.is_initializer()]:
-        inputs.remove(value)
-    (image,) = inputs
+    (image,) = graph.graph.inputs
     if image.dtype != ir.DataType.FLOAT or image.shape is None:
         raise ModelFileError(
             f"its input {image.name!r} is {str(image.dtype).lower()}, not float32",

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import checker, version_converter
+from onnx import checker, defs, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
 from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
@@ -25,6 +26,11 @@ _DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
 _FUSED = ("QLinear", "QGemm", "QAttention")
 _IMAGE_RANK = 4
 _COLOURS = 3
+_IR_VERSION = 8
+"""The oldest that a file of operator set 18 has; before 4 every constant had to be an input."""
+
+_RESIZE_SAYS_HOW = 11
+"""The operator set from which on Resize names its sampling; before it was ``asymmetric``."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,14 @@ def open_onnx(path: Path) -> onnx.ModelProto:
             "it is no ONNX file, or holds no graph",
             where=path,
             remedy="pass the .onnx that the exporter or quantizer wrote",
+        )
+    newest = defs.onnx_opset_version()
+    if _opset(model) > newest:
+        raise ModelFileError(
+            f"its operator set {_opset(model)} is newer than {newest}, the newest that the "
+            f"installed onnx {onnx.__version__} knows",
+            where=path,
+            remedy="pip install -U onnx onnxruntime, or export it with an older opset",
         )
     try:
         checker.check_model(model)
@@ -162,11 +176,8 @@ def pinned(
     copy.CopyFrom(model)
     if copy.functions:
         copy = inline_local_functions(copy)
+    _leave_constants_out_of_inputs(copy)
     notes = []
-    version = _opset(copy)
-    if version < opset:
-        copy = _updated(copy, version, opset)
-        notes.append(f"operator set {version} brought up to {opset}")
     image = _image_input(copy)
     dims = image.type.tensor_type.shape.dim
     known = [d.dim_value if d.dim_value > 0 else None for d in dims]
@@ -193,6 +204,10 @@ def pinned(
         _fill(copy, image, {a: int(v) for a, v in filled.items() if v is not None})
         notes.append(f"dynamic input fixed to {[d.dim_value for d in dims]}")
     height, width = (dims[axis].dim_value for axis in spatial)
+    version = _opset(copy)
+    if version < opset:
+        copy = _updated(with_shapes(copy), version, opset)
+        notes.append(f"operator set {version} brought up to {opset}")
     return Pinned(copy, (height, width), channels_first, tuple(notes))
 
 
@@ -200,9 +215,25 @@ def _opset(model: onnx.ModelProto) -> int:
     return next((int(o.version) for o in model.opset_import if o.domain in _ONNX_DOMAINS), 0)
 
 
+def _leave_constants_out_of_inputs(model: onnx.ModelProto) -> None:
+    """Write a file of an IR version before 4 as later ones are: its constants are no inputs."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
 def _updated(model: onnx.ModelProto, version: int, opset: int) -> onnx.ModelProto:
+    """The same function in a newer operator set.
+
+    Args:
+        model: With the shapes that can be told, which the converter asks for.
+        version: Its operator set.
+        opset: A newer one.
+    """
     try:
-        return version_converter.convert_version(model, opset)
+        newer = version_converter.convert_version(model, opset)
     except Exception as error:  # the converter's C++ errors have no common base
         raise ModelFileError(
             f"its operator set {version} is older than {opset} and cannot be brought up "
@@ -210,6 +241,53 @@ def _updated(model: onnx.ModelProto, version: int, opset: int) -> onnx.ModelProt
             where="opset_import",
             remedy=f"export it with opset {opset} or later, and quantize it again if it was",
         ) from error
+    del newer.graph.value_info[:]  # sizes it could not tell stay unknown as long as they are there
+    if version < _RESIZE_SAYS_HOW:
+        _name_old_sampling(newer, model)
+    return newer
+
+
+def _name_old_sampling(model: onnx.ModelProto, old: onnx.ModelProto) -> None:
+    """Give resizes the sampling that they had before they could name one.
+
+    The converter leaves them without it, which is another one. Pixels were taken at ``position /
+    scale``, by ``nearest`` rounded down where an axis grows, and up where it shrinks (ONNX
+    Runtime's ``upsamplebase.h``, ``SIMPLE``); where one grows and one shrinks, each takes a node.
+    """
+    resized = {n.output[0] for n in old.graph.node if n.op_type in ("Upsample", "Resize")}
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        steps = _by_direction(model, node) if node.output[0] in resized else ()
+        for step, rounding in steps:
+            for name, value in (
+                ("coordinate_transformation_mode", "asymmetric"),
+                ("nearest_mode", rounding),
+            ):
+                step.attribute.append(onnx.helper.make_attribute(name, value))
+        model.graph.node.extend([step for step, _ in steps] or [node])
+
+
+def _by_direction(
+    model: onnx.ModelProto, node: onnx.NodeProto
+) -> tuple[tuple[onnx.NodeProto, str], ...]:
+    """A Resize as one that shrinks and one that grows, or the one of them it is; how they round."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    scales = constants.get(node.input[2])
+    factors = np.ones(1) if scales is None else numpy_helper.to_array(scales)
+    if factors.min() >= 1:
+        return ((node, "floor"),)
+    if factors.max() <= 1:
+        return ((node, "ceil"),)
+    first, second = onnx.NodeProto(), onnx.NodeProto()
+    for step, kept in ((first, np.minimum(factors, 1)), (second, np.maximum(factors, 1))):
+        step.CopyFrom(node)
+        step.name = f"{node.name or node.output[0]}/{'shrink' if step is first else 'grow'}"
+        step.input[2] = f"{step.name}/scales"
+        model.graph.initializer.append(numpy_helper.from_array(kept, step.input[2]))
+    first.output[0] = f"{node.output[0]}/shrunk"
+    second.input[0] = first.output[0]
+    return ((first, "ceil"), (second, "floor"))
 
 
 def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:

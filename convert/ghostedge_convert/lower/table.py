@@ -236,7 +236,7 @@ ROWS: tuple[Row, ...] = (
     _arg("ArgMax", "ARG_MAX"),
     _arg("ArgMin", "ARG_MIN"),
     Row("TopK", reduce.top_k, attributes=("axis", "largest", "sorted"), on_integers=_never),
-    Row("Resize", resize.resize, Rule.CHANNELS_LAST, _RESIZE),
+    Row("Resize", resize.resize, Rule.CHANNELS_LAST, _RESIZE, resize.resize_on_integers),
     Row(
         "Gemm",
         linear.gemm,

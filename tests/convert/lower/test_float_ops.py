@@ -12,9 +12,6 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ghostedge_convert.lower import lower_to_tflite
-from ghostedge_runtime.errors import UnsupportedOpError
-
 sampled = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -393,14 +390,7 @@ def test_bilinear_resize(net, agree, shape, height, width, mode, seed):
         mode="linear",
         coordinate_transformation_mode=mode,
     )
-    model = network.model(y)
-    try:
-        lower_to_tflite(model)
-    except UnsupportedOpError:
-        # The modes differ from TFLite's only where an axis shrinks to one element.
-        assert min(height, width) == 1
-        return
-    agree(model, network.feeds(seed))
+    agree(network.model(y), network.feeds(seed))
 
 
 @sampled
@@ -422,6 +412,35 @@ def test_nearest_resize(net, agree, shape, factor, modes, by_scale, seed):
         mode="nearest",
         coordinate_transformation_mode=modes[0],
         nearest_mode=modes[1],
+    )
+    agree(network.model(y), network.feeds(seed))
+
+
+ROUNDINGS = ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]
+
+
+@sampled
+@given(
+    images,
+    st.floats(0.3, 3.3),
+    st.floats(0.3, 3.3),
+    st.sampled_from(["linear", *ROUNDINGS]),
+    st.sampled_from(MODES),
+    seeds,
+)
+def test_resize_by_any_scale(net, agree, shape, down, across, mode, transform, seed):
+    """Whatever no kernel of TFLite's samples is a product of matrices."""
+    scales = np.asarray([1, 1, down, across], np.float32)
+    assume(min(np.floor(scales * np.asarray(shape, np.float32))) >= 1)
+    network = net()
+    modes = {"mode": "linear"} if mode == "linear" else {"nearest_mode": mode}
+    y = network.add(
+        "Resize",
+        behind_conv(network, shape, seed),
+        "",
+        scales,
+        coordinate_transformation_mode=transform,
+        **modes,
     )
     agree(network.model(y), network.feeds(seed))
 

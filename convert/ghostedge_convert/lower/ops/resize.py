@@ -1,8 +1,9 @@
-"""Resize: the ONNX modes whose sampling positions TFLite can express.
+"""Resize: by TFLite's own kernels where they sample at ONNX's positions, else by matrices.
 
-Both sides are evaluated for the actual sizes and compared, so that a mode is accepted exactly
+Both sides are evaluated for the actual sizes and compared, so that a kernel is used exactly
 where it computes the same function (``pytorch_half_pixel`` is ``half_pixel`` unless the output
-has size 1, ``round_prefer_floor`` matters at exact halves only, …).
+has size 1, ``round_prefer_floor`` matters at exact halves only, …). What no kernel samples, a scale
+of 1.3 or nearest rounded up, is a product with a constant matrix along each axis, in float.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
-from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.graph import Graph, Node
 from ghostedge_convert.lower.ops.shape import constant_input
 from ghostedge_convert.lower.words import CHANNELS_LAST, Array
 
@@ -46,19 +47,13 @@ def resize(e: Emitter, node: Node) -> None:
         node.refuse(
             f"coordinate_transformation_mode={transform!r}", f"use {', '.join(_TRANSFORMS)}"
         )
-    scales = _scales(e, node)
-    for align, half in _TFLITE_MODES:
-        axes = zip(image.shape[2:], out.shape[2:], scales, strict=True)
-        if all(_agree(node, mode, *axis, align=align, half=half) for axis in axes):
-            break
-    else:
-        node.refuse(
-            f"{mode} resize with coordinate_transformation_mode="
-            f"{transform!r}, nearest_mode="
-            f"{node.attributes.get('nearest_mode', 'round_prefer_floor')!r} from "
-            f"{image.shape[2:]} to {out.shape[2:]}",
-            "TFLite samples by asymmetric, align_corners or half_pixel positions: export with one",
-        )
+    if node.input(2) is not None:
+        constant_input(e, node, 2, "scales")
+    modes = _kernel_modes(e.graph, node)
+    if modes is None:
+        _by_matrices(e, node)
+        return
+    align, half = modes
     x = e.activation(node.inputs[0])
     size = e.int32(out.shape[2:], "size")
     builtin = "RESIZE_BILINEAR" if mode == "linear" else "RESIZE_NEAREST_NEIGHBOR"
@@ -74,27 +69,66 @@ def resize(e: Emitter, node: Node) -> None:
     )
 
 
-def _scales(e: Emitter, node: Node) -> list[float]:
+def resize_on_integers(graph: Graph, node: Node) -> bool:
+    """Whether a kernel of TFLite's does it: the matrices are floats."""
+    known = node.input(2) is None or graph.constant(node, 2) is not None
+    spatial = graph.values[node.inputs[0]].rank == len(CHANNELS_LAST)
+    return known and spatial and _kernel_modes(graph, node) is not None
+
+
+def _kernel_modes(graph: Graph, node: Node) -> tuple[bool, bool] | None:
+    """TFLite's (align_corners, half_pixel_centers) that samples as the node does, if one does."""
+    image, out = (graph.values[name] for name in (node.inputs[0], node.outputs[0]))
+    axes = list(zip(image.shape[2:], out.shape[2:], _scales(graph, node), strict=True))
+    for align, half in _TFLITE_MODES:
+        if all(_agree(node, *axis, align=align, half=half) for axis in axes):
+            return align, half
+    return None
+
+
+def _by_matrices(e: Emitter, node: Node) -> None:
+    """Mix the rows, then the columns, of a channels-last image: two products from the left."""
+    image, out = (e.value(name).shape for name in (node.inputs[0], node.outputs[0]))
+    (batch, channels, height, width), (_, _, tall, wide) = image, out
+    ratios = _scales(e.graph, node)
+    down = e.constant(_matrix(node, height, tall, ratios[0])[None], f"{node.name}/rows")
+    across = e.constant(_matrix(node, width, wide, ratios[1])[None, None], f"{node.name}/columns")
+    x = e.shaped(e.activation(node.inputs[0]), (batch, height, width * channels))
+    rows = e.temporary(f"{node.name}/resized_rows", (batch, tall, width * channels), x)
+    x = e.shaped(e.op("BATCH_MATMUL", [down, x], [rows]), (batch, tall, width, channels))
+    e.result(node, "BATCH_MATMUL", [across, x])
+
+
+def _matrix(node: Node, size: int, out: int, scale: float) -> Array:
+    """What each output element of one axis takes of each input element: (out, size), float32."""
+    places = _onnx_positions(node, size, out, scale)
+    if node.attributes.get("mode", "nearest") == "nearest":
+        picked = _ROUNDINGS[node.attributes.get("nearest_mode", "round_prefer_floor")](places)
+        chosen: Array = np.eye(size, dtype=_F)[np.clip(picked, 0, size - 1).astype(int)]
+        return chosen
+    places = np.clip(places, 0, size - 1)
+    hats: Array = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size, dtype=_F)))
+    return hats.astype(_F)
+
+
+def _scales(graph: Graph, node: Node) -> list[float]:
     """Output size over input size of height and width, as ONNX Runtime computes them."""
-    image, out = e.value(node.inputs[0]), e.value(node.outputs[0])
+    image, out = (graph.values[name] for name in (node.inputs[0], node.outputs[0]))
     if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         node.refuse("keep_aspect_ratio_policy", "state the sizes per axis")
     ratios = {a: out.shape[a] / image.shape[a] for a in (2, 3)}
-    if node.input(2) is not None:
-        given = constant_input(e, node, 2, "scales").tolist()
+    given = graph.constant(node, 2)
+    if given is not None and given.size:
         axes = [int(a) % image.rank for a in node.attributes.get("axes", range(image.rank))]
-        if given:
-            ratios.update(zip(axes, given, strict=True))
+        ratios.update(zip(axes, given.tolist(), strict=True))
     return [ratios[2], ratios[3]]
 
 
-def _agree(
-    node: Node, mode: str, size: int, out: int, scale: float, *, align: bool, half: bool
-) -> bool:
+def _agree(node: Node, size: int, out: int, scale: float, *, align: bool, half: bool) -> bool:
     """Whether ONNX and a TFLite mode sample one axis at the same places."""
     ours = _onnx_positions(node, size, out, scale)
     theirs = _tflite_positions(size, out, align=align, half=half)
-    if mode == "linear":
+    if node.attributes.get("mode", "nearest") == "linear":
         gap = np.abs(np.clip(ours, 0, size - 1) - np.clip(theirs, 0, size - 1))
         return bool(gap.max() <= _POSITION_TOLERANCE)
     rounding = node.attributes.get("nearest_mode", "round_prefer_floor")

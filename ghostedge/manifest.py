@@ -65,9 +65,12 @@ class Parity:
     Attributes:
         reference: What it was compared with, ``"checkpoint"`` or an artefact's file name.
         images: How many images, and in words which.
-        max_abs_diff: Largest absolute difference of any logit, or of any number of any output.
+        max_abs_diff: Largest absolute difference of any number of any output.
         agreement_pct: Share of images with the same top-1, 0 to 100; None for a network that
             scores no classes.
+        sqnr_db: Power of the reference over that of the difference, in dB: of a classifier's
+            scores about each image's mean, of other networks' output with the smallest; None for
+            no difference.
         budget: The bound that was asked for, in words.
         within_budget: Whether it was kept.
         outputs: Of a network that scores no classes, each output.
@@ -78,6 +81,7 @@ class Parity:
     image_source: str
     max_abs_diff: float
     agreement_pct: float | None
+    sqnr_db: float | None
     budget: str
     within_budget: bool
     outputs: tuple[OutputParity, ...] = ()
@@ -122,8 +126,8 @@ class Latency:
 class Artefact:
     """A model file we wrote. ``file`` is relative to the manifest's folder.
 
-    ``float_agreement_pct`` is of classifiers, ``float_sqnr_db`` of other networks: of the output
-    that is farthest from the float ONNX.
+    ``float_agreement_pct``, of classifiers, and ``float_sqnr_db`` are against the float ONNX, as
+    ``agreement_pct`` and ``sqnr_db`` of ``Parity`` are against the reference.
     """
 
     file: str

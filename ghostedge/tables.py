@@ -77,7 +77,7 @@ def _parity_words(parity: Parity, *, by_top1: bool) -> str:
     if parity.agreement_pct is None:
         found = _output_words(parity, by_noise=by_top1)
     elif by_top1:
-        found = f"same top-1 {parity.agreement_pct:.2f} %"
+        found = f"same top-1 {parity.agreement_pct:.2f} %, {_ratio_words(parity.sqnr_db)}"
     else:
         found = f"logits ± {parity.max_abs_diff:.1e}"
     return f"{mark} {found} of {parity.reference}"
@@ -89,7 +89,11 @@ def _output_words(parity: Parity, *, by_noise: bool) -> str:
     if worst is None or not by_noise:
         return f"outputs ± {parity.max_abs_diff:.1e}"
     which = f" ({worst.name})" if len(parity.outputs) > 1 else ""
-    return f"sqnr {worst.sqnr_db:.1f} dB{which}"
+    return f"{_ratio_words(worst.sqnr_db)}{which}"
+
+
+def _ratio_words(sqnr_db: float | None) -> str:
+    return "no difference" if sqnr_db is None else f"sqnr {sqnr_db:.1f} dB"
 
 
 def classification_table(

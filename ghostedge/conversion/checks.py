@@ -1,62 +1,143 @@
-"""Every artefact held against the one before it.
+"""What lies between two artefacts, and the bounds on it.
 
-Two files that should be the same function are compared by their logits; one that rounds to int8
-against its float original by the class they put first. The bounds are stated here, printed and put
-in the manifest.
+Two files that should be the same function are held to the largest difference of any number, one
+that rounds to int8 to its signal-to-noise ratio: the power of the reference's numbers over that of
+the difference, over all images. A classifier is held to the class that it puts first too: a few
+dozen images may agree on it by luck, and its scores may be close where their order is not.
+
+The bounds are stated here, printed and put in the manifest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ghostedge.manifest import Parity
 
-Logits = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A bound on the difference of two artefacts.
+    """A bound on the difference of two artefacts; each part that is stated has to hold.
 
     Attributes:
-        max_abs_diff: Of any logit, relative to the largest logit where that is above 1.
-        min_agreement_pct: Share of images with the same top-1.
+        max_difference: Of any number of an output, as a share of the largest magnitude among that
+            output's numbers in the reference, over all images.
+        min_sqnr_db: Signal-to-noise ratio of every output, of a classifier's scores.
+        min_agreement_pct: Share of images with the same top-1, of a classifier.
     """
 
-    max_abs_diff: float | None = None
+    max_difference: float | None = None
+    min_sqnr_db: float | None = None
     min_agreement_pct: float | None = None
 
     def __str__(self) -> str:
-        parts = []
-        if self.max_abs_diff is not None:
-            parts.append(f"logits within {self.max_abs_diff:g}")
-        if self.min_agreement_pct is not None:
-            parts.append(f"same top-1 on {self.min_agreement_pct:g} %")
-        return ", ".join(parts)
+        parts = (
+            (self.max_difference, "differences within {:g} of the output's largest number"),
+            (self.min_agreement_pct, "same top-1 on {:g} %"),
+            (self.min_sqnr_db, "sqnr at least {:g} dB"),
+        )
+        return ", ".join(words.format(bound) for bound, words in parts if bound is not None)
 
-    def holds(self, max_abs_diff: float, largest: float, agreement_pct: float) -> bool:
-        """Whether a measured difference is inside the bound."""
-        diff_ok = self.max_abs_diff is None or max_abs_diff <= self.max_abs_diff * max(1, largest)
-        agreement_ok = self.min_agreement_pct is None or agreement_pct >= self.min_agreement_pct
-        return diff_ok and agreement_ok
 
+# 20 dB is an error with a tenth of the signal's root mean square: a cosine of 0.995 between an
+# embedding and its float original. What lowering adds to int8 is rounding alone, so it has to be
+# smaller than what int8 itself does.
+BUDGETS: Mapping[tuple[str, str], Budget] = {
+    ("onnx", "float32"): Budget(max_difference=1e-4),
+    ("tflite", "float32"): Budget(max_difference=1e-3),
+    ("onnx", "float16"): Budget(max_difference=1e-2),
+    ("tflite", "float16"): Budget(max_difference=1e-3),
+    ("onnx", "dynamic"): Budget(min_sqnr_db=20.0),
+    ("tflite", "dynamic"): Budget(max_difference=1e-3),
+    ("onnx", "int8"): Budget(min_sqnr_db=20.0),
+    ("tflite", "int8"): Budget(min_sqnr_db=25.0),
+}
+"""Of a network that is no classifier, by format and precision."""
 
 # Agreement is bounded loosely: a conversion is often checked on a few dozen images, where one
 # undecided one is percents. On thousands, `benchmarks/accuracy.py` shows what to expect.
-BUDGETS: Mapping[tuple[str, str], Budget] = {
-    ("onnx", "float32"): Budget(max_abs_diff=1e-4),
-    ("tflite", "float32"): Budget(max_abs_diff=1e-3),
-    ("onnx", "float16"): Budget(max_abs_diff=1e-2),
-    ("tflite", "float16"): Budget(max_abs_diff=1e-3),
-    ("onnx", "dynamic"): Budget(min_agreement_pct=90.0),
-    ("tflite", "dynamic"): Budget(max_abs_diff=1e-3),
-    ("onnx", "int8"): Budget(min_agreement_pct=90.0),
-    ("tflite", "int8"): Budget(min_agreement_pct=97.0),
+CLASS_BUDGETS: Mapping[tuple[str, str], Budget] = {
+    **BUDGETS,
+    ("onnx", "dynamic"): Budget(min_sqnr_db=10.0, min_agreement_pct=90.0),
+    ("onnx", "int8"): Budget(min_sqnr_db=10.0, min_agreement_pct=90.0),
+    ("tflite", "int8"): Budget(min_sqnr_db=20.0, min_agreement_pct=97.0),
 }
+"""Of a classifier."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What lies between one output and its reference, over the images so far.
+
+    Attributes:
+        signal: Sum of the reference's squares.
+        noise: Sum of the difference's squares.
+        largest: Largest magnitude of the reference.
+        difference: Largest magnitude of the difference.
+    """
+
+    signal: float = 0.0
+    noise: float = 0.0
+    largest: float = 0.0
+    difference: float = 0.0
+
+    @classmethod
+    def between(
+        cls, found: npt.NDArray[np.floating[Any]], wanted: npt.NDArray[np.floating[Any]]
+    ) -> Gap:
+        """Of one image or batch."""
+        difference = found.astype(np.float64) - wanted
+        return cls(
+            signal=float(np.square(wanted, dtype=np.float64).sum()),
+            noise=float(np.square(difference).sum()),
+            largest=float(np.abs(wanted).max(initial=0)),
+            difference=float(np.abs(difference).max(initial=0)),
+        )
+
+    @classmethod
+    def of_scores(cls, found: Scores, wanted: Scores) -> Gap:
+        """Of a classifier's scores, (images, classes): powers are about each image's mean.
+
+        Softmax, and which class comes first, do not see what all scores of an image have in
+        common: a shift of it is no noise, and a large one no signal beside which noise is small.
+        """
+        powers = cls.between(_centred(found), _centred(wanted))
+        return replace(cls.between(found, wanted), signal=powers.signal, noise=powers.noise)
+
+    def __add__(self, other: Gap) -> Gap:
+        return Gap(
+            self.signal + other.signal,
+            self.noise + other.noise,
+            max(self.largest, other.largest),
+            max(self.difference, other.difference),
+        )
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """None where there is no difference at all."""
+        if self.noise == 0:
+            return None
+        return 10 * math.log10(max(self.signal, np.finfo(float).tiny) / self.noise)
+
+    def keeps(self, budget: Budget) -> bool:
+        """Whether it is inside the bounds on difference and signal-to-noise ratio."""
+        bound, ratio = budget.max_difference, self.sqnr_db
+        close = bound is None or self.difference <= bound * self.largest
+        clear = budget.min_sqnr_db is None or ratio is None or ratio >= budget.min_sqnr_db
+        return math.isfinite(self.noise) and close and clear
+
+
+def _centred(scores: Scores) -> npt.NDArray[np.float64]:
+    wide = scores.astype(np.float64)
+    return np.asarray(wide - wide.mean(axis=1, keepdims=True))
 
 
 def agreement_pct(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float:
@@ -65,23 +146,24 @@ def agreement_pct(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float:
 
 
 def parity(
-    logits: Logits,
-    reference_logits: Logits,
+    scores: Scores,
+    reference_scores: Scores,
     *,
     reference: str,
     image_source: str,
     budget: Budget,
 ) -> Parity:
-    """Compare two arrays of logits, (images, classes), of the same images in the same order."""
-    diff = float(np.max(np.abs(logits - reference_logits)))
-    agreement = agreement_pct(logits.argmax(1), reference_logits.argmax(1))
-    largest = float(np.max(np.abs(reference_logits)))
+    """Compare two arrays of scores, (images, classes), of the same images in the same order."""
+    gap = Gap.of_scores(scores, reference_scores)
+    agreement = agreement_pct(scores.argmax(1), reference_scores.argmax(1))
+    agrees = budget.min_agreement_pct is None or agreement >= budget.min_agreement_pct
     return Parity(
         reference=reference,
-        images=len(logits),
+        images=len(scores),
         image_source=image_source,
-        max_abs_diff=diff,
+        max_abs_diff=gap.difference,
         agreement_pct=agreement,
+        sqnr_db=gap.sqnr_db,
         budget=str(budget),
-        within_budget=bool(np.isfinite(diff)) and budget.holds(diff, largest, agreement),
+        within_budget=agrees and gap.keeps(budget),
     )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.checks import BUDGETS, Logits, agreement_pct, parity
+from ghostedge.conversion.checks import CLASS_BUDGETS, Gap, Scores, agreement_pct, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
@@ -45,13 +45,13 @@ def scoring_set(loaded: Loaded, calibration: ImageSet | None) -> ImageSet:
 
 def collect_logits(
     models: Mapping[str, Model], images: ImageSet, mode: str, reporter: Reporter
-) -> dict[str, Logits]:
-    """Logits of every model on every image, (images, classes) float32 by file name.
+) -> dict[str, Scores]:
+    """Scores of every model on every image, (images, classes) float32 by file name.
 
     ``mode`` is what the models' images are decoded to.
     """
 
-    def run(source: Path | Image.Image) -> list[Logits]:
+    def run(source: Path | Image.Image) -> list[Scores]:
         image = open_image(source, mode)
         return [model.logits(model.preprocess(image)) for model in models.values()]
 
@@ -62,8 +62,8 @@ def collect_logits(
     return {name: np.concatenate(each) for name, each in zip(models, by_model, strict=True)}
 
 
-def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Logits:
-    """Logits of the network itself, the origin that every comparison goes back to."""
+def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Scores:
+    """Scores of the network itself, the origin that every comparison goes back to."""
     rows = [
         loaded.network.answers(each)[0] for each in Batches(images, loaded.preprocessing, batch)
     ]
@@ -72,7 +72,7 @@ def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Logits:
 
 def compare(
     files: Sequence[ModelFile],
-    logits: Mapping[str, Logits],
+    logits: Mapping[str, Scores],
     loaded: Loaded,
     images: ImageSet,
     batch: int,
@@ -96,22 +96,23 @@ def compare(
             theirs,
             reference=file.reference or loaded.origin,
             image_source=images.description,
-            budget=BUDGETS[file.format, file.precision],
+            budget=CLASS_BUDGETS[file.format, file.precision],
         )
     return found
 
 
-def float_agreement_pct(
-    file: ModelFile, files: Sequence[ModelFile], logits: Mapping[str, Logits]
-) -> float | None:
-    """How often a file of less than float32 puts the same class first as the float ONNX, in %."""
+def to_float(
+    file: ModelFile, files: Sequence[ModelFile], logits: Mapping[str, Scores]
+) -> tuple[float | None, float | None]:
+    """How far a file of less than float32 is from the float ONNX: agreement in %, sqnr in dB."""
     if file.precision == "float32":
-        return None
-    original = logits[files[0].path.name].argmax(1)
-    return agreement_pct(logits[file.path.name].argmax(1), original)
+        return None, None
+    mine, original = logits[file.path.name], logits[files[0].path.name]
+    agreement = agreement_pct(mine.argmax(1), original.argmax(1))
+    return agreement, Gap.of_scores(mine, original).sqnr_db
 
 
-def accuracy(logits: Logits, evaluation: LabelledImages | None) -> Accuracy | None:
+def accuracy(logits: Scores, evaluation: LabelledImages | None) -> Accuracy | None:
     """Accuracy on the evaluation set, None where there is none."""
     if evaluation is None:
         return None
@@ -179,9 +180,9 @@ def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
 
 def likeness(parity: Parity) -> str:
     """How much a file's answers are like its reference's, in words."""
-    if parity.agreement_pct is not None:
-        return f"same top-1 on {parity.agreement_pct:.1f} %"
-    worst = parity.worst
-    if worst is None:
+    if parity.sqnr_db is None:
         return "no difference in any output"
-    return f"sqnr {worst.sqnr_db:.1f} dB of {worst.name}, the noisiest output,"
+    ratio = f"sqnr {parity.sqnr_db:.1f} dB"
+    if parity.agreement_pct is not None:
+        return f"same top-1 {parity.agreement_pct:.1f} %, {ratio},"
+    return f"{ratio} of {parity.worst.name}, the noisiest output," if parity.worst else ratio

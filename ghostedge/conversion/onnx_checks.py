@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
 from ghostedge.conversion.artefacts import ModelFile, opened
-from ghostedge.conversion.checks import BUDGETS, Budget, Logits, parity
+from ghostedge.conversion.checks import CLASS_BUDGETS, Budget, Scores, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, ImageSet, spread
 from ghostedge.conversion.onnx_source import OnnxSource
 from ghostedge.conversion.records import Findings, artefacts
@@ -20,9 +21,9 @@ from ghostedge_convert import embed_onnx_metadata
 from ghostedge_runtime import Model
 from ghostedge_runtime.images import mode_of
 
-_SAME_GRAPH = Budget(max_abs_diff=1e-4)
-_SAME_INTEGERS_PCT = BUDGETS["tflite", "int8"].min_agreement_pct or 0.0
-_REQUANTIZED_PCT = BUDGETS["onnx", "int8"].min_agreement_pct or 0.0
+_SAME_GRAPH = CLASS_BUDGETS["onnx", "float32"]
+_SAME_INTEGERS = CLASS_BUDGETS["tflite", "int8"]
+_REQUANTIZED = CLASS_BUDGETS["onnx", "int8"]
 
 
 def judge(
@@ -68,8 +69,8 @@ def parity_words(artefact: Artefact) -> str:
     """One line: how far a file is from what it was made from."""
     found = artefact.parity
     return (
-        f"{artefact.file} against {found.reference} on {found.images} images: same top-1 "
-        f"{found.agreement_pct:.2f} %, largest difference of a logit {found.max_abs_diff:.3g}; "
+        f"{artefact.file} against {found.reference} on {found.images} images: "
+        f"{measure.likeness(found)} largest difference {found.max_abs_diff:.3g}; "
         f"the budget: {found.budget}"
     )
 
@@ -77,7 +78,7 @@ def parity_words(artefact: Artefact) -> str:
 def _parities(
     source: OnnxSource,
     files: Sequence[ModelFile],
-    logits: Mapping[str, Logits],
+    logits: Mapping[str, Scores],
     images: ImageSet,
     *,
     exact: bool,
@@ -110,12 +111,13 @@ def _agreement(images: int, *, exact: bool) -> Budget:
     Classes that one step of an integer output parts, or none, change places by rounding; how
     decided the source is about the user's images is not known here.
     """
-    share = _SAME_INTEGERS_PCT if exact else _REQUANTIZED_PCT
-    return Budget(min_agreement_pct=min(share, 100.0 * (images - 1) / images))
+    budget = _SAME_INTEGERS if exact else _REQUANTIZED
+    all_but_one = 100.0 * (images - 1) / images
+    return replace(budget, min_agreement_pct=min(budget.min_agreement_pct or 0.0, all_but_one))
 
 
-def _source_logits(source: OnnxSource, images: ImageSet) -> Logits:
-    """Logits of the source as it was read, its external data in one file with it."""
+def _source_logits(source: OnnxSource, images: ImageSet) -> Scores:
+    """Scores of the source as it was read, its external data in one file with it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "source.onnx"
         path.write_bytes(embed_onnx_metadata(source.original, source.metadata).SerializeToString())

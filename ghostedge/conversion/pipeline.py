@@ -260,14 +260,16 @@ def _class_findings(
     """Of a network that scores classes: what its files put first, and whether that is right."""
     logits = measure.collect_logits(models, images, mode_of(loaded.preprocessing), reporter)
     parity = measure.compare(files, logits, loaded, images, batch)
-    return {
-        file.path.name: Findings(
+    findings = {}
+    for file in files:
+        agreement, ratio = measure.to_float(file, files, logits)
+        findings[file.path.name] = Findings(
             parity=parity[file.path.name],
             accuracy=measure.accuracy(logits[file.path.name], loaded.evaluation),
-            float_agreement_pct=measure.float_agreement_pct(file, files, logits),
+            float_agreement_pct=agreement,
+            float_sqnr_db=ratio,
         )
-        for file in files
-    }
+    return findings
 
 
 def _signal_findings(

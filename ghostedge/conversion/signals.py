@@ -2,7 +2,7 @@
 
 Feature maps, boxes, masks and embeddings have no top-1 to agree on. Files that should be the same
 function are compared by the largest difference, one that rounds to int8 by its signal-to-noise
-ratio: the power of the reference's numbers over that of the difference, over all images.
+ratio; see ``checks``.
 
 Outputs may be as large as the image, so none is kept: every image goes through every file and
 leaves sums. TFLite's feature maps are channels-last, and turned before they are compared.
@@ -10,7 +10,6 @@ leaves sums. TFLite's feature maps are channels-last, and turned before they are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
+from ghostedge.conversion.checks import BUDGETS, Budget, Gap
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import OutputParity, Parity
@@ -29,93 +29,6 @@ from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.images import mode_of, open_image
 
 Values = Mapping[str, npt.NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class SignalBudget:
-    """A bound on the difference of two artefacts, which every output has to keep.
-
-    Attributes:
-        max_abs_diff: Of any number, relative to the output's largest where that is above 1.
-        min_sqnr_db: Signal-to-noise ratio.
-    """
-
-    max_abs_diff: float | None = None
-    min_sqnr_db: float | None = None
-
-    def __str__(self) -> str:
-        parts = []
-        if self.max_abs_diff is not None:
-            parts.append(f"outputs within {self.max_abs_diff:g}")
-        if self.min_sqnr_db is not None:
-            parts.append(f"sqnr at least {self.min_sqnr_db:g} dB")
-        return ", ".join(parts)
-
-
-# 20 dB is an error with a tenth of the signal's root mean square: a cosine of 0.995 between an
-# embedding and its float original. What lowering adds to int8 is rounding alone, so it has to be
-# smaller than what int8 itself does.
-BUDGETS: Mapping[tuple[str, str], SignalBudget] = {
-    ("onnx", "float32"): SignalBudget(max_abs_diff=1e-4),
-    ("tflite", "float32"): SignalBudget(max_abs_diff=1e-3),
-    ("onnx", "float16"): SignalBudget(max_abs_diff=1e-2),
-    ("tflite", "float16"): SignalBudget(max_abs_diff=1e-3),
-    ("onnx", "dynamic"): SignalBudget(min_sqnr_db=20.0),
-    ("tflite", "dynamic"): SignalBudget(max_abs_diff=1e-3),
-    ("onnx", "int8"): SignalBudget(min_sqnr_db=20.0),
-    ("tflite", "int8"): SignalBudget(min_sqnr_db=25.0),
-}
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What lies between one output and its reference, over the images so far.
-
-    Attributes:
-        signal: Sum of the reference's squares.
-        noise: Sum of the difference's squares.
-        largest: Largest magnitude of the reference.
-        difference: Largest magnitude of the difference.
-    """
-
-    signal: float = 0.0
-    noise: float = 0.0
-    largest: float = 0.0
-    difference: float = 0.0
-
-    @classmethod
-    def between(cls, found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> Gap:
-        """Of one image or batch."""
-        difference = found.astype(np.float64) - wanted
-        return cls(
-            signal=float(np.square(wanted, dtype=np.float64).sum()),
-            noise=float(np.square(difference).sum()),
-            largest=float(np.abs(wanted).max(initial=0)),
-            difference=float(np.abs(difference).max(initial=0)),
-        )
-
-    def __add__(self, other: Gap) -> Gap:
-        return Gap(
-            self.signal + other.signal,
-            self.noise + other.noise,
-            max(self.largest, other.largest),
-            max(self.difference, other.difference),
-        )
-
-    @property
-    def sqnr_db(self) -> float | None:
-        """None where there is no difference at all."""
-        if self.noise == 0:
-            return None
-        return 10 * math.log10(max(self.signal, np.finfo(float).tiny) / self.noise)
-
-    def keeps(self, budget: SignalBudget) -> bool:
-        """Whether it is inside the bound."""
-        bound = budget.max_abs_diff
-        close = bound is None or self.difference <= bound * max(1, self.largest)
-        ratio = self.sqnr_db
-        clear = budget.min_sqnr_db is None or ratio is None or ratio >= budget.min_sqnr_db
-        return math.isfinite(self.noise) and close and clear
 
 
 Gaps = Mapping[str, Gap]
@@ -164,7 +77,7 @@ def compare(
     return found
 
 
-def signal_parity(gaps: Gaps, reference: str, images: ImageSet, budget: SignalBudget) -> Parity:
+def signal_parity(gaps: Gaps, reference: str, images: ImageSet, budget: Budget) -> Parity:
     """The gaps of a file's outputs as the manifest has them."""
     return Parity(
         reference=reference,
@@ -172,6 +85,7 @@ def signal_parity(gaps: Gaps, reference: str, images: ImageSet, budget: SignalBu
         image_source=images.description,
         max_abs_diff=max(gap.difference for gap in gaps.values()),
         agreement_pct=None,
+        sqnr_db=worst_db(gaps.values()),
         budget=str(budget),
         within_budget=all(gap.keeps(budget) for gap in gaps.values()),
         outputs=tuple(

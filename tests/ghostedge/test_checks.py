@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge.conversion.checks import Budget, agreement_pct, parity
+from ghostedge.conversion.checks import BUDGETS, CLASS_BUDGETS, Budget, Gap, agreement_pct, parity
 from ghostedge.conversion.imagesets import spread
 
 REFERENCE = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]], np.float32)
@@ -21,15 +21,20 @@ def compared(logits: np.ndarray, budget: Budget):  # type: ignore[no-untyped-def
     )
 
 
-def test_equal_logits_have_no_difference_and_full_agreement() -> None:
-    found = compared(REFERENCE, Budget(max_abs_diff=0.0, min_agreement_pct=100.0))
-    assert (found.max_abs_diff, found.agreement_pct, found.within_budget) == (0.0, 100.0, True)
+def test_equal_scores_have_no_difference_and_full_agreement() -> None:
+    found = compared(REFERENCE, Budget(0.0, 100.0, 100.0))
+    assert (found.max_abs_diff, found.agreement_pct, found.sqnr_db) == (0.0, 100.0, None)
+    assert found.within_budget
 
 
-def test_the_bound_on_logits_is_relative_to_the_largest_above_one() -> None:
-    shifted = REFERENCE + np.float32(0.003)
-    assert compared(shifted, Budget(max_abs_diff=1e-3)).within_budget  # 0.003 ≤ 1e-3 · 4
-    assert not compared(shifted, Budget(max_abs_diff=5e-4)).within_budget
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 400.0])
+def test_the_bound_on_a_difference_is_a_share_of_the_largest_score_however_large(
+    scale: float,
+) -> None:
+    scaled, shifted = REFERENCE * np.float32(scale), (REFERENCE + 0.003) * np.float32(scale)
+    gap = Gap.of_scores(shifted.astype(np.float32), scaled)
+    assert gap.keeps(Budget(max_difference=1e-3))  # 0.003 ≤ 1e-3 · 4
+    assert not gap.keeps(Budget(max_difference=5e-4))
 
 
 def test_another_top1_breaks_a_bound_on_agreement() -> None:
@@ -39,10 +44,40 @@ def test_another_top1_breaks_a_bound_on_agreement() -> None:
     assert not found.within_budget
 
 
-def test_logits_that_are_not_numbers_break_every_bound() -> None:
+def test_damage_that_leaves_every_top1_breaks_the_bound_on_noise() -> None:
+    damaged = REFERENCE * np.array([[0.0, 0.0, 1.0], [3.0, 0.0, 1.0]], np.float32)
+    found = compared(damaged, CLASS_BUDGETS["onnx", "int8"])
+    assert found.agreement_pct == 100.0
+    assert found.sqnr_db is not None
+    assert found.sqnr_db < 0
+    assert not found.within_budget
+
+
+def test_what_all_scores_of_an_image_have_in_common_is_neither_noise_nor_signal() -> None:
+    shifted = REFERENCE + np.array([[50.0], [-7.0]], np.float32)
+    assert compared(shifted, Budget(min_sqnr_db=100.0)).within_budget
+    noise = np.array([[0.5, -0.5, 0.0], [0.0, 0.5, -0.5]], np.float32)
+    offset = Gap.of_scores(REFERENCE + 1000 + noise, REFERENCE + np.float32(1000))
+    assert offset.sqnr_db == pytest.approx(10 * np.log10((2 + 26 / 3) / 1.0), abs=0.01)
+
+
+def test_every_budget_of_a_classifier_bounds_its_scores_and_not_the_top1_alone() -> None:
+    assert CLASS_BUDGETS.keys() == BUDGETS.keys()
+    for budget in CLASS_BUDGETS.values():
+        assert budget.max_difference is not None or budget.min_sqnr_db is not None
+
+
+def test_scores_that_are_not_numbers_break_every_bound() -> None:
     broken = REFERENCE.copy()
     broken[0, 0] = np.nan
     assert not compared(broken, Budget(min_agreement_pct=0.0)).within_budget
+
+
+def test_a_budget_says_what_it_bounds() -> None:
+    assert str(Budget(1e-3, 20.0, 90.0)) == (
+        "differences within 0.001 of the output's largest number, same top-1 on 90 %, "
+        "sqnr at least 20 dB"
+    )
 
 
 def test_agreement_is_a_percentage() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ghostedge
-from ghostedge.conversion.signals import BUDGETS
+from ghostedge.conversion.checks import BUDGETS
 from ghostedge.manifest import Manifest
 from ghostedge.tables import conversion_table
 from ghostedge_runtime import Model

@@ -155,8 +155,22 @@ def _pad(classes: ChannelClasses, node: ir.Node) -> None:
     (_keep if rule_of(node).role is Role.SHARES else _fix_all)(classes, node)
 
 
-def _mean(classes: ChannelClasses, node: ir.Node) -> None:
-    (_keep if rule_of(node).role is Role.MEAN else _fix_all)(classes, node)
+def _reduction(classes: ChannelClasses, node: ir.Node) -> None:
+    """Over space every channel keeps its class."""
+    source = node.inputs[0]
+    axes = None if source is None else _reduced_axes(node, _rank(source))
+    (_keep if axes is not None and min(axes, default=0) > 1 else _fix_all)(classes, node)
+
+
+def _reduced_axes(node: ir.Node, rank: int) -> set[int] | None:
+    """The axes that a reduction takes away; none stated means all, None that they are computed."""
+    axes = node.attributes.get_ints("axes", None)
+    if axes is None and len(node.inputs) > 1 and node.inputs[1] is not None:
+        array = constant(node.inputs[1])
+        if array is None:
+            return None
+        axes = array.tolist()
+    return {axis % rank for axis in axes or range(rank)}
 
 
 def _flatten(classes: ChannelClasses, node: ir.Node) -> None:
@@ -259,7 +273,11 @@ _HANDLERS: dict[str, Callable[[ChannelClasses, ir.Node], None]] = {
     "GlobalMaxPool": _keep,
     "Resize": _pad,
     "Pad": _pad,
-    "ReduceMean": _mean,
+    "ReduceMax": _reduction,
+    "ReduceMean": _reduction,
+    "ReduceMin": _reduction,
+    "Neg": _keep,
+    "Abs": _keep,
     "Flatten": _flatten,
     "Reshape": _flatten,
     "Squeeze": _flatten,

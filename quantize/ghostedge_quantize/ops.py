@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_quantize.canonical import constant, int_attribute, rank
+from ghostedge_quantize.ranges import Range
 
 
 class Role(Enum):
@@ -26,9 +27,9 @@ class Role(Enum):
     ARITHMETIC = auto()
     """int8 inputs (activations or constants), an output range of its own."""
     MEAN = auto()
-    """One int8 input, an output range of its own: means, and a leaky ReLU."""
-    SIGMOID = auto()
-    """One int8 input, an output whose scale the kernels fix to 1/256."""
+    """One int8 input, an output range of its own: means, and functions of single elements."""
+    FIXED = auto()
+    """One int8 input, an output whose scale the kernels fix: sigmoid and tanh."""
     SHARES = auto()
     """Moves or selects values: inputs and outputs have one scale."""
     ACTIVATION = auto()
@@ -45,11 +46,13 @@ class OpRule:
         role: What int8 means for it.
         accepts: Whether this very node can have the role; otherwise it stays float.
         all_inputs: Every input is data; else only the first is, the rest are parameters.
+        output: The range that the kernels fix for a FIXED output.
     """
 
     role: Role
     accepts: Callable[[ir.Node], bool] = lambda _: True
     all_inputs: bool = False
+    output: Range | None = None
 
 
 def _is_conv2d(node: ir.Node) -> bool:
@@ -68,13 +71,17 @@ def _is_dense(node: ir.Node) -> bool:
     )
 
 
-def _averages_space(node: ir.Node) -> bool:
-    """True for a mean over height and width: the only axes that XNNPACK reduces in int8."""
-    axes = node.attributes.get_ints("axes", None)
-    if axes is None and len(node.inputs) > 1:
-        array = constant(node.inputs[1])
-        axes = None if array is None else array.tolist()
-    return rank(node.inputs[0]) == 4 and axes is not None and {a % 4 for a in axes} == {2, 3}
+def _averages_values(node: ir.Node) -> bool:
+    """True but for a mean of squares: a variance spans too much for the steps of one scale."""
+    above = None if node.inputs[0] is None else node.inputs[0].producer()
+    if above is None or above.op_type not in ("Pow", "Mul"):
+        return True
+    return above.op_type == "Mul" and above.inputs[0] is not above.inputs[1]
+
+
+def _is_plain_elu(node: ir.Node) -> bool:
+    """True for an alpha of 1, the only one that the kernels know."""
+    return node.attributes.get_float("alpha", 1.0) == 1.0
 
 
 def _pads_with_zero(node: ir.Node) -> bool:
@@ -112,6 +119,12 @@ def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
     return low, (math.inf if high >= np.finfo(np.float32).max else high)
 
 
+SIGMOID_RANGE = Range(0.0, 255 / 256)
+"""TFLite's LOGISTIC wants an output scale of 1/256 and a zero point of -128: this range."""
+
+TANH_RANGE = Range(-1.0, 127 / 128)
+"""TFLite's TANH wants an output scale of 1/128 and a zero point of 0."""
+
 FLOAT = OpRule(Role.FLOAT)
 SHARES = OpRule(Role.SHARES)
 ARITHMETIC = OpRule(Role.ARITHMETIC, all_inputs=True)
@@ -123,9 +136,14 @@ TABLE: dict[str, OpRule] = {
     "Sub": ARITHMETIC,
     "Mul": ARITHMETIC,
     "GlobalAveragePool": OpRule(Role.MEAN),
-    "ReduceMean": OpRule(Role.MEAN, _averages_space),
+    "ReduceMean": OpRule(Role.MEAN, _averages_values),
     "LeakyRelu": OpRule(Role.MEAN),
-    "Sigmoid": OpRule(Role.SIGMOID),
+    "Elu": OpRule(Role.MEAN, _is_plain_elu),
+    # Lowered as a product with -1 and as a leaky ReLU with a slope of -1.
+    "Neg": OpRule(Role.MEAN),
+    "Abs": OpRule(Role.MEAN),
+    "Sigmoid": OpRule(Role.FIXED, output=SIGMOID_RANGE),
+    "Tanh": OpRule(Role.FIXED, output=TANH_RANGE),
     "Concat": OpRule(Role.SHARES, all_inputs=True),
     "Reshape": SHARES,
     "Flatten": SHARES,
@@ -137,6 +155,8 @@ TABLE: dict[str, OpRule] = {
     "Identity": SHARES,
     "MaxPool": SHARES,
     "GlobalMaxPool": SHARES,
+    "ReduceMax": SHARES,
+    "ReduceMin": SHARES,
     "Pad": OpRule(Role.SHARES, _pads_with_zero),
     "Resize": OpRule(Role.SHARES, _keeps_range),
     "Relu": OpRule(Role.ACTIVATION),
@@ -146,10 +166,12 @@ TABLE: dict[str, OpRule] = {
     "AveragePool": FLOAT,
     "Div": FLOAT,
     "PRelu": FLOAT,
-    "Tanh": FLOAT,
     "HardSigmoid": FLOAT,
     "HardSwish": FLOAT,
     "Softmax": FLOAT,
+    # Float on purpose: LiteRT's reference kernel sums int8 wrong, and sums are of squares or
+    # exponentials mostly, which span too much for one scale.
+    "ReduceSum": FLOAT,
     # Float on purpose: a MatMul without constant weights (the others became Gemm), and a batch
     # norm that could not be folded, whose per-channel factors need more than one int8 scale.
     "MatMul": FLOAT,

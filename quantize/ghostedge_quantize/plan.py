@@ -18,9 +18,6 @@ from ghostedge_quantize.ranges import Range
 
 OutputType = Literal["float32", "int8"]
 
-SIGMOID_RANGE = Range(0.0, 255 / 256)
-"""TFLite's LOGISTIC wants an output scale of 1/256 and a zero point of -128: this range."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -114,12 +111,15 @@ class _Planner:
         return bool(read) and self._left_float.issuperset(read)
 
     def visit(self, node: ir.Node) -> None:
-        """Plan a node for int8, where its rule has that."""
+        """Plan a node for int8, where its rule has that.
+
+        Only layers with weights are worth quantizing what float ops made.
+        """
         rule = rule_of(node)
         if rule.role in (Role.FLOAT, Role.ACTIVATION):
             return
         inputs = [value for _, value in data_inputs(node, rule)]
-        if rule.role is Role.SHARES and not any(map(self._holds_int8, inputs)):
+        if rule.role is not Role.WEIGHTED and not any(map(self._holds_int8, inputs)):
             return
         self._nodes[str(node.name)] = rule
         for value in inputs:
@@ -128,8 +128,8 @@ class _Planner:
         self._carried.update(self._join(name_of(value)) for value in outputs)
         if rule.role is Role.SHARES:
             self._share(inputs, outputs)
-        elif rule.role is Role.SIGMOID:
-            self._fixed[name_of(outputs[0])] = SIGMOID_RANGE
+        elif rule.output is not None:
+            self._fixed[name_of(outputs[0])] = rule.output
         else:
             self._measured[name_of(outputs[0])] = None
 
@@ -159,7 +159,10 @@ class _Planner:
         )
 
     def _holds_int8(self, value: ir.Value) -> bool:
-        return name_of(value) in self._carried or name_of(value) in self._inputs
+        """Whether an int8 node, the caller or a DequantizeLinear made it, as of raw pixels."""
+        above = value.producer()
+        stored = above is not None and above.op_type == "DequantizeLinear"
+        return stored or name_of(value) in self._carried or name_of(value) in self._inputs
 
     def _share(self, inputs: list[ir.Value], outputs: list[ir.Value]) -> None:
         """Unite inputs and outputs, but for fixed inputs beside free ones: those are requantized.

@@ -102,6 +102,24 @@ GRAPHS: dict[str, tuple[str, Mapping[str, Any], int]] = {
     "max pool": ("a = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(stem) last = Conv(a, w)", {}, 16),
     "average pool": ("last = AveragePool<kernel_shape=[2,2], strides=[2,2]>(stem)", {}, 8),
     "leaky": ("a = Conv(stem, w) last = LeakyRelu<alpha=0.1>(a)", {}, 16),
+    "negative": ("a = Conv(stem, w) last = Neg(a)", {}, 16),
+    "magnitude": ("a = Conv(stem, w) last = Abs(a)", {}, 16),
+    "largest of the row": (
+        "a = ReduceMax<keepdims=1>(stem, s) last = Conv(a, w)",
+        {"s": _shape(-1)},
+        16,
+    ),
+    "smallest of the channels": (
+        "a = ReduceMin<keepdims=1>(stem, s) last = Mul(stem, a)",
+        {"s": _shape(1)},
+        0,
+    ),
+    "mean of the channels, as many rows as channels": (
+        "a = ReduceMean<keepdims=0>(stem, s) b = Unsqueeze(a, s) last = Mul(stem, b)",
+        {"s": _shape(1)},
+        0,
+    ),
+    "mean of everything": ("a = ReduceMean(stem) last = Mul(stem, a)", {}, 0),
     "zero padding": ("last = Pad(stem, p)", {"p": _shape(0, 0, 1, 1, 0, 0, 1, 1)}, 8),
     "padding with one": (
         "last = Pad(stem, p, c)",

@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.ops import TABLE
-from ghostedge_quantize.plan import SIGMOID_RANGE, OutputType, Plan, make_plan
+from ghostedge_quantize.ops import SIGMOID_RANGE, TABLE, TANH_RANGE
+from ghostedge_quantize.plan import OutputType, Plan, make_plan
 
 Toy = Callable[..., onnx.ModelProto]
 CONV = {"w": np.ones((3, 3, 1, 1)), "v": np.ones((3, 3, 1, 1))}
@@ -115,7 +115,9 @@ def test_chained_concats_are_one_group(toy: Toy) -> None:
         ("Pad(a, pads, one)", {"pads": np.zeros(8, np.int64), "one": np.float32(1)}),
         ('Resize<mode="cubic">(a, , scales)', {"scales": np.ones(4)}),
         ("Clip(a, low, high)", {"low": np.float32(-3), "high": np.float32(2)}),
-        ("Tanh(a)", {}),
+        ("Elu<alpha=0.5>(a)", {}),
+        ("Exp(a)", {}),
+        ("ReduceSum<keepdims=1>(a, channel)", {"channel": np.array([1])}),
     ],
 )
 def test_ops_without_an_int8_kernel_stay_float_between_two_pairs(
@@ -154,16 +156,56 @@ def test_a_sigmoid_does_not_force_its_scale_on_a_concat(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("op", "known"),
+    "op",
     [
-        ("ReduceMean<keepdims=1>(a, axes)", True),
-        ("ReduceMean<keepdims=1>(a, channel)", False),
+        "Abs(a)",
+        "Elu(a)",
+        "Neg(a)",
+        "ReduceMean<keepdims=1>(a, axes)",
+        "ReduceMean<keepdims=1>(a, channel)",
     ],
 )
-def test_only_means_over_space_are_int8(toy: Toy, op: str, known: bool) -> None:
+def test_means_and_functions_that_kernels_have_are_int8(toy: Toy, op: str) -> None:
     constants = {"axes": np.array([-1, 2]), "channel": np.array([1])}
     plan = image_toy(toy, f"a = Conv(input, w) b = {op} z = Add(a, b)", constants)
-    assert ("b" in plan.carried) is known
+    assert "b" in plan.carried
+    assert plan.groups["a"] != plan.groups["b"]
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+def test_an_extreme_over_any_axes_keeps_the_scale(toy: Toy, op: str) -> None:
+    body = f"a = Conv(input, w) b = {op}<keepdims=1>(a, channel) z = Mul(a, b)"
+    plan = image_toy(toy, body, {"channel": np.array([1])})
+    assert plan.groups["a"] == plan.groups["b"]
+
+
+def test_a_tanh_has_the_scale_that_its_kernel_dictates(toy: Toy) -> None:
+    plan = image_toy(toy, "a = Conv(input, w) b = Tanh(a) z = Mul(a, b)")
+    assert plan.fixed == {plan.groups["b"]: TANH_RANGE}
+
+
+def test_a_variance_and_what_is_made_of_it_stay_float(toy: Toy) -> None:
+    body = """
+        a = Conv(input, w)
+        mean = ReduceMean<keepdims=1>(a, axes)
+        centred = Sub(a, mean)
+        squares = Pow(centred, two)
+        variance = ReduceMean<keepdims=1>(squares, axes)
+        bounded = Add(variance, epsilon)
+        root = Sqrt(bounded)
+        z = Div(centred, root)
+    """
+    constants = {"axes": np.array([2, 3]), "two": np.float32(2), "epsilon": np.float32(1e-5)}
+    plan = image_toy(toy, body, constants)
+    assert {"mean", "centred"} <= plan.carried
+    assert {"squares", "variance", "bounded", "root"}.isdisjoint(plan.groups)
+
+
+def test_arithmetic_between_float_ops_stays_float(toy: Toy) -> None:
+    body = "a = Conv(input, w) b = HardSwish(a) c = Softmax(a) d = Add(b, c) z = Conv(d, v)"
+    plan = image_toy(toy, body)
+    assert {"b", "c"}.isdisjoint(plan.groups)
+    assert "d" not in plan.carried
 
 
 def test_constants_of_arithmetic_are_quantized_over_their_exact_range(toy: Toy) -> None:

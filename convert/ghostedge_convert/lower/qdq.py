@@ -31,6 +31,9 @@ MOVERS = frozenset(
 )
 """Ops that only move elements, so that integers pass through them with their parameters."""
 
+_RANKING = frozenset({"ArgMax", "ArgMin"})
+"""Ops that only compare the elements of their input: integers compare as their reals do."""
+
 _UINT8_SHIFT = 128
 _INT8 = np.dtype(np.int8)
 _UINT8 = np.dtype(np.uint8)
@@ -170,6 +173,8 @@ def _make_integer(graph: Graph, can_be_integer: Callable[[Graph, Node], bool]) -
     for node in graph.nodes:
         if node.op in (QUANTIZE, DEQUANTIZE):
             nodes.append(node)
+        elif node.op in _RANKING:
+            nodes.append(replace(node, inputs=tuple(into.get(name, name) for name in node.inputs)))
         elif graph.values[node.outputs[0]].quant is not None:
             nodes.append(replace(node, integer=True))
         else:

@@ -153,7 +153,7 @@ ROWS: tuple[Row, ...] = (
     Row("Where", elementwise.where, on_integers=_never, types=ALL_TYPES),
     Row("Cast", elementwise.cast, Rule.SAME, ("to", "saturate"), _never, types=ALL_TYPES),
     _unary("HardSwish", "HARD_SWISH", _always),
-    _unary("Tanh", "TANH"),
+    _activation("Tanh", activations.tanh, on_integers=_always),
     _activation("Sigmoid", activations.sigmoid, on_integers=_always),
     _activation("LeakyRelu", activations.leaky_relu, "alpha", on_integers=_always),
     _activation("PRelu", activations.prelu),

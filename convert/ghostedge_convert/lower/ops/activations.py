@@ -18,6 +18,9 @@ from ghostedge_convert.lower.words import Quant
 PROBABILITY = Quant((1 / 256,), (-128,))
 """The only output quantization that TFLite's int8 LOGISTIC and SOFTMAX kernels take."""
 
+_TANH = Quant((1 / 128,), (0,))
+"""The only output quantization that TFLite's int8 TANH kernel takes."""
+
 _SIX = 6.0
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)
 """Default alpha and gamma of ONNX's Selu."""
@@ -29,6 +32,11 @@ _EXP_LIMIT = 20.0
 def sigmoid(e: Emitter, node: Node) -> None:
     """Sigmoid; in int8 the kernel fixes the output's quantization."""
     unary(e, node, "LOGISTIC", quant=PROBABILITY if node.integer else None)
+
+
+def tanh(e: Emitter, node: Node) -> None:
+    """Tanh; in int8 the kernel fixes the output's quantization."""
+    unary(e, node, "TANH", quant=_TANH if node.integer else None)
 
 
 def leaky_relu(e: Emitter, node: Node) -> None:

@@ -43,8 +43,14 @@ def binary(e: Emitter, node: Node, builtin: str) -> None:
     """Two operands, broadcast as ONNX does."""
     order = e.order(node.outputs[0])
     a, b = e.operand(node, 0, order), e.operand(node, 1, order)
-    traits = ["upscaling"] if builtin == "MUL" and _upscales(e, node, a, b) else []
-    e.result(node, builtin, [a, b], traits=traits)
+    if builtin == "MUL":
+        _product(e, node, a, b)
+    else:
+        e.result(node, builtin, [a, b])
+
+
+def _product(e: Emitter, node: Node, a: int, b: int) -> None:
+    e.result(node, "MUL", [a, b], traits=["upscaling"] if _upscales(e, node, a, b) else [])
 
 
 def _upscales(e: Emitter, node: Node, a: int, b: int) -> bool:
@@ -61,8 +67,7 @@ def negative(e: Emitter, node: Node) -> None:
     if not node.integer:
         unary(e, node, "NEG")
         return
-    minus_one = e.constant(np.int8(-1), "minus_one", Quant((1.0,), (0,)))
-    e.result(node, "MUL", [first(e, node), minus_one])
+    _product(e, node, first(e, node), e.constant(np.int8(-1), "minus_one", Quant((1.0,), (0,))))
 
 
 def absolute(e: Emitter, node: Node) -> None:
@@ -95,7 +100,7 @@ def _real_operand(e: Emitter, node: Node, data: Array) -> int:
     return e.constant(data.astype(np.float32).reshape(shape).transpose(order), node.inputs[1])
 
 
-def _product(e: Emitter, node: Node, x: int, factors: int) -> None:
+def _whole_power(e: Emitter, node: Node, x: int, factors: int) -> None:
     half = _factor(e, node, x, factors // 2)
     other = half if factors % 2 == 0 else e.computed(node, "MUL", half, x)
     e.result(node, "MUL", [half, other])
@@ -110,7 +115,7 @@ def _factor(e: Emitter, node: Node, x: int, factors: int) -> int:
 
 
 _POWERS: dict[float | None, Callable[[Emitter, Node, int], None]] = {
-    **{float(n): partial(_product, factors=n) for n in range(2, _MOST_FACTORS + 1)},
+    **{float(n): partial(_whole_power, factors=n) for n in range(2, _MOST_FACTORS + 1)},
     1.0: lambda e, node, x: e.bind(node, x),
     0.5: lambda e, node, x: e.result(node, "SQRT", [x]),
     -0.5: lambda e, node, x: e.result(node, "RSQRT", [x]),

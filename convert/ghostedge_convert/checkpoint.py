@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import torch
 from ghostedge_convert.config import CheckpointConfig
 from ghostedge_convert.embedded_config import own_config
 from ghostedge_convert.files import SUFFIXES, read_weights_file
-from ghostedge_convert.wrappers import unwrap
+from ghostedge_convert.networks import Chosen, choose_network, ignored, keys_under
+from ghostedge_convert.plain_weights import plain_weights, without_observers
+from ghostedge_convert.wrappers import Unwrapped, unwrap
 from ghostedge_convert.zips import refuse_unpacked
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Source
@@ -44,21 +46,25 @@ def load_checkpoint(
     ema: bool = False,
     unsafe_pickle: bool = False,
     integers: bool = False,
+    key_prefix: str | None = None,
 ) -> Checkpoint:
     """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt``, ``.bin`` or ``.safetensors`` file.
 
     Takes a bare ``state_dict`` or one inside the wrappers of ``wrappers``, with or without the
     prefixes of ``key_names``. What the file does not say of classes and preprocessing, the
     ``config.json`` beside it does, where there is one; that comes first where both do. Pickles are
-    loaded with ``weights_only=True``, which runs no code of the file's.
+    loaded with ``weights_only=True``, which runs no code of the file's. Of a network of the family
+    whatever prefix its keys have is dropped, and what pruning, weight norm, spectral norm and
+    quantization-aware training left is made plain weights.
 
     Args:
         path: The weights file.
         ema: Take the exponential moving average of the weights (``state_dict_ema``).
         unsafe_pickle: Load a pickle that runs code, in a confined process without network or write
             access (Linux); a file that needs none of that is loaded as ever.
-        integers: Take tensors of integers and booleans too, which networks outside the family may
-            have as buffers.
+        integers: The weights are for a network of the caller's own: keep tensors of integers and
+            booleans, which it may have as buffers, and the parts of parametrized weights.
+        key_prefix: What the keys of the wanted network begin with, where the file holds several.
 
     Raises:
         CheckpointError: The file cannot be read, is cut, empty or of another kind, holds code or
@@ -68,17 +74,47 @@ def load_checkpoint(
     path = Path(path)
     data = _read(path)
     file = read_weights_file(path, data, unsafe_pickle=unsafe_pickle)
-    unwrapped = unwrap(file.content, ema=ema, where=path)
-    weights, notes = _as_float32(unwrapped.weights, path, integers=integers)
+    unwrapped = unwrap(file.content, ema=ema, where=path, key_prefix=key_prefix)
+    if integers:
+        chosen = _any_network(unwrapped, path, key_prefix)
+    else:
+        chosen = _family_network(unwrapped, path, key_prefix, ema=ema)
+    weights, notes = _as_float32(chosen.weights, path, integers=integers)
     _check_values(weights, path)
     config, said = own_config(path, file.metadata, unwrapped.labels)
     return Checkpoint(
         weights=weights,
         config=config,
         source=Source(path.name, hashlib.sha256(data).hexdigest()),
-        prefix=unwrapped.prefix,
-        notes=(*file.notes, *unwrapped.notes, *notes, *said),
+        prefix=unwrapped.prefix + chosen.prefix,
+        notes=(*file.notes, *unwrapped.notes, *chosen.notes, *notes, *said),
     )
+
+
+def _family_network(
+    unwrapped: Unwrapped, where: Path, key_prefix: str | None, *, ema: bool
+) -> Chosen:
+    """The plain weights of one network of the family."""
+    weights, dropped = without_observers({**unwrapped.beside, **unwrapped.weights})
+    weights, computed = plain_weights(weights, str(where))
+    chosen = choose_network(
+        weights,
+        beside=unwrapped.beside.keys() - unwrapped.weights.keys(),
+        where=str(where),
+        key_prefix=key_prefix,
+        ema=ema,
+        dropped=unwrapped.prefix,
+    )
+    return replace(chosen, notes=(*dropped, *computed, *chosen.notes))
+
+
+def _any_network(unwrapped: Unwrapped, where: Path, key_prefix: str | None) -> Chosen:
+    """The weights as they are stored, or those under the prefix."""
+    weights, dropped = without_observers(unwrapped.weights)
+    if key_prefix is not None:
+        weights = keys_under(weights, key_prefix, str(where), unwrapped.prefix)
+        dropped = (*dropped, f"took the weights under {key_prefix!r}")
+    return Chosen(weights, "", (*dropped, *ignored(unwrapped.beside)))
 
 
 def _read(path: Path) -> bytes:

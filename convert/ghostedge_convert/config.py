@@ -2,14 +2,15 @@
 
 It may name the architecture, the number of classes, the preprocessing (``pretrained_cfg``) and the
 labels. Absent fields are absent here too; a field of the wrong kind is an error, because a wrong
-normalisation is not seen in any output but the accuracy.
+normalisation is not seen in any output but the accuracy. How many channels an image has, the
+weights say; a mean and std of another number, as timm leaves them, are averaged.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ghostedge_runtime.metadata import Preprocessing
 
 # Nothing in a preprocessing is near it; an integer beyond does not fit a float.
 _LARGEST = 1e30
+# Of grey images, of colours, and of these with transparency.
+_CHANNELS = (1, 3, 4)
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
@@ -144,14 +147,34 @@ def _preprocessing(
     }
     if not given:
         return None, ()
-    return Preprocessing(**given), tuple(f for f in _PREPROCESSING_FIELDS if f not in given)
+    defaulted = tuple(field for field in _PREPROCESSING_FIELDS if field not in given)
+    return of_one_length(Preprocessing(), given), defaulted
+
+
+def of_one_length(base: Preprocessing, fields: Mapping[str, Any]) -> Preprocessing:
+    """A preprocessing with other fields, its mean and std as long as the longer that is given."""
+    values = {name: fields.get(name, getattr(base, name)) for name in ("mean", "std")}
+    counts = [len(values[name]) for name in values if name in fields] or [len(base.mean)]
+    fitted = {name: for_channels(each, max(counts)) for name, each in values.items()}
+    return replace(base, **{**fields, **fitted})
+
+
+def for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A mean or std for so many channels: its average for each, as timm does, where it has others.
+
+    Source: ``adapt_to_chs`` of timm's loader, for a configuration of colours beside weights of grey
+    images.
+    """
+    if len(values) == channels:
+        return values
+    return (sum(values) / len(values),) * channels
 
 
 def _input_size(reader: _Reader, value: object, field: str) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 3 or not all(map(_is_count, value)):
         raise reader.error(field, f"{_short(value)} is not [channels, height, width]")
-    if value[0] != 3:
-        raise reader.error(field, f"{value[0]} channels, only 3 are supported")
+    if value[0] not in _CHANNELS:
+        raise reader.error(field, f"{value[0]} channels, only 1, 3 and 4 are supported")
     return value[1], value[2]
 
 
@@ -168,8 +191,13 @@ def _interpolation(reader: _Reader, value: object, field: str) -> object:
 
 
 def _mean(reader: _Reader, value: object, field: str) -> tuple[float, ...]:
-    if not isinstance(value, list) or len(value) != 3 or not all(map(_is_number, value)):
-        raise reader.error(field, f"{_short(value)} is not a list of 3 numbers")
+    value = [value] if _is_number(value) else value
+    if (
+        not isinstance(value, list)
+        or len(value) not in _CHANNELS
+        or not all(map(_is_number, value))
+    ):
+        raise reader.error(field, f"{_short(value)} is not a list of 1, 3 or 4 numbers")
     return tuple(float(number) for number in value)
 
 

@@ -22,6 +22,7 @@ from ghostedge_convert.family import (
     expected_shapes,
 )
 from ghostedge_convert.mismatch import listed, refuse_keys, refuse_shapes
+from ghostedge_convert.own_keys import own_weights
 from ghostedge_convert.stem import COLOURS, channels_in
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo
@@ -75,8 +76,9 @@ def detect_architecture(
     where = checkpoint.source.file
     said_family, said_size = _said(arch, width, num_classes)
     family = _family(checkpoint, said_family)
-    shapes = family.own({key: tuple(value.shape) for key, value in checkpoint.weights.items()})
-    form = family.form_of(shapes)
+    own = own_weights(checkpoint.weights, family, where)
+    shapes = {key: tuple(value.shape) for key, value in own.weights.items()}
+    form = own.form
     title = family.titled(form)
     like = family.sizes.like(shapes)
     refuse_keys(shapes, expected_shapes(form, like, 1000), title, where)
@@ -91,6 +93,7 @@ def detect_architecture(
     told = family.sizes.evidence(size, shapes)
     evidence = (
         f"{title}: all its {len(shapes)} weights are there, and no others",
+        *own.notes,
         *_fused_on_load(family, form),
         told if said_size is None else f"{size.words}: as given, and all shapes agree",
         f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
@@ -137,7 +140,8 @@ def _of_width(family: Family, width: float) -> Size:
 
 def _family(checkpoint: Checkpoint, said: Family | None) -> Family:
     """The family that the keys tell, which is the one that is said, if any is."""
-    found = tell_family(checkpoint.weights)
+    shapes = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
+    found = tell_family(shapes)
     if found is None and said is not None:
         return said
     if found is None:

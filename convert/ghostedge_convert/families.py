@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Collection
 
-from ghostedge_convert.family import Family, Size
+from ghostedge_convert.family import Family, Shapes, Size
 from ghostedge_convert.members.gghost_regnet import GGHOST_REGNET
 from ghostedge_convert.members.ghostnet import GHOSTNET
 from ghostedge_convert.members.ghostnetv2 import GHOSTNETV2
@@ -19,10 +17,10 @@ _TABLE: tuple[Family, ...] = (GGHOST_REGNET, REPGHOST, GHOSTNETV3, GHOSTNETV2, G
 FAMILIES = {family.name: family for family in _TABLE}
 
 
-def tell_family(keys: Collection[str]) -> tuple[Family, str] | None:
-    """The family that keys are of, and the key that tells; None where none does."""
+def tell_family(shapes: Shapes) -> tuple[Family, str] | None:
+    """The family that weights are of, by their keys' shapes, and the key that tells; or None."""
     for family in _TABLE:
-        told = next((key for key in keys if re.search(family.tells, key)), None)
+        told = family.told_by(shapes)
         if told is not None:
             return family, told
     return None

@@ -98,6 +98,8 @@ class Family:
         sizes: How its sizes are named and found.
         forms: How its weights are stored; the first is taken whose pattern a key has.
         tells: A pattern that some key of it has and no family after it in the table.
+        also: What the shapes have to be besides.
+        first: The key of the convolution that reads the image.
         classifier: The key of the weight, classes × features, that tells the classes.
         renames: Other spellings of keys: pattern and replacement, applied to every key.
         fuse: Makes the network that is deployed out of one of any form, the same function in
@@ -110,6 +112,8 @@ class Family:
     sizes: Sizes
     forms: tuple[Form, ...]
     tells: str
+    also: Callable[[Shapes], bool] = lambda _: True
+    first: str = "conv_stem.weight"
     classifier: str = "classifier.weight"
     renames: tuple[tuple[str, str], ...] = ()
     fuse: Callable[[nn.Module], nn.Module] | None = None
@@ -122,6 +126,11 @@ class Family:
     def published(self) -> tuple[str, ...]:
         """The names of the published members."""
         return tuple(f"{self.name}_{label}" for label in self.sizes.published)
+
+    def told_by(self, shapes: Shapes) -> str | None:
+        """The key that tells that weights of these shapes may be this family's, if any does."""
+        told = next((key for key in shapes if re.search(self.tells, key)), None)
+        return told if told is not None and self.also(shapes) else None
 
     def form_of(self, keys: Collection[str]) -> Form:
         """The form that keys are of; the last where no pattern is found."""

@@ -38,11 +38,13 @@ class Cleaned:
         weights: Tensors by key.
         prefix: What was taken off the front of every key.
         notes: What was renamed or dropped, a line each.
+        beside: Weights of a Lightning module that stand beside its network, by their full keys.
     """
 
     weights: Weights
     prefix: str
     notes: tuple[str, ...]
+    beside: Weights
 
 
 def cleaned(weights: Weights, *, lightning: bool, ema: bool) -> Cleaned:
@@ -57,13 +59,14 @@ def cleaned(weights: Weights, *, lightning: bool, ema: bool) -> Cleaned:
     weights = _without_infixes(weights, notes)
     weights = _without_counters(weights, notes)
     taken = ""
+    beside: Weights = {}
     if lightning:
-        taken, weights = _network_of(weights, notes, ema=ema)
+        taken, weights, beside = _network_of(weights, notes, ema=ema)
     while prefix := next((p for p in PREFIXES if weights and _all_start(weights, p)), None):
         weights = {key.removeprefix(prefix): value for key, value in weights.items()}
         notes.append(f"dropped the prefix {prefix!r} of every key")
         taken += prefix
-    return Cleaned(weights, taken, tuple(notes))
+    return Cleaned(weights, taken, tuple(notes), beside)
 
 
 def under_keys_of(
@@ -79,8 +82,24 @@ def under_keys_of(
     parts = [f"{part}." for part in prefix.split(".") if part]
     tails = ["".join(parts[start:]) for start in range(len(parts), -1, -1)]
     fits = (tail for tail in tails if any(tail + key in needed for key in weights))
-    tail = next(fits, "")
+    tail = next(fits, None)
+    if tail is None:
+        return without_common_prefix(weights, needed)
     return {tail + key: value for key, value in weights.items()}
+
+
+def without_common_prefix(weights: Mapping[str, torch.Tensor], needed: Container[str]) -> Weights:
+    """The weights without the names before every key that keep them from being a network's.
+
+    Returns:
+        The weights as they are, where no common prefix does.
+    """
+    short = dict(weights)
+    while len({key.partition(".")[0] for key in short}) == 1 and all("." in key for key in short):
+        short = {key.partition(".")[2]: value for key, value in short.items()}
+        if any(key in needed for key in short):
+            return short
+    return dict(weights)
 
 
 def has_averaged_network(weights: Mapping[object, object]) -> bool:
@@ -90,6 +109,13 @@ def has_averaged_network(weights: Mapping[object, object]) -> bool:
 
 def _all_start(weights: Weights, prefix: str) -> bool:
     return all(key.startswith(prefix) and key != prefix for key in weights)
+
+
+def _most_start(weights: Weights, prefix: str, *, but: str | None) -> bool:
+    """Whether at least half of the keys do that do not start with another prefix."""
+    counted = [key for key in weights if but is None or not key.startswith(but)]
+    found = sum(key.startswith(prefix) for key in counted)
+    return 0 < len(counted) <= 2 * found
 
 
 def _without_infixes(weights: Weights, notes: list[str]) -> Weights:
@@ -117,19 +143,21 @@ def _without_counters(weights: Weights, notes: list[str]) -> Weights:
     return weights
 
 
-def _network_of(weights: Weights, notes: list[str], *, ema: bool) -> tuple[str, Weights]:
-    """The keys under one customary prefix where there are others too, without that prefix."""
+def _network_of(weights: Weights, notes: list[str], *, ema: bool) -> tuple[str, Weights, Weights]:
+    """The keys under one customary prefix where there are others too, without that prefix.
+
+    Returns:
+        The prefix, the weights under it, and those beside it that are of no such network.
+    """
     average = next((p for p in EMA_PREFIXES if any(k.startswith(p) for k in weights)), None)
-    plain = next((p for p in PREFIXES if any(k.startswith(p) for k in weights)), None)
+    plain = next((p for p in PREFIXES if _most_start(weights, p, but=average)), None)
     prefix = average if ema or plain is None else plain
     if prefix is None or (prefix in PREFIXES and _all_start(weights, prefix)):
-        return "", weights
+        return "", weights, {}
     kept = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     notes.append(f"took the network under {prefix!r}")
     if average is not None and prefix != average:
         notes.append(f"it also has an averaged network under {average!r}: --ema takes that")
-    others = {key.partition(".")[0] for key in weights if not key.startswith(prefix)}
-    others -= {(average or "").rstrip("."), (plain or "").rstrip(".")}
-    if others:
-        notes.append(f"ignored the module's {', '.join(sorted(others))}")
-    return prefix, kept
+    networks = tuple(p for p in (average, plain) if p is not None)
+    beside = {key: value for key, value in weights.items() if not key.startswith(networks)}
+    return prefix, kept, beside

@@ -8,6 +8,7 @@ from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.families import parse_architecture
 from ghostedge_convert.family import empty_network
 from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
+from ghostedge_convert.own_keys import own_weights
 from ghostedge_convert.stem import COLOURS, channels_in
 from ghostedge_runtime.metadata import ArchitectureInfo
 
@@ -23,9 +24,9 @@ def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Mo
         InputError: The architecture is not of a supported family.
     """
     family, _ = parse_architecture(architecture.family)
-    weights = family.own(checkpoint.weights)
+    own = own_weights(checkpoint.weights, family, checkpoint.source.file)
+    weights, form = own.weights, own.form
     found = {key: tuple(value.shape) for key, value in weights.items()}
-    form = family.form_of(found)
     size = family.sizes.stated_by(architecture, found)
     classes = architecture.num_classes
     network = empty_network(form, size, classes)

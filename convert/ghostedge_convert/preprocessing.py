@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 from ghostedge_convert.checkpoint import Checkpoint
+from ghostedge_convert.config import of_one_length
 from ghostedge_convert.families import FAMILIES
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing
 
@@ -50,6 +51,10 @@ def resolve_preprocessing(
     config = checkpoint.config
     if config is None or config.preprocessing is None:
         return ResolvedPreprocessing(default, "family default")
-    missing = {name: getattr(default, name) for name in config.defaulted}
-    preprocessing = replace(config.preprocessing, **missing)
+    stated = {
+        each.name: getattr(config.preprocessing, each.name)
+        for each in fields(Preprocessing)
+        if each.name not in config.defaulted
+    }
+    preprocessing = of_one_length(default, stated)
     return ResolvedPreprocessing(preprocessing, config.origin, config.defaulted)

@@ -44,21 +44,25 @@ class Unwrapped:
         prefix: What was taken off the front of every key, such as ``module.``.
         labels: Class names in order, where the file holds a map of them.
         notes: A line each.
+        beside: Weights of a Lightning module that stand beside its network, by their full keys.
     """
 
     weights: dict[str, torch.Tensor]
     prefix: str
     labels: tuple[str, ...] | None
     notes: tuple[str, ...]
+    beside: dict[str, torch.Tensor]
 
 
-def unwrap(content: object, *, ema: bool, where: Path) -> Unwrapped:
+def unwrap(content: object, *, ema: bool, where: Path, key_prefix: str | None = None) -> Unwrapped:
     """Find the weights in the content of a file.
 
     Args:
         content: What the file held.
         ema: Take the moving average of the weights rather than the weights.
         where: The file, for messages.
+        key_prefix: What the keys of the wanted network begin with: nothing is chosen by customary
+            names of networks then, and the name may be that of an entry with weights.
 
     Raises:
         CheckpointError: There are no weights inside, or no moving average where asked for.
@@ -71,7 +75,8 @@ def unwrap(content: object, *, ema: bool, where: Path) -> Unwrapped:
         )
     named = class_labels(content)
     lightning = _is_lightning(content)
-    found, notes = _choose(content, ema=ema, where=where, used=named[0] if named else None)
+    used = named[0] if named else None
+    found, notes = _choose(content, ema=ema, where=where, used=used, key_prefix=key_prefix)
     weights = _weights(found)
     if not weights:
         raise CheckpointError(
@@ -79,12 +84,12 @@ def unwrap(content: object, *, ema: bool, where: Path) -> Unwrapped:
             where=where,
             remedy=f"wrap the state_dict as one of {', '.join(WRAPPERS)}, or save it bare",
         )
-    notes += _of_entries(found, weights, used=named[0] if named else None)
-    clean = cleaned(weights, lightning=lightning, ema=ema)
+    notes += _of_entries(found, weights, used=used)
+    clean = cleaned(weights, lightning=lightning and key_prefix is None, ema=ema)
     if named:
         notes.append(f"took {len(named[1])} class names from {named[0]!r}")
     return Unwrapped(clean.weights, clean.prefix, named[1] if named else None,
-                     (*notes, *clean.notes))  # fmt: skip
+                     (*notes, *clean.notes), clean.beside)  # fmt: skip
 
 
 def _is_lightning(content: Mapping[object, object]) -> bool:
@@ -117,9 +122,16 @@ def _of_entries(
 
 
 def _choose(
-    content: Mapping[object, object], *, ema: bool, where: Path, used: str | None
+    content: Mapping[object, object],
+    *,
+    ema: bool,
+    where: Path,
+    used: str | None,
+    key_prefix: str | None,
 ) -> tuple[Mapping[object, object], list[str]]:
     """The mapping that holds the weights, bare or inside wrappers."""
+    if key_prefix is not None and _holds_weights(content.get(key_prefix.partition(".")[0]), 1):
+        return _joined(content), []
     plain = _wrapper_in(content, WRAPPERS)
     average = _wrapper_in(content, EMA_WRAPPERS)
     if ema and average is None:
@@ -134,7 +146,8 @@ def _choose(
             )
     chosen = average if average is not None and (ema or plain is None) else plain
     if chosen is None:
-        return content, []
+        joined = {} if _weights(content) else _joined(content)
+        return (joined, []) if joined else (content, [])
     inner, path = _descended(content[chosen], (chosen,))
     notes = [f"took the weights under {' → '.join(map(repr, path))}"]
     if average is not None and chosen != average:
@@ -143,6 +156,16 @@ def _choose(
     if others:
         notes.append(f"ignored {_listed(others)}")
     return inner, notes
+
+
+def _joined(content: Mapping[object, object]) -> dict[object, object]:
+    """The weights of all entries that hold some, each key behind its entry's name."""
+    return {
+        f"{name}.{key}": tensor
+        for name, inner in content.items()
+        if isinstance(inner, Mapping)
+        for key, tensor in _weights(inner).items()
+    }
 
 
 def _descended(

@@ -122,6 +122,12 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
     "interrupted, goes on when the same command is given again.",
 )
 @click.option("--ema", is_flag=True, help="Prefer the averaged (EMA) weights.")
+@click.option(
+    "--key-prefix",
+    metavar="PREFIX",
+    help="Of a checkpoint that holds several networks: what the wanted one's keys begin with, e.g. "
+    "teacher. [default: the student of a pair, else the only one]",
+)
 @click.option("--arch", help="Architecture, e.g. ghostnet_100. [default: from the weights]")
 @click.option("--width", type=float, help="Channel multiplier. [default: from the weights]")
 @click.option("--num-classes", type=int, help="Number of classes. [default: from the weights]")

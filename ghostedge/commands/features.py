@@ -50,6 +50,8 @@ from ghostedge.features.text import layer_list, report_table
     help="Draw at most this many of a layer: those that differ most, else evenly over all.",
 )
 @click.option("--ema", is_flag=True, help="Of a checkpoint that holds both, the averaged weights.")
+@click.option("--key-prefix", metavar="PREFIX", help="As for `ghostedge convert`.")
+@click.option("--arch", help="As for `ghostedge convert`.")
 @click.option("--unsafe-pickle", is_flag=True, help="As for `ghostedge convert`.")
 @click.option("--factory", metavar="FILE.py:FUNCTION", help="As for `ghostedge convert`.")
 @click.option("--factory-args", metavar="JSON", help="As for `ghostedge convert`.")

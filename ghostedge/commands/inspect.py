@@ -21,6 +21,12 @@ _EXTRAS = {"matplotlib": "report"}
 @click.argument("model", type=PATH)
 @click.option("--ema", is_flag=True, help="Of a checkpoint that holds both, the averaged weights.")
 @click.option(
+    "--key-prefix",
+    metavar="PREFIX",
+    help="Of a checkpoint that holds several networks: what the wanted one's keys begin with.",
+)
+@click.option("--arch", help="Of a checkpoint: its architecture. [default: from the weights]")
+@click.option(
     "--unsafe-pickle",
     is_flag=True,
     help="Where loading MODEL runs code from the file: let it, in a confined process that has no "
@@ -53,6 +59,8 @@ def command(
     *,
     model: Path,
     ema: bool,
+    key_prefix: str | None,
+    arch: str | None,
     unsafe_pickle: bool,
     quantization: bool,
     calib: Path | None,
@@ -78,7 +86,9 @@ def command(
             raise click.UsageError(f"{flag} is for --quantization, which is not given")
     if unsafe_pickle:
         say_unsafe()
-    found = inspect_file(model, ema=ema, unsafe_pickle=unsafe_pickle)
+    found = inspect_file(
+        model, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix, arch=arch
+    )
     if as_json:
         print_json(asdict(found))
         return

@@ -50,6 +50,7 @@ def convert(
     guard_minutes: float = ConvertOptions.guard_minutes,
     eval: StrPath | None = None,  # noqa: A002 - the command line's word
     ema: bool = False,
+    key_prefix: str | None = None,
     arch: str | None = None,
     width: float | None = None,
     num_classes: int | None = None,
@@ -104,6 +105,8 @@ def convert(
         guard_minutes: How long the search for those layers may take.
         eval: Folder of labelled images, a folder per class, to score every artefact on.
         ema: Prefer the averaged weights of a checkpoint that holds both.
+        key_prefix: Of a checkpoint that holds several networks: what the wanted one's keys begin
+            with.
         arch: Architecture, where the weights' shapes are not to decide.
         width: Channel multiplier, likewise.
         num_classes: Number of classes, likewise.
@@ -155,6 +158,7 @@ def convert(
         guard_minutes=guard_minutes,
         eval=None if eval is None else Path(eval),
         ema=ema,
+        key_prefix=key_prefix,
         arch=arch,
         width=width,
         num_classes=num_classes,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
-from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
+from ghostedge_convert import ResolvedPreprocessing
+from ghostedge_convert.config import for_channels as averaged
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import MODES
 from ghostedge_runtime.metadata import Preprocessing
@@ -22,34 +22,33 @@ def channel_fact(channels: int, origin: str) -> Inferred:
 
 
 def for_channels(resolved: ResolvedPreprocessing, channels: int) -> ResolvedPreprocessing:
-    """A default mean and std as a network of so many channels can use it.
+    """A mean and std as a network of so many channels can use them.
 
     ImageNet's statistics are those of colours: for other channels the default is pixels / 255.
+    What a configuration states for another number of channels is averaged, as timm does.
     """
-    defaulted = resolved.origin == "family default" or {"mean", "std"} <= set(resolved.defaulted)
-    if not defaulted or len(resolved.preprocessing.mean) == channels:
+    preprocessing = resolved.preprocessing
+    if len(preprocessing.mean) == channels:
         return resolved
-    plain = replace(resolved.preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
-    return replace(resolved, preprocessing=plain)
+    if resolved.origin == "family default" or {"mean", "std"} <= set(resolved.defaulted):
+        mean, std = (0.0,) * channels, (1.0,) * channels
+    else:
+        mean, std = (
+            averaged(values, channels) for values in (preprocessing.mean, preprocessing.std)
+        )
+    return replace(resolved, preprocessing=replace(preprocessing, mean=mean, std=std))
 
 
-def check_channels(
-    preprocessing: Preprocessing,
-    channels: int,
-    options: ConvertOptions,
-    config: CheckpointConfig | None,
-) -> None:
-    """Refuse a mean of another number of channels than the network takes.
+def check_channels(preprocessing: Preprocessing, channels: int) -> None:
+    """Refuse a stated mean of another number of channels than the network takes.
 
     Raises:
-        InputError: Says where the mean is from.
+        InputError: Says of how many.
     """
     if len(preprocessing.mean) != channels:
-        stated = "mean" in options.preprocessing.stated()
-        origin = "config.json" if config is None else config.origin
         raise InputError(
             f"it has {len(preprocessing.mean)} channels, but the network takes {channels}",
-            where="--mean" if stated else f"the mean of {origin}",
+            where="--mean",
             remedy=f"pass --mean and --std with {channels} values each",
         )
 

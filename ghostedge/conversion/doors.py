@@ -94,11 +94,15 @@ def load_given(module: GivenModule, options: ConvertOptions) -> Loaded:
 def _of_factory(options: ConvertOptions) -> Loaded:
     """The network that ``--factory`` makes, with MODEL's weights or its own."""
     has_file = str(options.model) != NO_FILE
-    refuse_family_flags(options, but=("ema", "unsafe_pickle") if has_file else ())
+    refuse_family_flags(options, but=("ema", "key_prefix", "unsafe_pickle") if has_file else ())
     checkpoint = None
     if has_file:
         checkpoint = load_checkpoint(
-            options.model, ema=options.ema, unsafe_pickle=options.unsafe_pickle, integers=True
+            options.model,
+            ema=options.ema,
+            unsafe_pickle=options.unsafe_pickle,
+            integers=True,
+            key_prefix=options.key_prefix,
         )
     module = made_by(str(options.factory), options.factory_args, checkpoint)
     config = None if checkpoint is None else checkpoint.config

@@ -31,6 +31,7 @@ _NO_EFFECT = {
     "arch": "--arch",
     "width": "--width",
     "ema": "--ema",
+    "key_prefix": "--key-prefix",
     "unsafe_pickle": "--unsafe-pickle",
 }
 
@@ -93,7 +94,7 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
     preprocessing = replace(
         overridden(resolved.preprocessing, options), input_size=given.input_size
     )
-    check_channels(preprocessing, given.in_channels, options, given.config)
+    check_channels(preprocessing, given.in_channels)
     classes = _classes(given, options)
     named = _named(given, options, classes)
     count = "none: its output is no row of scores" if classes is None else str(classes)

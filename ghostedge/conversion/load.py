@@ -76,7 +76,10 @@ def load(options: ConvertOptions) -> Loaded:
         ImageError: ``--eval`` does not fit its classes.
     """
     checkpoint = load_checkpoint(
-        options.model, ema=options.ema, unsafe_pickle=options.unsafe_pickle
+        options.model,
+        ema=options.ema,
+        unsafe_pickle=options.unsafe_pickle,
+        key_prefix=options.key_prefix,
     )
     detection = detect_architecture(
         checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
@@ -86,7 +89,7 @@ def load(options: ConvertOptions) -> Loaded:
     channels = image_channels(network)
     resolved = for_channels(resolve_preprocessing(checkpoint, architecture), channels)
     preprocessing = overridden(resolved.preprocessing, options)
-    check_channels(preprocessing, channels, options, checkpoint.config)
+    check_channels(preprocessing, channels)
     named = class_names(checkpoint.config, options, architecture.num_classes)
     inferred = (
         *_architecture_facts(architecture, options),
@@ -232,8 +235,15 @@ def preprocessing_facts(
         if field in stated:
             return f"from --{field.replace('_', '-')}"
         if config is None or resolved.origin == "family default" or field in resolved.defaulted:
-            of_colours = field not in _OF_CHANNELS or is_for_colours(preprocessing)
-            return _FROM_DEFAULT if of_colours else NOTHING_SAYS
+            if field not in _OF_CHANNELS or is_for_colours(preprocessing):
+                return _FROM_DEFAULT
+            neither = resolved.origin == "family default" or {*_OF_CHANNELS} <= {
+                *resolved.defaulted
+            }
+            return NOTHING_SAYS if neither else f"{_FROM_DEFAULT}; averaged for other channels"
+        of_config = getattr(config.preprocessing, field)
+        if field in _OF_CHANNELS and len(of_config) != len(getattr(preprocessing, field)):
+            return f"from {config.origin}: the average of its {len(of_config)}, as timm takes it"
         return f"from {config.origin}"
 
     return tuple(Inferred(name, value, origin(name)) for name, value in values.items())

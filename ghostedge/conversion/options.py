@@ -92,6 +92,7 @@ class ConvertOptions:
     guard_minutes: float = 10.0
     eval: Path | None = None
     ema: bool = False
+    key_prefix: str | None = None
     arch: str | None = None
     width: float | None = None
     num_classes: int | None = None
@@ -153,6 +154,12 @@ class ConvertOptions:
                 f"{NO_FILE} stands for no file, which only --factory can do with",
                 where="MODEL",
                 remedy="pass a file, or add --factory",
+            )
+        if self.key_prefix is not None and not self.key_prefix.strip("."):
+            raise InputError(
+                f"{self.key_prefix!r} begins no key",
+                where="--key-prefix",
+                remedy="give what stands before the network's keys, such as student",
             )
         if self.name is not None and (not self.name.strip() or {"/", "\\"} & set(self.name)):
             raise InputError(

@@ -32,6 +32,8 @@ def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | 
         model=path,
         output=path,
         ema=building.ema,
+        key_prefix=building.key_prefix,
+        arch=building.arch,
         unsafe_pickle=building.unsafe_pickle,
         factory=building.factory,
         factory_args=building.factory_args,

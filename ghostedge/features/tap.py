@@ -23,6 +23,8 @@ class Building:
     """How a network is made of MODEL, where it is not one yet: flags of `ghostedge convert`."""
 
     ema: bool = False
+    key_prefix: str | None = None
+    arch: str | None = None
     unsafe_pickle: bool = False
     factory: str | None = None
     factory_args: str | None = None

@@ -18,14 +18,22 @@ from ghostedge_convert import (
 from ghostedge_convert.stem import image_channels
 
 
-def inspect_checkpoint(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) -> Inspection:
+def inspect_checkpoint(
+    path: Path,
+    *,
+    ema: bool = False,
+    unsafe_pickle: bool = False,
+    key_prefix: str | None = None,
+    arch: str | None = None,
+) -> Inspection:
     """Identify the network in a weights file and count its cost at its input size.
 
     Raises:
         CheckpointError: The file cannot be used.
+        InputError: ``arch`` is no architecture's name.
     """
-    checkpoint = load_checkpoint(path, ema=ema, unsafe_pickle=unsafe_pickle)
-    found = detect_architecture(checkpoint)
+    checkpoint = load_checkpoint(path, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix)
+    found = detect_architecture(checkpoint, arch=arch)
     architecture, evidence = found.architecture, found.evidence
     module = build(checkpoint, architecture)
     resolved = resolve_preprocessing(checkpoint, architecture)

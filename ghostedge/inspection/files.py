@@ -5,13 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghostedge.inspection.report import Inspection
-from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 
 _KERAS = (".keras", ".h5", ".hdf5")
 
 
-def inspect_file(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) -> Inspection:
+def inspect_file(
+    path: Path,
+    *,
+    ema: bool = False,
+    unsafe_pickle: bool = False,
+    key_prefix: str | None = None,
+    arch: str | None = None,
+) -> Inspection:
     """Inspect a model file of any kind; the suffix decides which.
+
+    Args:
+        path: The file.
+        ema: Of a checkpoint, the averaged weights.
+        unsafe_pickle: Let a checkpoint run code, confined.
+        key_prefix: Of a checkpoint, what the keys of the wanted network begin with.
+        arch: What architecture a checkpoint is said to be of.
 
     Raises:
         InputError: The file is missing, damaged or of no known kind.
@@ -24,6 +38,13 @@ def inspect_file(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) 
             where=path,
             remedy="convert it, and inspect the .onnx or .tflite",
         )
+    for value, flag in ((key_prefix, "--key-prefix"), (arch, "--arch")):
+        if value is not None and suffix in (".tflite", ".onnx"):
+            raise InputError(
+                "MODEL is no checkpoint, so this has no effect on it",
+                where=flag,
+                remedy="leave it out",
+            )
     if not path.is_file():
         what = "it is a folder, not a file" if path.is_dir() else "there is no such file"
         raise ModelFileError(what, where=path, remedy="give the path of a model file")
@@ -38,7 +59,9 @@ def inspect_file(path: Path, *, ema: bool = False, unsafe_pickle: bool = False) 
             return inspect_onnx(path)
         from ghostedge.inspection.checkpoint import inspect_checkpoint
 
-        return inspect_checkpoint(path, ema=ema, unsafe_pickle=unsafe_pickle)
+        return inspect_checkpoint(
+            path, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix, arch=arch
+        )
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"inspecting this kind of file needs {error.name}, which is not installed",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostedge_convert.config import CheckpointConfig, read_config
+from ghostedge_convert.config import CheckpointConfig, for_channels, read_config
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Preprocessing
 
@@ -64,6 +64,29 @@ def test_fields_left_out_are_the_familys_defaults_and_named(config):
 
 
 @pytest.mark.parametrize(
+    ("trained", "mean", "std"),
+    [
+        ({"input_size": [1, 32, 32], "mean": [0.5], "std": [0.25]}, (0.5,), (0.25,)),
+        ({"input_size": [1, 32, 32], "mean": 0.5, "std": 0.25}, (0.5,), (0.25,)),
+        ({"input_size": [4, 32, 32], "mean": [0.1, 0.2, 0.3, 0.4], "std": [0.5]},
+         (0.1, 0.2, 0.3, 0.4), (0.5,) * 4),
+        ({"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5]}, (0.1, 0.2, 0.3), (0.5,) * 3),
+    ],
+)  # fmt: skip
+def test_a_config_of_1_or_4_channels_is_taken_as_it_is(config, trained, mean, std):
+    found = read_config(config({"in_chans": len(mean), "pretrained_cfg": trained}))
+    assert found is not None
+    assert found.preprocessing is not None
+    assert (found.preprocessing.mean, found.preprocessing.std) == (mean, std)
+
+
+def test_values_of_other_channels_are_averaged():
+    assert for_channels((0.1, 0.2, 0.6), 1) == pytest.approx((0.3,))
+    assert for_channels((0.5,), 4) == (0.5,) * 4
+    assert for_channels((0.1, 0.2, 0.6), 3) == (0.1, 0.2, 0.6)
+
+
+@pytest.mark.parametrize(
     "data",
     [
         {"pretrained_cfg": {"label_names": ["a", "b"]}},
@@ -95,7 +118,7 @@ def test_classes_are_counted_at_the_top_before_the_pretrained_head(config):
         ({"pretrained_cfg": {"num_classes": 1.5}}, "pretrained_cfg.num_classes"),
         ({"pretrained_cfg": {"input_size": 224}}, "pretrained_cfg.input_size"),
         ({"pretrained_cfg": {"input_size": [224, 224]}}, "pretrained_cfg.input_size"),
-        ({"pretrained_cfg": {"input_size": [1, 28, 28]}}, "pretrained_cfg.input_size"),
+        ({"pretrained_cfg": {"input_size": [2, 28, 28]}}, "pretrained_cfg.input_size"),
         ({"pretrained_cfg": {"input_size": [3, -1, 28]}}, "pretrained_cfg.input_size"),
         ({"pretrained_cfg": {"interpolation": "cubic"}}, "pretrained_cfg.interpolation"),
         ({"pretrained_cfg": {"interpolation": ["bilinear"]}}, "pretrained_cfg.interpolation"),

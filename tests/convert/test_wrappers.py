@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ghostedge_convert.key_names import under_keys_of
+from ghostedge_convert.networks import ignored
 from ghostedge_convert.wrappers import Unwrapped, unwrap
 from ghostedge_runtime.errors import CheckpointError
 
@@ -141,6 +142,14 @@ def test_a_network_of_other_keys_gets_no_prefix() -> None:
     assert list(under_keys_of(found.weights, found.prefix, {"other"})) == list(weights())
 
 
+def test_any_common_prefix_that_a_network_lacks_is_dropped_for_it() -> None:
+    found = taken(prefixed("trunk.part."))
+    assert list(under_keys_of(found.weights, found.prefix, weights())) == list(weights())
+    own = list(prefixed("part."))
+    assert list(under_keys_of(found.weights, found.prefix, own)) == own
+    assert list(under_keys_of(found.weights, found.prefix, {"x"})) == list(found.weights)
+
+
 # Lightning.
 
 
@@ -155,11 +164,12 @@ def test_a_lightning_checkpoint_is_the_network_inside_its_module() -> None:
     assert found.prefix == "model."
 
 
-def test_losses_and_metrics_of_a_lightning_module_are_ignored_and_named() -> None:
+def test_losses_and_metrics_of_a_lightning_module_stand_beside_and_are_named() -> None:
     state = {**prefixed("net."), "criterion.weight": torch.ones(3), "acc.total": torch.ones(1)}
     found = taken(lightning(**state))
     assert value_of(found) == 1
-    assert "ignored the module's acc, criterion" in found.notes
+    assert list(found.beside) == ["criterion.weight", "acc.total"]
+    assert ignored(found.beside) == ["ignored the module's acc, criterion"]
 
 
 def test_an_averaged_network_beside_the_network_is_taken_where_asked_for() -> None:

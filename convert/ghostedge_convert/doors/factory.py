@@ -22,6 +22,7 @@ from ghostedge_convert.checkpoint import Checkpoint
 from ghostedge_convert.doors.given import GivenModule, in_a_line, inference_copy, state_hash
 from ghostedge_convert.key_names import under_keys_of
 from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
+from ghostedge_convert.plain_weights import plain_weights
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Source
 
@@ -57,8 +58,9 @@ def made_by(spec: str, arguments: str | None, checkpoint: Checkpoint | None) -> 
     notes = tuple(note for note in notes if "training mode" not in note)
     if checkpoint is None:
         return GivenModule(network, title, Source(spec, state_hash(network)), notes=notes)
-    _load(network, checkpoint, spec)
-    return GivenModule(network, title, checkpoint.source, notes=(*checkpoint.notes, *notes))
+    computed = _load(network, checkpoint, spec)
+    notes = (*checkpoint.notes, *computed, *notes)
+    return GivenModule(network, title, checkpoint.source, notes=notes)
 
 
 def _split(spec: str) -> tuple[str, str]:
@@ -171,8 +173,11 @@ def _refuse(what: str, spec: str, error: BaseException) -> NoReturn:
     ) from error
 
 
-def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> None:
+def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> tuple[str, ...]:
     """Load the weights, all of them and no others, but for counters of batches.
+
+    Returns:
+        Which of them were computed from the parts that the file has of them.
 
     Raises:
         CheckpointError: They do not fit.
@@ -180,6 +185,7 @@ def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> None:
     needed = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     # `module.` before every key was no wrapper's where the network has a part of that name.
     weights = under_keys_of(checkpoint.weights, checkpoint.prefix, needed)
+    weights, notes = plain_weights(weights, checkpoint.source.file, keep=needed)
     found = {key: tuple(value.shape) for key, value in weights.items()}
     title, file = f"network of {spec}", checkpoint.source.file
     refuse_keys(found, needed, title, file)
@@ -188,6 +194,7 @@ def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> None:
         found, needed, f"the {title}", file, title=title, remedy=f"{remedy}--factory-args"
     )
     network.load_state_dict(weights, strict=False)
+    return notes
 
 
 def _kind(value: object) -> str:

@@ -73,5 +73,6 @@ GGHOST_REGNET = Family(
     sizes=Members(("032", "040", "080", "160")),
     forms=(Form(GGhostRegNet),),
     tells=r"^layer3\.(merge|cheap)\.",
+    first="conv1.weight",
     classifier="fc.weight",
 )

@@ -1,0 +1,249 @@
+"""Which of the networks in a file is taken, and under which prefix of its keys it stands.
+
+A network that is a part of another module has that part's name before all its keys. Where a file
+holds two, as distillation and self-supervised training leave them, their names tell which is the
+trained one; the classifier may stand outside, beside the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ghostedge_convert.families import FAMILIES, tell_family
+from ghostedge_convert.mismatch import listed
+from ghostedge_runtime.errors import CheckpointError
+
+FLAG = "--key-prefix"
+# Parts of names, split at dots and underscores, of the network that is trained and of its copy.
+_STUDENT = {"student", "online", "query", "q"}
+_AVERAGE = {"ema", "averaged", "average", "swa", "shadow"}
+_TEACHER = {"teacher", "target", "momentum", "key", "k", *_AVERAGE}
+# What a training module holds besides, and no network computes with.
+_OF_TRAINING = re.compile(r"^\w*(criterion|loss|metric|accuracy|acc|confusion)\w*\.")
+_HEAD = re.compile(r"(^|\.)\w*(head|fc|classifier|linear|logits|out|output)\w*(\.|$)")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One network's weights.
+
+    Attributes:
+        weights: Tensors by key, and after them those outside of which its classifier may be.
+        prefix: What was taken off the front of the network's keys.
+        notes: What was chosen and ignored, a line each.
+    """
+
+    weights: dict[str, Tensor]
+    prefix: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def choose_network(
+    weights: Mapping[str, Tensor],
+    *,
+    where: str,
+    beside: Collection[str] = (),
+    key_prefix: str | None = None,
+    ema: bool = False,
+    dropped: str = "",
+) -> Chosen:
+    """The weights of one network of the family, without the prefix before them.
+
+    Args:
+        weights: Tensors by key.
+        where: The file, for messages.
+        beside: Keys that are known to stand beside the network.
+        key_prefix: What the keys of the wanted network begin with; a dot at its end may be left
+            out.
+        ema: Of networks of which one is an average, take that.
+        dropped: A prefix that was taken off every key before, with which ``key_prefix`` may begin.
+
+    Returns:
+        Its weights; all of the weights where none is of the family, for detection to refuse.
+
+    Raises:
+        CheckpointError: Several networks fit and nothing tells which is meant, no key begins with
+            ``key_prefix``, or two classifiers do.
+    """
+    prefixes = _prefixes(weights)
+    if key_prefix is None:
+        wanted = prefixes
+    else:
+        wanted = _under(key_prefix, prefixes, weights, where, dropped)
+    if not wanted or (prefixes == [""] and not beside):
+        inside = {key: value for key, value in weights.items() if key not in beside}
+        return Chosen(inside, notes=tuple(ignored(beside)))
+    prefix = _told(wanted, ema=ema)
+    if prefix is None:
+        shown = ", ".join(repr(each) for each in wanted)
+        raise CheckpointError(
+            f"it holds several networks, under {shown}, and nothing tells which is meant",
+            where=where,
+            remedy=f"choose one: {FLAG} {wanted[0].rstrip('.') or wanted[-1].rstrip('.')}",
+        )
+    siblings = [each for each in prefixes if each != prefix]
+    inner = tuple(each for each in siblings if each.startswith(prefix))
+    apart = tuple(_root(each, prefix) for each in siblings if each not in inner)
+    own, outside = {}, {}
+    for key, value in weights.items():
+        if key.startswith(prefix) and not key.startswith(inner) and key not in beside:
+            own[key.removeprefix(prefix)] = value
+        elif not key.startswith((*inner, *apart)):
+            outside[key] = value
+    notes = _taken(prefix, siblings, everything=len(own) == len(weights))
+    head = _outside_head(own, outside, dropped + prefix, where, stated=key_prefix is not None)
+    notes += ignored(outside.keys() - head.keys())
+    return Chosen({**own, **head}, prefix, tuple(notes))
+
+
+def ignored(keys: Iterable[str]) -> list[str]:
+    """A note of the parts that stand beside a network, by their first names; none where none do."""
+    parts = sorted({key.partition(".")[0] for key in keys})
+    return [f"ignored the module's {', '.join(parts)}"] if parts else []
+
+
+def keys_under(
+    weights: Mapping[str, Tensor], key_prefix: str, where: str, dropped: str = ""
+) -> dict[str, Tensor]:
+    """The weights whose keys begin with a prefix, without it, whatever network they are of.
+
+    Raises:
+        CheckpointError: No key begins with it.
+    """
+    prefix = _dotted(key_prefix, dropped)
+    found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    if not found:
+        _refuse_prefix(key_prefix, weights, where)
+    return found
+
+
+def _prefixes(weights: Mapping[str, Tensor]) -> list[str]:
+    """What stands before the keys of each network of the family."""
+    found: list[str] = []
+    for first in dict.fromkeys(family.first for family in FAMILIES.values()):
+        for key in weights:
+            prefix = key.removesuffix(first)
+            if prefix == key or (prefix and not prefix.endswith(".")) or prefix in found:
+                continue
+            shapes = {
+                k.removeprefix(prefix): tuple(v.shape)
+                for k, v in weights.items()
+                if k.startswith(prefix)
+            }
+            told = tell_family(shapes)
+            if told is not None and told[0].first == first:
+                found.append(prefix)
+    return found
+
+
+def _under(
+    key_prefix: str,
+    prefixes: list[str],
+    weights: Mapping[str, Tensor],
+    where: str,
+    dropped: str,
+) -> list[str]:
+    wanted = _dotted(key_prefix, dropped)
+    found = [each for each in prefixes if each.startswith(wanted)]
+    if found:
+        return found
+    if any(key.startswith(wanted) for key in weights):
+        raise CheckpointError(
+            f"there is no network of the family under {key_prefix!r}",
+            where=where,
+            remedy=_networks_in(prefixes),
+        )
+    _refuse_prefix(key_prefix, weights, where, prefixes)
+    return []
+
+
+def _dotted(key_prefix: str, dropped: str) -> str:
+    """The prefix as the keys have it of which another was dropped."""
+    wanted = key_prefix.rstrip(".") + "."
+    return "" if dropped.startswith(wanted) else wanted.removeprefix(dropped)
+
+
+def _refuse_prefix(
+    key_prefix: str, weights: Mapping[str, Tensor], where: str, prefixes: Collection[str] = ()
+) -> None:
+    first = sorted({key.partition(".")[0] for key in weights})
+    raise CheckpointError(
+        f"no key begins with {key_prefix!r}: they begin with {listed(first)}",
+        where=f"{where}, {FLAG}",
+        remedy=_networks_in(prefixes),
+    )
+
+
+def _networks_in(prefixes: Collection[str]) -> str:
+    named = [each.rstrip(".") for each in prefixes if each]
+    return f"pass one of {', '.join(named)}" if named else "leave it out"
+
+
+def _told(prefixes: list[str], *, ema: bool) -> str | None:
+    """The network that is meant, None where nothing tells."""
+    parts = {each: _words(each) for each in prefixes}
+    averages = [each for each in prefixes if parts[each] & _AVERAGE]
+    students = [each for each in prefixes if parts[each] & _STUDENT and not parts[each] & _TEACHER]
+    others = [each for each in prefixes if not parts[each] & _TEACHER]
+    for group in ([averages] if ema else []) + [students, others, prefixes]:
+        if len(group) == 1:
+            return group[0]
+    return None
+
+
+def _words(prefix: str) -> set[str]:
+    return set(re.split(r"[._]", prefix.lower()))
+
+
+def _root(sibling: str, prefix: str) -> str:
+    """The sibling's prefix up to the first name in which it differs from the network's."""
+    names, own = sibling.split("."), prefix.split(".")
+    same = next((n for n, name in enumerate(names) if n >= len(own) or name != own[n]), len(names))
+    return "".join(f"{name}." for name in names[: same + 1] if name)
+
+
+def _taken(prefix: str, siblings: list[str], *, everything: bool) -> list[str]:
+    if everything:
+        return [f"dropped the prefix {prefix!r} of every key"]
+    if not prefix and not siblings:
+        return []
+    note = f"took the network under {prefix!r}" if prefix else "took the network without a prefix"
+    named = [each.rstrip(".") for each in siblings if each]
+    return [note, *(f"it also has one under {each!r}: {FLAG} {each} takes that" for each in named)]
+
+
+def _is_of_training(key: str) -> bool:
+    """Whether it is of a loss, a metric or another network to learn from."""
+    return bool(_OF_TRAINING.match(key) or _words(key.partition(".")[0]) & _TEACHER)
+
+
+def _outside_head(
+    own: Mapping[str, Tensor],
+    outside: Mapping[str, Tensor],
+    prefix: str,
+    where: str,
+    *,
+    stated: bool,
+) -> dict[str, Tensor]:
+    """The weights beside the network of which its classifier may be.
+
+    Raises:
+        CheckpointError: It has one inside and another outside, and no prefix is stated.
+    """
+    told = tell_family({key: tuple(value.shape) for key, value in own.items()})
+    has_own = told is not None and told[0].classifier in own
+    beside = {key: value for key, value in outside.items() if not _is_of_training(key)}
+    heads = [key for key, value in beside.items() if value.ndim == 2 and _HEAD.search(key)]
+    if has_own and heads and not stated:
+        raise CheckpointError(
+            f"it has a classifier in the network under {prefix!r} and another outside, "
+            f"{listed(heads)}, and nothing tells which of them is used",
+            where=where,
+            remedy=f"take the network with its own by {FLAG} {prefix.rstrip('.')}, or make the "
+            "whole with --factory",
+        )
+    return {} if has_own else beside

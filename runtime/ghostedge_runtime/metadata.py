@@ -2,7 +2,8 @@
 
 The same JSON document travels in a TFLite metadata buffer (named ``ghostedge``) and in ONNX
 ``metadata_props`` (key ``ghostedge``), so a model file needs no side file. The schema is versioned:
-a reader refuses a version newer than its own rather than misread it.
+a reader refuses a version newer than its own rather than misread it. A document is of the oldest
+version that says all of it, so that older readers read what they can.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any, Literal, get_args
 from ghostedge_runtime.errors import ModelFileError
 
 METADATA_KEY = "ghostedge"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The newest; only ``binary`` needs it."""
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Layout = Literal["NHWC", "NCHW"]
@@ -164,7 +166,9 @@ class ModelMetadata:
 
     ``classifies`` is False where no output is a row of class scores: feature maps, boxes, masks,
     embeddings. Files from before the field existed are of classifiers. ``probabilities`` is True
-    where the scores have been through a softmax or sigmoid inside the graph.
+    where the scores have been through a softmax or sigmoid inside the graph. ``binary`` is True
+    where the row is a single number that parts two classes: the logit of the second, or with
+    ``probabilities`` its probability.
     """
 
     preprocessing: Preprocessing
@@ -177,10 +181,15 @@ class ModelMetadata:
     producer: str | None = None
     classifies: bool = True
     probabilities: bool = False
+    binary: bool = False
 
     def to_json(self) -> str:
         """Serialise to the schema's JSON, keys sorted so that equal metadata is equal bytes."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, sort_keys=True)
+        document = asdict(self)
+        if not self.binary:  # a field of version 2, left out of documents of version 1
+            del document["binary"]
+        version = SCHEMA_VERSION if self.binary else 1
+        return json.dumps({"schema_version": version, **document}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str | None = None) -> ModelMetadata:
@@ -209,6 +218,7 @@ class ModelMetadata:
                 producer=data.get("producer"),
                 classifies=data.get("classifies", True),
                 probabilities=data.get("probabilities", False),
+                binary=data.get("binary", False),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(

@@ -25,7 +25,7 @@ from ghostedge_runtime.images import ImageSource, is_image
 from ghostedge_runtime.latency import Latency, LatencyRecorder
 from ghostedge_runtime.loading import open_backend
 from ghostedge_runtime.metadata import ModelMetadata
-from ghostedge_runtime.real_values import real_values, softmax
+from ghostedge_runtime.real_values import real_values, softmax, two_classes
 
 
 @dataclass(frozen=True)
@@ -127,15 +127,28 @@ class Model:
 
     @property
     def num_classes(self) -> int | None:
-        """Size of the first output's last axis; None where the file leaves it open."""
+        """Size of the first output's last axis; None where the file leaves it open.
+
+        Two for a binary classifier, whose one number parts two classes.
+        """
+        if self._is_binary:
+            return 2
         shape = self._io.outputs[0].shape
         return shape[-1] if shape else None
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it has one output, a row of class scores for each image."""
+        """Whether it has one output, a row of class scores for each image.
+
+        A single number is one only where the file says that it parts two classes.
+        """
         said = self._metadata is None or self._metadata.classifies
-        return said and len(self._io.outputs) == 1 and len(self._io.outputs[0].shape) == 2
+        (shape, *others) = (output.shape for output in self._io.outputs)
+        return said and not others and len(shape) == 2 and (shape[1] != 1 or self._is_binary)
+
+    @property
+    def _is_binary(self) -> bool:
+        return self._metadata is not None and self._metadata.binary
 
     @property
     def latency(self) -> Latency:
@@ -268,7 +281,8 @@ class Model:
             batch: As for `predict`.
 
         Returns:
-            float32 (images, classes).
+            float32 (images, classes); of a binary classifier's one number both classes' scores, see
+            `real_values.two_classes`.
 
         Raises:
             InputError: As `predict`.
@@ -283,7 +297,10 @@ class Model:
                 where=self.path,
                 remedy="use predict() for the raw outputs, values() for real numbers by name",
             )
-        return real_values(output, self._io.outputs[0], self.path)
+        scores = real_values(output, self._io.outputs[0], self.path)
+        if self._metadata is None or not self._metadata.binary:
+            return scores
+        return two_classes(scores, probabilities=self._metadata.probabilities)
 
     def close(self) -> None:
         """Let go of the interpreter and its memory; calls that run now still end well."""

@@ -49,3 +49,19 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Probabilities of one row of logits."""
     powers = np.exp(logits.astype(np.float64) - logits.max())
     return np.asarray(powers / powers.sum())
+
+
+def two_classes(output: npt.NDArray[np.float32], *, probabilities: bool) -> npt.NDArray[np.float32]:
+    """The scores of both classes of a binary classifier.
+
+    Of equal scores the first class comes first, so the second needs a probability above 0.5.
+
+    Args:
+        output: float32 (images, 1): the second class's logit or probability.
+        probabilities: Which of the two it is.
+
+    Returns:
+        float32 (images, 2): 1 - p and p; or 0 and the logit, whose softmax is the logit's sigmoid.
+    """
+    first = 1 - output if probabilities else np.zeros_like(output)
+    return np.concatenate([first, output], axis=1)

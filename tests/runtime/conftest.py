@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,14 @@ class _Graph:
         return bytes(builder.Output())
 
 
-def _float_tflite(graph: _Graph, batch: int) -> tuple[int, list[int]]:
+def _float_tflite(graph: _Graph, batch: int, columns: int = 3) -> tuple[int, list[int]]:
     f32 = tfl.TensorType.FLOAT32
     image = graph.tensor("input", (batch, 8, 8, 3), f32)
     mean = graph.tensor("mean", (batch, 3), f32)
     axes = graph.tensor("axes", (2,), tfl.TensorType.INT32, value=np.array([1, 2], np.int32))
-    weights = graph.tensor("weights", (3, 3), f32, value=10 * np.eye(3, dtype=np.float32))
-    logits = graph.tensor("logits", (batch, 3), f32)
+    rows = 10 * np.eye(columns, 3, dtype=np.float32)
+    weights = graph.tensor("weights", (columns, 3), f32, value=rows)
+    logits = graph.tensor("logits", (batch, columns), f32)
     graph.op("MEAN", 1, [image, axes], mean, ReducerOptions={"keepDims": False})
     graph.op("FULLY_CONNECTED", 1, [mean, weights, -1], logits, FullyConnectedOptions={})
     return image, [logits, mean]
@@ -138,11 +140,15 @@ def tflite_bytes(
     *,
     batch: int = 1,
     outputs: slice = slice(0, 1),
+    columns: int = 3,
     metadata: ModelMetadata | str | None = None,
 ) -> bytes:
-    """A colour classifier: uint8 outputs are (float logits, int8 logits), float (logits, mean)."""
+    """A colour classifier: uint8 outputs are (float logits, int8 logits), float (logits, mean).
+
+    With ``columns`` below three a float one scores the first of the colours alone.
+    """
     graph = _Graph.empty()
-    make = _int8_tflite if dtype == "uint8" else _float_tflite
+    make = _int8_tflite if dtype == "uint8" else partial(_float_tflite, columns=columns)
     image, ends = make(graph, batch)
     document = metadata.to_json() if isinstance(metadata, ModelMetadata) else metadata
     return graph.finish([image], ends[outputs], document)

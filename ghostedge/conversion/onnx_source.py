@@ -6,7 +6,6 @@ flags before both.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 
@@ -28,6 +27,7 @@ from ghostedge_runtime.metadata import (
     QuantizationInfo,
     Source,
 )
+from ghostedge_runtime.onnx_data import whole_digest
 
 _FROM_FILE = "from the metadata inside the file"
 _FROM_GRAPH = "from the graph's input"
@@ -96,7 +96,6 @@ def read_source(options: ConvertOptions) -> OnnxSource:
         if labels is None and len(evaluation.class_names) == classes:
             labels = tuple(evaluation.class_names)
             label_origin = "from the evaluation set's folder names"
-    data = options.model.read_bytes()
     metadata = ModelMetadata(
         preprocessing=preprocessing,
         input=_input_spec(fixed, inside),
@@ -104,7 +103,9 @@ def read_source(options: ConvertOptions) -> OnnxSource:
         labels=labels,
         precision="int8",
         quantization=_quantization(fixed.model, inside),
-        source=Source(options.model.name, hashlib.sha256(data).hexdigest()),
+        source=Source(
+            options.model.name, whole_digest(options.model.read_bytes(), options.model)[0]
+        ),
         producer=f"ghostedge {ghostedge.__version__}",
     )
     inferred = (

@@ -1,23 +1,23 @@
 """What a job needs on a device: its files by content, and where they go.
 
-A file is told by its SHA-256, so it travels once and lies once however many names it has. An
-evaluation folder keeps its class folders, the empty ones too, as their order may be the classes'.
+A file is told by its SHA-256, so it travels once and lies once however many names it has. A model
+brings the files beside it that hold its weights. An evaluation folder keeps its class folders, the
+empty ones too, as their order may be the classes'.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from ghostedge_runtime.bench.record import BenchJob
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.folders import list_images
-
-_CHUNK = 1 << 20
+from ghostedge_runtime.loading import read_model_file
+from ghostedge_runtime.onnx_data import data_files, file_digest, whole_digest
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Parcel:
         files: The files here, by SHA-256.
         sizes: Their bytes.
         origins: What the user called it, by path there: models, images and the data folder.
+        models: SHA-256 of the models' files.
     """
 
     job: BenchJob
@@ -39,6 +40,7 @@ class Parcel:
     files: Mapping[str, Path]
     sizes: Mapping[str, int]
     origins: Mapping[str, str]
+    models: tuple[str, ...]
 
     def plan(self, device: str, limits: Mapping[str, Any], by: str) -> bytes:
         """The JSON that the device's end takes.
@@ -53,7 +55,7 @@ class Parcel:
             "links": self.links,
             "folders": self.folders,
             "sizes": self.sizes,
-            "models": list(self.job.files),
+            "models": self.models,
             "limits": limits,
             "by": by,
         }
@@ -72,12 +74,13 @@ def pack(job: BenchJob) -> Parcel:
         sha256: f"models/{n}/{Path(f).name}" for n, (sha256, f) in enumerate(job.files.items())
     }
     for sha256, name in models.items():
-        if packer.add(name, Path(job.files[sha256])) != sha256:
+        if packer.add_model(name, Path(job.files[sha256])) != sha256:
             raise InputError(
                 "it changed while the measurement was being prepared",
                 where=job.files[sha256],
                 remedy="start again when it is written",
             )
+    parts = tuple(dict.fromkeys(packer.links.values()))
     inputs = {f"inputs/{n:05}{Path(f).suffix}": f for n, f in enumerate(job.inputs)}
     for name, file in inputs.items():
         packer.add(name, Path(file))
@@ -88,7 +91,7 @@ def pack(job: BenchJob) -> Parcel:
     origins = {name: job.files[sha256] for sha256, name in models.items()} | inputs
     if job.data is not None:
         origins["data"] = job.data
-    return Parcel(there, packer.links, folders, packer.files, packer.sizes, origins)
+    return Parcel(there, packer.links, folders, packer.files, packer.sizes, origins, parts)
 
 
 class _Packer:
@@ -107,6 +110,15 @@ class _Packer:
         self.sizes[sha256] = size
         return sha256
 
+    def add_model(self, name: str, path: Path) -> str:
+        """Take a model and the files beside it that hold its weights; its SHA-256 with theirs."""
+        data = read_model_file(path)
+        self.add(name, path)
+        folder = PurePosixPath(name).parent
+        for location, file in data_files(data, path).items():
+            self.add(str(folder / PurePath(location).as_posix()), file)
+        return whole_digest(data, path)[0]
+
     def add_folder(self, name: str, root: Path) -> tuple[str, ...]:
         """Take a folder's images; the folders in it that may be classes."""
         for path in list_images(root):
@@ -116,14 +128,9 @@ class _Packer:
 
 
 def _sha256(path: Path) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
+        return file_digest(path)
     except OSError as error:
         raise InputError(
             f"it cannot be read ({error.strerror or error})", where=path, remedy="check the path"
         ) from error
-    return digest.hexdigest(), size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.loading import read_model_file
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata, Preprocessing
 from ghostedge_runtime.onnx_backend import OnnxBackend
+from ghostedge_runtime.onnx_data import whole_digest
 
 _KINDS: dict[str, Kind] = {
     "Clip": "activation",
@@ -49,7 +49,7 @@ def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:
     if document is None and not _is_quantized(model):
         return None
     metadata = None if document is None else ModelMetadata.from_json(document, where=str(path))
-    digest = hashlib.sha256(data).hexdigest()
+    digest, _ = whole_digest(data, path)
     return tap_model(model, metadata, path, preprocessing, sha256=digest, format_="onnx")
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from ghostedge.inspection.report import Inspection, OpCount, digest
+from ghostedge.inspection.report import Inspection, OpCount
 from ghostedge.manifest import TensorSignature
+from ghostedge_convert.external_data import take_in_external_data
 from ghostedge_runtime.backend import TensorInfo, model_io
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import METADATA_KEY
+from ghostedge_runtime.onnx_data import data_files, whole_digest
 
 Shape = tuple[int, ...]
 # Place of the weights among an op's inputs.
@@ -32,19 +34,22 @@ def inspect_onnx(path: Path) -> Inspection:
     """
     data = path.read_bytes()
     model, graph = parse_onnx(data, path)
+    sha256, size = whole_digest(data, path)
+    beside = data_files(data, path)
     shapes = _shapes(graph)
     props = {prop.key: prop.value for prop in model.metadata_props}
     ops = _count_ops(graph, shapes)
     return Inspection(
         file=str(path),
         kind="onnx",
-        bytes=len(data),
-        sha256=digest(data),
+        bytes=size,
+        sha256=sha256,
         parameters=_parameters(graph, shapes),
         macs=sum(op.macs for op in ops),
         facts={
             "producer": f"{model.producer_name} {model.producer_version}".strip() or "not stated",
             "opset": ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import),
+            **({"weights beside it": ", ".join(beside)} if beside else {}),
         },
         inputs=tuple(_signature(value) for value in graph.input),
         outputs=tuple(_signature(value) for value in graph.output),
@@ -54,13 +59,14 @@ def inspect_onnx(path: Path) -> Inspection:
 
 
 def parse_onnx(data: bytes, where: Path) -> tuple[onnx.ModelProto, onnx.GraphProto]:
-    """The model, and its graph with every shape that can be inferred.
+    """The model with all its weights, and its graph with every shape that can be inferred.
 
     Raises:
-        ModelFileError: It is not an ONNX file, or damaged.
+        ModelFileError: It is not an ONNX file, or damaged, or weights beside it are missing.
     """
     try:
         model = onnx.load_model_from_string(data)
+        take_in_external_data(model, data, where)
         onnx.checker.check_model(model)
         return model, onnx.shape_inference.infer_shapes(model).graph
     except (

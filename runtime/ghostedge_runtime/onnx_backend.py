@@ -1,7 +1,7 @@
 """``.onnx`` files through ONNX Runtime on the CPU.
 
-The session is made from the file's bytes, so a model that keeps its weights in a second file is
-refused rather than followed to wherever it points.
+The session is made from the file's bytes; of a model that keeps its weights in other files, once
+these are known to lie in its own folder, from its path.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.host import is_x86_without_vnni
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
+from ghostedge_runtime.onnx_data import data_files
 
 try:
     import onnxruntime
@@ -52,7 +53,7 @@ class OnnxBackend:
     Args:
         data: The file.
         threads: CPU threads that one inference may use.
-        where: The file's name, for error messages.
+        where: The file, for error messages and for the weights beside it.
         profile_to: Folder for ONNX Runtime's record of every node's times; None: it keeps none.
     """
 
@@ -72,9 +73,10 @@ class OnnxBackend:
         if is_x86_without_vnni():
             # Kernels that cannot overflow: without them int8 logits differ from other machines'.
             options.add_session_config_entry("session.x64quantprecision", "1")
+        source = str(where) if data_files(data, where) else data
         try:
             self._session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
+                source, options, providers=["CPUExecutionProvider"]
             )
         # ONNX Runtime's errors derive from Exception one by one, without a common base.
         except Exception as error:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -65,6 +66,30 @@ def test_images_keep_their_classes_and_names_may_be_wild(
     assert run.settings.images == 2
     assert "sends 3 of 3 files" in listener.text
     assert not list(there.cache.rglob("wild"))
+
+
+def test_a_model_runs_there_with_the_weights_beside_it(
+    there: Any, short: Limits, listener: Any, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    weights = onnx.numpy_helper.from_array(np.ones((3, 8, 8), np.float32), "w")
+    shape = [1, 3, 8, 8]
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in "xy")
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], "g", [x], [y], [weights]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
+    settings = Settings(min_seconds=0.05, min_runs=3, max_warmup_seconds=0.05)
+    job = make_job([path], settings=settings, per_op=True)
+    (run,) = run_on([there.word], job, listener, short)
+    (result,) = run.results
+    assert (result.error, result.case) == (None, job.cases[0])
+    assert result.p50_ms is not None
+    assert "sends 2 of 2 files" in listener.text
+    assert len(there.files()) == 2
 
 
 def test_a_device_that_fails_is_named_and_the_others_runs_are_kept(

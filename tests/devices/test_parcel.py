@@ -13,13 +13,35 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ghostedge.devices.interpreter import _first_words
 from ghostedge.devices.parcel import pack
 from ghostedge.devices.wheel import runtime_wheel
+from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.bench.record import BenchJob
 from ghostedge_runtime.errors import ImageError, InputError
+
+
+def weights_beside(folder: Path) -> Path:
+    """A model whose weights lie in a folder below its own."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    weights = onnx.numpy_helper.from_array(np.ones(3, np.float32), "w")
+    sizes = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 3]) for n in "xy"]
+    node = helper.make_node("Mul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "main", sizes[:1], sizes[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "w").mkdir()
+    onnx.save(
+        model,
+        folder / "net.onnx",
+        save_as_external_data=True,
+        location="w/net.bin",
+        size_threshold=0,
+    )
+    return folder / "net.onnx"
 
 
 def test_a_file_travels_once_however_many_names_it_has(quick: BenchJob, tmp_path: Path) -> None:
@@ -44,6 +66,23 @@ def test_a_file_travels_once_however_many_names_it_has(quick: BenchJob, tmp_path
     assert plan["job"]["device"] == "ssh://pi"
     assert plan["job"]["data"] == "data"
     assert plan["models"] == [sha256]
+
+
+def test_a_model_brings_the_files_that_hold_its_weights(tmp_path: Path) -> None:
+    path = weights_beside(tmp_path)
+    job = make_job([path])
+    parcel = pack(job)
+    main, data = (
+        hashlib.sha256(f.read_bytes()).hexdigest() for f in (path, tmp_path / "w/net.bin")
+    )
+    assert parcel.links == {"models/0/net.onnx": main, "models/0/w/net.bin": data}
+    assert json.loads(parcel.plan("ssh://pi", {}, "ada"))["models"] == [main, data]
+    (case,) = job.cases
+    assert case.sha256 not in (main, data)
+    assert case.bytes == sum(parcel.sizes.values())
+    (tmp_path / "w/net.bin").write_bytes(b"\1" * 12)
+    with pytest.raises(InputError, match="it changed while"):
+        pack(job)
 
 
 def test_a_model_that_changed_since_the_job_was_made_is_refused(

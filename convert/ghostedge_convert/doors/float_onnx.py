@@ -7,7 +7,6 @@ was read, to compare with.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from ghostedge_convert.passes._graph import (
 )
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 from ghostedge_runtime.metadata import Source
+from ghostedge_runtime.onnx_data import whole_digest
 
 _ONNX_DOMAINS = ("", "ai.onnx")
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -94,7 +94,7 @@ def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | Non
         original=original,
         channels_first=fixed.channels_first,
         title=f"ONNX of {maker}" if maker else "ONNX",
-        source=Source(path.name, hashlib.sha256(path.read_bytes()).hexdigest()),
+        source=Source(path.name, whole_digest(path.read_bytes(), path)[0]),
         in_channels=_sides(image)[1],
         input_size=fixed.size,
         notes=tuple(notes),

@@ -16,10 +16,12 @@ from google.protobuf.message import DecodeError
 from onnx import checker, defs, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
+from ghostedge_convert.external_data import take_in_external_data
 from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.foreign.shapes import with_shapes
 from ghostedge_convert.lower.read import OLDEST_OPSET
 from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.loading import read_model_file
 
 _ONNX_DOMAINS = ("", "ai.onnx")
 _DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
@@ -67,21 +69,16 @@ def open_onnx(path: Path) -> onnx.ModelProto:
     Raises:
         ModelFileError: There is none, it is cut or no valid ONNX, or its external data is missing.
     """
+    data = read_model_file(path)
     try:
-        model = onnx.load(path)
+        model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ModelFileError(
             f"it is no ONNX file, or a cut one ({error})",
             where=path,
             remedy="copy or export it again",
         ) from error
-    except (OSError, checker.ValidationError) as error:
-        missing = not path.is_file()
-        raise ModelFileError(
-            "no such file" if missing else f"its external data cannot be read ({error})",
-            where=path,
-            remedy="check the path" if missing else "keep the .data file beside the .onnx",
-        ) from error
+    take_in_external_data(model, data, path)
     if not model.graph.node:
         raise ModelFileError(
             "it is no ONNX file, or holds no graph",

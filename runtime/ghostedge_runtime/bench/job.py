@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.folders import list_images
 from ghostedge_runtime.half_precision import is_changed
 from ghostedge_runtime.loading import BACKENDS, file_format, read_model_file
+from ghostedge_runtime.onnx_data import whole_digest
 from ghostedge_runtime.tflite_graph import read_graph
 
 Kind = tuple[BackendName, PrecisionMode]
@@ -106,9 +106,9 @@ def _cases(
             where=model,
             remedy="what does: " + ", ".join(_words(kind) for kind in runs),
         )
-    sha256 = hashlib.sha256(data).hexdigest()
+    sha256, size = whole_digest(data, model)
     return [
-        Case(str(model), sha256, len(data), backend, count, mode)
+        Case(str(model), sha256, size, backend, count, mode)
         for backend, mode in kinds
         for count in threads
     ]

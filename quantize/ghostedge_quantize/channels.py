@@ -263,6 +263,7 @@ def _volume(value: ir.Value) -> int:
 
 _HANDLERS: dict[str, Callable[[ChannelClasses, ir.Node], None]] = {
     "Conv": _weighted,
+    "ConvTranspose": _weighted,
     "Gemm": _weighted,
     "Relu": _keep,
     "LeakyRelu": _keep,

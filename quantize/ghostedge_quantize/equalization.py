@@ -30,7 +30,7 @@ from ghostedge_quantize.equalization_problem import Measured, Problem
 from ghostedge_quantize.measured_noise import OutputNoise
 from ghostedge_quantize.noise_gain import grouped_weights
 from ghostedge_quantize.observe import Observer, spread
-from ghostedge_quantize.ops import Role, rule_of
+from ghostedge_quantize.ops import Role, output_first, rule_of
 from ghostedge_quantize.plan import make_plan
 from ghostedge_quantize.ranges import affine
 from ghostedge_quantize.weights import channel_scales
@@ -118,11 +118,12 @@ def _rounded(graph: ir.Model, per_channel: bool) -> onnx.ModelProto:
     for node in list(graph.graph):
         weight = constant(node.inputs[1]) if rule_of(node).role is Role.WEIGHTED else None
         if weight is not None:
+            weight = output_first(node.op_type, weight)
             scale = channel_scales(weight) if per_channel else channel_scales(weight).max()
             scale = np.maximum(scale, np.finfo(np.float32).tiny)
             scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
             name = f"{node.name}_weight_rounded"
-            rounded = _float32(np.rint(weight / scale) * scale)
+            rounded = _float32(output_first(node.op_type, np.rint(weight / scale) * scale))
             node.replace_input_with(1, add_initializer(graph.graph, name, rounded))
     RemoveUnusedNodesPass()(graph)
     return ir.to_proto(graph)
@@ -166,8 +167,9 @@ def _rescale_layer(graph: ir.Graph, node: ir.Node, read: np.ndarray, made: np.nd
     grouped = grouped_weights(node)
     groups = len(grouped)
     scaled = grouped * read.reshape(groups, 1, -1, 1) / made.reshape(groups, -1, 1, 1)
+    scaled = output_first(node.op_type, scaled.reshape(output_first(node.op_type, weight).shape))
     name = f"{node.name}_weight_equalized"
-    node.replace_input_with(1, add_initializer(graph, name, _float32(scaled.reshape(weight.shape))))
+    node.replace_input_with(1, add_initializer(graph, name, _float32(scaled)))
     if bias is not None:
         name = f"{node.name}_bias_equalized"
         node.replace_input_with(2, add_initializer(graph, name, _float32(bias / made)))

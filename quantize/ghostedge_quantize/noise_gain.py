@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ghostedge_quantize.canonical import constant, int_attribute
 from ghostedge_quantize.channel_stats import ChannelStats, power_of
 from ghostedge_quantize.channels import channel_count, taken_channels
-from ghostedge_quantize.ops import Role, rule_of
+from ghostedge_quantize.ops import Role, output_first, rule_of
 from ghostedge_quantize.plan import name_of
 
 Stats = Mapping[str, ChannelStats]
@@ -55,7 +55,7 @@ def grouped_weights(node: ir.Node) -> np.ndarray:
     array = constant(node.inputs[1])
     if array is None:
         raise ValueError(f"{node.name} has computed weights")
-    groups = int_attribute(node, "group", 1)
+    groups, array = int_attribute(node, "group", 1), output_first(node.op_type, array)
     outputs, inputs = array.shape[:2]
     return array.reshape(groups, outputs // groups, inputs, -1).astype(np.float64)
 
@@ -138,6 +138,7 @@ def _first(node: ir.Node) -> ir.Value:
 
 _RULES: dict[str, Callable[[ir.Node, np.ndarray, Stats], Parts]] = {
     "Conv": _layer,
+    "ConvTranspose": _layer,
     "Gemm": _layer,
     "Relu": _rectify,
     "Clip": _rectify,

@@ -55,10 +55,21 @@ class OpRule:
     output: Range | None = None
 
 
-def _is_conv2d(node: ir.Node) -> bool:
+def _is_conv(node: ir.Node) -> bool:
+    """True with constant weights over one or two axes in space."""
     weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
     known_bias = bias is None or constant(bias) is not None
-    return rank(weight) == 4 and constant(weight) is not None and known_bias
+    return rank(weight) in (3, 4) and constant(weight) is not None and known_bias
+
+
+def _is_transposed_conv(node: ir.Node) -> bool:
+    """True without groups, whose output channels are no axis of the weights."""
+    return _is_conv(node) and int_attribute(node, "group", 1) == 1
+
+
+def output_first(op_type: str, weight: np.ndarray) -> np.ndarray:
+    """A layer's weights with the output channels on the first axis, or back: its own inverse."""
+    return weight.swapaxes(0, 1) if op_type == "ConvTranspose" else weight
 
 
 def _is_dense(node: ir.Node) -> bool:
@@ -91,6 +102,11 @@ def _pads_with_zero(node: ir.Node) -> bool:
     value = node.inputs[2] if len(node.inputs) > 2 else None
     array = constant(value)
     return value is None or (array is not None and float(array.reshape(-1)[0]) == 0.0)
+
+
+def _picks_by_constants(node: ir.Node) -> bool:
+    """True where the indices are known."""
+    return constant(node.inputs[1]) is not None
 
 
 def _keeps_range(node: ir.Node) -> bool:
@@ -130,7 +146,8 @@ SHARES = OpRule(Role.SHARES)
 ARITHMETIC = OpRule(Role.ARITHMETIC, all_inputs=True)
 
 TABLE: dict[str, OpRule] = {
-    "Conv": OpRule(Role.WEIGHTED, _is_conv2d),
+    "Conv": OpRule(Role.WEIGHTED, _is_conv),
+    "ConvTranspose": OpRule(Role.WEIGHTED, _is_transposed_conv),
     "Gemm": OpRule(Role.WEIGHTED, _is_dense),
     "Add": ARITHMETIC,
     "Sub": ARITHMETIC,
@@ -153,6 +170,12 @@ TABLE: dict[str, OpRule] = {
     "Slice": SHARES,
     "Split": SHARES,
     "Identity": SHARES,
+    "DepthToSpace": SHARES,
+    "SpaceToDepth": SHARES,
+    "Gather": OpRule(Role.SHARES, _picks_by_constants),
+    "GatherND": OpRule(Role.SHARES, _picks_by_constants),
+    "Expand": SHARES,
+    "Tile": SHARES,
     "MaxPool": SHARES,
     "GlobalMaxPool": SHARES,
     "ReduceMax": SHARES,

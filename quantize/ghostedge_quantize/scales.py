@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ghostedge_quantize.canonical import constant
-from ghostedge_quantize.ops import Role, data_inputs
+from ghostedge_quantize.ops import Role, data_inputs, output_first
 from ghostedge_quantize.plan import Plan, fused_output, name_of, shared_edges
 from ghostedge_quantize.ranges import QuantParams, Range, Ranges, affine, hull
 from ghostedge_quantize.weights import channel_scales
@@ -108,7 +108,9 @@ def _arithmetic_factors(node: ir.Node, sources: Sequence[str], target: str) -> I
 
 def _largest_weight_scale(node: ir.Node) -> float:
     weight = constant(node.inputs[1])
-    return 0.0 if weight is None else float(channel_scales(weight).max())
+    return (
+        0.0 if weight is None else float(channel_scales(output_first(node.op_type, weight)).max())
+    )
 
 
 def _widen(groups: dict[str, Range], factors: Sequence[Factor], fixed: frozenset[str]) -> None:

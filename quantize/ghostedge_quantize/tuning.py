@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from ghostedge_quantize.bias_correction import Tail, bias_shift, mean_shift, sample_positions, tails
 from ghostedge_quantize.columns import gram
+from ghostedge_quantize.ops import output_first
 from ghostedge_quantize.ranges import QuantParams, quantize_array
 from ghostedge_quantize.rounding import learned_codes, output_error
 from ghostedge_quantize.stepwise import Stepwise
@@ -110,8 +111,9 @@ class _Tuner:
         for node in quantized.run():
             if node.name in self._layers:
                 twin = next(step for step in self._steps if step.name == node.name)
-                if self._rounding == "adaptive":
-                    self._round(quantized, node, self._reference.constant(twin.input[1]))
+                weight = self._reference.constant(twin.input[1])
+                if self._rounding == "adaptive" and _has_columns(node, weight):
+                    self._round(quantized, node, weight)
                 if self._bias_correction != "none":
                     self._correct(quantized, node, twin)
         return Tuning(self._shifts, self._codes)
@@ -153,11 +155,22 @@ def _own_shift(
     reference: Stepwise, node: onnx.NodeProto, layer: Layer, codes: np.ndarray
 ) -> np.ndarray:
     """What a layer of the float graph would lose if it alone were int8, with these weights."""
-    weight = reference.constant(node.input[1])
+    weight = output_first(node.op_type, reference.constant(node.input[1]))
     inputs = np.concatenate(reference.inputs(node.input[0]))
     steps = quantize_array(inputs, layer.source).astype(np.float32)
     seen = (steps - np.float32(layer.source.zero_point)) * layer.source.scale
-    return mean_shift(weight, _decoded(codes, layer.scale), inputs, seen)
+    return mean_shift(weight, _decoded(codes, layer.scale), inputs, seen) / _strides(node)
+
+
+def _has_columns(node: onnx.NodeProto, weight: np.ndarray) -> bool:
+    """Whether ``columns`` knows what the layer multiplies its weights with."""
+    return node.op_type != "ConvTranspose" and weight.ndim in (2, 4)
+
+
+def _strides(node: onnx.NodeProto) -> float:
+    """Over how many output positions a transposed convolution's taps are shared out."""
+    strides = next((a.ints for a in node.attribute if a.name == "strides"), ())
+    return float(np.prod(strides)) if node.op_type == "ConvTranspose" else 1.0
 
 
 def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
@@ -170,11 +183,11 @@ def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
 
     found = {}
     for node in qdq.graph.node:
-        if node.op_type in ("Conv", "Gemm") and node.input[1] in decoders:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in decoders:
             source, weight = decoders[node.input[0]], decoders[node.input[1]]
             found[node.name] = Layer(
                 source=QuantParams(np.float32(array(source.input[1])), int(array(source.input[2]))),
-                codes=array(weight.input[0]),
+                codes=output_first(node.op_type, array(weight.input[0])),
                 scale=array(weight.input[1]),
                 weight=node.input[1],
             )

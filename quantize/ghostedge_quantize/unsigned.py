@@ -54,7 +54,8 @@ def _is_per_tensor_int8(node: ir.Node) -> bool:
 def _is_weight(node: ir.Node) -> bool:
     """Whether a node decodes the weights of a layer: int8, also where they have one scale."""
     return constant(node.inputs[0]) is not None and any(
-        user.op_type in ("Conv", "Gemm") and index == 1 for user, index in node.outputs[0].uses()
+        user.op_type in ("Conv", "ConvTranspose", "Gemm") and index == 1
+        for user, index in node.outputs[0].uses()
     )
 
 

@@ -26,7 +26,7 @@ from ghostedge_runtime.metadata import METADATA_KEY
 SMALLEST = 1024
 """Elements below which a tensor stays float32: describing how to decode it eats what it saves."""
 
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 Decode = Callable[[ir.Graph, str, np.ndarray, int], list[ir.Node]]
 """(graph, tensor name, float32 weights, channel axis) → the nodes that decode what was stored."""
 
@@ -86,6 +86,8 @@ def _channel_axis(node: ir.Node, weight: np.ndarray) -> int:
     """The axis of the weights that is the output's channels."""
     if node.op_type == "MatMul":
         return weight.ndim - 1
+    if node.op_type == "ConvTranspose" and int_attribute(node, "group", 1) == 1:
+        return 1
     return 1 if node.op_type == "Gemm" and not int_attribute(node, "transB", 0) else 0
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_quantize.canonical import add_initializer, constant
-from ghostedge_quantize.ops import Role, data_inputs
+from ghostedge_quantize.ops import Role, data_inputs, output_first
 from ghostedge_quantize.plan import OutputType, Plan, fused_output, name_of, shared_edges
 from ghostedge_quantize.ranges import QuantParams, quantize_array
 from ghostedge_quantize.tuning import Tuning
@@ -73,7 +73,7 @@ class Writer:
 
     def _quantize_weights(self, node: ir.Node) -> None:
         """Replace a layer's float weights and bias (zero where absent) by int8 and int32."""
-        weight = _array(node.inputs[1])
+        weight = output_first(node.op_type, _array(node.inputs[1]))
         bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
         bias = np.zeros(len(weight), np.float32) if bias is None else bias
         name = str(node.name)
@@ -86,10 +86,12 @@ class Writer:
             self._params[self._plan.groups[name_of(target)]].scale,
             per_channel=self._per_channel,
         )
+        nearest = output_first(node.op_type, integers.values)
+        channels = 1 if node.op_type == "ConvTranspose" else 0
         node.resize_inputs(3)
-        for index, kind, codes, scale in (
-            (1, "weight", self._tuning.weight_codes.get(name, integers.values), integers.scale),
-            (2, "bias", integers.bias, integers.bias_scale),
+        for index, kind, codes, scale, axis in (
+            (1, "weight", self._tuning.weight_codes.get(name, nearest), integers.scale, channels),
+            (2, "bias", integers.bias, integers.bias_scale, 0),
         ):
             name = f"{node.name}_{kind}"
             stored = add_initializer(self._graph, f"{name}_quantized", codes)
@@ -99,7 +101,7 @@ class Writer:
                     self._graph, f"{name}_zero_point", np.zeros(scale.shape, codes.dtype)
                 ),
             )
-            dequantize = _dequantize(stored, parameters, name, axis=0 if scale.ndim else None)
+            dequantize = _dequantize(stored, parameters, name, axis=axis if scale.ndim else None)
             self._graph.insert_before(node, dequantize)
             node.replace_input_with(index, dequantize.outputs[0])
 

@@ -59,6 +59,11 @@ BUILTINS: dict[str, Builtin] = {
     "DEPTHWISE_CONV_2D": Builtin(
         "DepthwiseConv2DOptions", int8=3, traits={"dilated": 2}, fuses=True
     ),
+    "TRANSPOSE_CONV": Builtin("TransposeConvOptions", real=3, int8=3),
+    "DEPTH_TO_SPACE": Builtin("DepthToSpaceOptions", int8=1),
+    "SPACE_TO_DEPTH": Builtin("SpaceToDepthOptions"),
+    "GATHER": Builtin("GatherOptions"),
+    "TILE": Builtin("TileOptions", int8=1),
     "FULLY_CONNECTED": Builtin(
         "FullyConnectedOptions", int8=4, traits={"keeps_dims": 5}, fuses=True
     ),

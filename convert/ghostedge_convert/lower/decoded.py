@@ -16,7 +16,7 @@ import onnx
 from ghostedge_convert.lower.graph import Value
 from ghostedge_convert.lower.words import Array, Quant
 
-_LINEAR = ("Conv", "Gemm", "MatMul")
+_LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WEIGHTS = 1  # Their input position.
 
 

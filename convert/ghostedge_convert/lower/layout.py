@@ -16,7 +16,15 @@ from enum import Enum
 import numpy as np
 
 from ghostedge_convert.lower.graph import Graph, Node
-from ghostedge_convert.lower.words import CHANNELS_LAST, Array, Order, identity, memory, order_of
+from ghostedge_convert.lower.words import (
+    CHANNELS_LAST,
+    LINE,
+    Array,
+    Order,
+    identity,
+    memory,
+    order_of,
+)
 
 
 class Rule(Enum):
@@ -50,6 +58,7 @@ def decide_layouts(graph: Graph, rule_of: Callable[[Node], Rule]) -> Layouts:
     """
     groups = _Groups()
     images: list[str] = []
+    lines: list[str] = []
     for node in graph.nodes:
         rule = rule_of(node)
         if rule is Rule.FREE:
@@ -65,8 +74,12 @@ def decide_layouts(graph: Graph, rule_of: Callable[[Node], Rule]) -> Layouts:
             groups.join(peers[0], name)
         if rule is Rule.CHANNELS_LAST and rank == len(CHANNELS_LAST):
             images.append(peers[0])
+        elif rule is Rule.CHANNELS_LAST and rank == len(LINE):
+            lines.append(peers[0])
     decided = {groups.find(n): identity(graph.values[n].rank) for n in _interface(graph)}
     decided.update((groups.find(name), CHANNELS_LAST) for name in images)
+    for name in lines:
+        decided.setdefault(groups.find(name), LINE)
     _follow(graph, groups, decided)
     orders = {
         name: decided.get(groups.find(name), identity(value.rank))

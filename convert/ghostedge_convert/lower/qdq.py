@@ -27,7 +27,22 @@ from ghostedge_convert.lower.graph import (
 from ghostedge_convert.lower.words import Array, Quant
 
 MOVERS = frozenset(
-    {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice", "Split"}
+    {
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherND",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
 )
 """Ops that only move elements, so that integers pass through them with their parameters."""
 
@@ -195,7 +210,9 @@ def _reads_integers(graph: Graph, node: Node, into: Mapping[str, str]) -> bool:
     return bool(activations) and all(n in into for n in activations) and not floats
 
 
-_OPERANDS = {"Add": 2, "Sub": 2, "Mul": 2, "Div": 2, "MatMul": 2, "Conv": 2, "Gemm": 2}
+_OPERANDS = dict.fromkeys(
+    ("Add", "Sub", "Mul", "Div", "MatMul", "Conv", "ConvTranspose", "Gemm"), 2
+)
 """How many leading inputs must be quantized, constants too, for an op to run on integers."""
 
 

@@ -17,14 +17,17 @@ from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE, Graph, Node
 from ghostedge_convert.lower.layout import Rule
 from ghostedge_convert.lower.ops import (
     activations,
+    blocks,
     conv,
     elementwise,
+    gather,
     linear,
     norm,
     pool,
     reduce,
     resize,
     shape,
+    transpose_conv,
 )
 
 Emit = Callable[[Emitter, Node], None]
@@ -208,6 +211,14 @@ ROWS: tuple[Row, ...] = (
     Row(DEQUANTIZE, elementwise.dequantize, attributes=_PAIR),
     Row("Conv", conv.conv, Rule.CHANNELS_LAST, ("group", *_WINDOW), fuses=True),
     Row(
+        "ConvTranspose",
+        transpose_conv.conv_transpose,
+        Rule.CHANNELS_LAST,
+        ("group", "output_padding", "output_shape", *_WINDOW),
+    ),
+    Row("DepthToSpace", blocks.depth_to_space, Rule.CHANNELS_LAST, ("blocksize", "mode")),
+    Row("SpaceToDepth", blocks.space_to_depth, Rule.CHANNELS_LAST, ("blocksize",)),
+    Row(
         "MaxPool",
         pool.max_pool,
         Rule.CHANNELS_LAST,
@@ -250,6 +261,10 @@ ROWS: tuple[Row, ...] = (
     Row("Slice", shape.slice_, types=ALL_TYPES),
     Row("Split", shape.split, attributes=("axis", "num_outputs"), types=ALL_TYPES),
     Row("Pad", shape.pad, attributes=("mode",)),
+    Row("Expand", shape.expand, types=ALL_TYPES),
+    Row("Tile", shape.tile, types=ALL_TYPES),
+    Row("Gather", gather.gather, attributes=("axis",), types=ALL_TYPES),
+    _moves("GatherND", gather.gather_nd, "batch_dims"),
     _moves("Reshape", shape.reshape, "allowzero"),
     _moves("Flatten", shape.reshape, "axis"),
     _moves("Squeeze", shape.reshape),

@@ -96,6 +96,14 @@ def windows(node: Node, image: Shape, out: Shape, kernel: Sequence[int]) -> tupl
     return tuple(made)
 
 
+def image_windows(
+    node: Node, image: Shape, out: Shape, kernel: Sequence[int]
+) -> tuple[Window, ...]:
+    """The windows along height and width; with one axis in space, the image has one row."""
+    row = (Window(1, 1, 1, 1, 0, 0),) * (4 - len(image))
+    return row + windows(node, image, out, kernel[-(len(image) - 2) :])
+
+
 def padding(spans: Sequence[Window], *, same: bool = True) -> tuple[str, Array | None]:
     """TFLite's padding for windows, and what to PAD first where neither word does it.
 

@@ -19,6 +19,8 @@ Order = tuple[int, ...]
 """How a TFLite tensor's axes follow from the ONNX tensor's: ``tflite = onnx.transpose(order)``."""
 
 CHANNELS_LAST: Order = (0, 2, 3, 1)
+LINE: Order = (0, 2, 1)
+"""Channels last for what has one axis in space: N, C, L becomes N, L, C."""
 
 
 def identity(rank: int) -> Order:

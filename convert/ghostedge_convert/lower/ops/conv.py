@@ -1,4 +1,4 @@
-"""Conv: plain, grouped, dilated and depthwise, float32 and int8."""
+"""Conv: plain, grouped, dilated and depthwise, float32 and int8; one axis in space is a row."""
 
 from __future__ import annotations
 
@@ -11,34 +11,28 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.fold import Fold, fold_columns
 from ghostedge_convert.lower.ops.weights import bias, weights
-from ghostedge_convert.lower.window import Window, padding, windows
-from ghostedge_convert.lower.words import Array, Quant
-
-_IMAGE_RANK = 4
+from ghostedge_convert.lower.window import Window, image_windows, padding
+from ghostedge_convert.lower.words import CHANNELS_LAST, LINE, Array, Quant, step
 
 
 def conv(e: Emitter, node: Node) -> None:
     """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel."""
     image, out = e.value(node.inputs[0]), e.value(node.outputs[0])
-    if image.rank != _IMAGE_RANK:
-        node.refuse(
-            f"a {image.rank - 2}-D convolution", "only 2-D ones can be lowered: add an axis"
-        )
-    stored = weights(e, node, 1, channel_axis=0)
+    stored = weights(e, node, 1, channel_axis=0).over_image()
     kernel, quant = stored.data, stored.quant
     group = int(node.attributes.get("group", 1))
-    spans = windows(node, image.shape, out.shape, kernel.shape[2:])
-    fold = fold_columns(node, kernel, spans[1], out.shape[3]) if quant is not None else None
+    spans = image_windows(node, image.shape, out.shape, kernel.shape[2:])
+    fold = fold_columns(node, kernel, spans[1], out.shape[-1]) if quant is not None else None
     if fold is not None and quant is not None:
         _wide_conv(e, node, fold, spans[0], quant)
         return
     word, amounts = padding(spans)
-    x = e.activation(node.inputs[0])
+    x = image_of(e, node)
     if amounts is not None:
         x = padded(e, node, x, amounts)
     biases = bias(e, node, x, kernel.shape[0], quant)
-    dilations = node.attributes.get("dilations", [1, 1])
-    options = _options(word, spans[0].stride, spans[1].stride, dilations)
+    dilations = [1, *node.attributes.get("dilations", [1, 1])][-2:]
+    options = _options(word, spans[0].stride, spans[1].stride, dilations) | image_result(e, node)
     if group == image.shape[1] and group > 1:
         taps = stored.transposed((1, 2, 3, 0)).stored(e)  # O,1,kh,kw → 1,kh,kw,O
         options["depthMultiplier"] = kernel.shape[0] // group
@@ -64,7 +58,7 @@ def _options(
 
 def _wide_conv(e: Emitter, node: Node, fold: Fold, rows: Window, quant: Quant) -> None:
     """The convolution over groups of columns, between two RESHAPEs that move nothing."""
-    x = e.activation(node.inputs[0])
+    x = image_of(e, node)
     n, height, width, channels = e.tensor(x).shape
     x = e.shaped(x, (n, height, width // fold.pixels, channels * fold.pixels))
     pads = [(0, 0), (rows.before, rows.reach), (fold.before, fold.after), (0, 0)]
@@ -74,8 +68,33 @@ def _wide_conv(e: Emitter, node: Node, fold: Fold, rows: Window, quant: Quant) -
     biases = bias(e, node, x, count // fold.outputs, quant, repeat=fold.outputs)
     stored = e.constant(fold.kernel, node.inputs[1], quant.repeated(fold.outputs))
     shape = (n, rows.out, width // fold.pixels, count)
-    options = _options("VALID", rows.stride, 1)
-    e.result(node, "CONV_2D", [x, stored, biases], shape=shape, **options)
+    options = _options("VALID", rows.stride, 1) | image_result(e, node) | {"shape": shape}
+    e.result(node, "CONV_2D", [x, stored, biases], **options)
+
+
+def image_of(e: Emitter, node: Node) -> int:
+    """A node's first input as N, H, W, C; with one axis in space, as an image of one row.
+
+    Raises:
+        UnsupportedOpError: It has more than two axes in space, or none.
+    """
+    name = node.inputs[0]
+    rank = e.value(name).rank
+    if rank == len(CHANNELS_LAST):
+        return e.activation(name)
+    if rank != len(LINE):
+        node.refuse(f"{rank - 2} axes in space", "only one or two can be lowered")
+    x = e.transposed(e.activation(name), step(e.order(name), LINE))
+    count, length, channels = e.tensor(x).shape
+    return e.shaped(x, (count, 1, length, channels))
+
+
+def image_result(e: Emitter, node: Node) -> dict[str, Any]:
+    """What :meth:`Emitter.result` has to know where the image has one row only."""
+    shape = e.value(node.outputs[0]).shape
+    if len(shape) == len(CHANNELS_LAST):
+        return {}
+    return {"order": LINE, "shape": (shape[0], 1, shape[2], shape[1])}
 
 
 def padded(e: Emitter, node: Node, x: int, amounts: Array) -> int:

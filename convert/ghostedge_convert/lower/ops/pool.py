@@ -8,23 +8,20 @@ import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Graph, Node
-from ghostedge_convert.lower.ops.conv import padded
+from ghostedge_convert.lower.ops.conv import image_of, image_result, padded
 from ghostedge_convert.lower.ops.shape import fill_value
-from ghostedge_convert.lower.window import Window, padding, windows
+from ghostedge_convert.lower.window import Window, image_windows, padding
 from ghostedge_convert.lower.words import Array
 
-_IMAGE_RANK = 4
 _LOWEST = float(np.finfo(np.float32).min)
 _INT8_MIN = -128
 
 
 def _spans(graph: Graph, node: Node) -> tuple[Window, ...]:
     image, out = graph.values[node.inputs[0]], graph.values[node.outputs[0]]
-    if image.rank != _IMAGE_RANK:
-        node.refuse(f"{image.rank - 2}-D pooling", "only 2-D pooling can be lowered: add an axis")
     if set(node.attributes.get("dilations", [1])) != {1}:
         node.refuse(f"dilations={node.attributes['dilations']}", "TFLite pools without dilation")
-    return windows(node, image.shape, out.shape, node.attributes["kernel_shape"])
+    return image_windows(node, image.shape, out.shape, node.attributes["kernel_shape"])
 
 
 def _options(word: str, spans: tuple[Window, ...]) -> dict[str, Any]:
@@ -43,26 +40,25 @@ def max_pool(e: Emitter, node: Node) -> None:
         node.refuse("its Indices output", "TFLite's MAX_POOL_2D gives values only")
     if node.attributes.get("storage_order", 0):
         node.refuse("storage_order=1", "export with row-major order")
+    x = image_of(e, node)
     spans = _spans(e.graph, node)
     word, amounts = padding(spans)
-    x = e.activation(node.inputs[0])
     if amounts is not None:
         x = (
             padded(e, node, x, amounts)
             if _zero_is_lowest(e, node, x)
             else _sunk(e, node, x, amounts)
         )
-    e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **_options(word, spans))
+    options = _options(word, spans) | image_result(e, node)
+    e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **options)
 
 
 def global_max_pool(e: Emitter, node: Node) -> None:
     """GlobalMaxPool: a window as large as the image."""
-    image = e.value(node.inputs[0])
-    if image.rank != _IMAGE_RANK:
-        node.refuse(f"{image.rank - 2}-D pooling", "only 2-D pooling can be lowered: add an axis")
-    spans = tuple(Window(size, 1, size, 1, 0, 0) for size in image.shape[2:])
-    x = e.activation(node.inputs[0])
-    e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **_options("VALID", spans))
+    x = image_of(e, node)
+    spans = tuple(Window(size, 1, size, 1, 0, 0) for size in e.tensor(x).shape[1:3])
+    options = _options("VALID", spans) | image_result(e, node)
+    e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **options)
 
 
 def _zero_is_lowest(e: Emitter, node: Node, x: int) -> bool:
@@ -88,20 +84,21 @@ def average_pool(e: Emitter, node: Node) -> None:
     and back around its float one takes a quarter to two thirds of the time of LiteRT's own int8
     kernel (56×56×24 to 14×14×80, x86, LiteRT 2.3), as much as an int8 depthwise convolution.
     """
+    x = image_of(e, node)
     spans = _spans(e.graph, node)
     word, amounts, factors = _plan(node, spans)
-    x = e.activation(node.inputs[0])
     if amounts is not None:
         x = padded(e, node, x, amounts)
-    options = _options(word, spans)
+    options, place = _options(word, spans), image_result(e, node)
     if factors is None:
-        e.result(node, "AVERAGE_POOL_2D", [x], quant=e.tensor(x).quant, **options)
+        e.result(node, "AVERAGE_POOL_2D", [x], quant=e.tensor(x).quant, **options, **place)
         return
-    n, c, h, w = e.value(node.outputs[0]).shape
+    n, _, _, c = e.tensor(x).shape
+    h, w = (span.out for span in spans)
     target = e.temporary(f"{node.outputs[0]}/sums", (n, h, w, c), x)
     x = e.op("AVERAGE_POOL_2D", [x], [target], fusedActivationFunction="NONE", **options)
     factor = e.constant(factors.reshape(1, h, w, 1), f"{node.outputs[0]}/factors")
-    e.result(node, "MUL", [x, factor])
+    e.result(node, "MUL", [x, factor], **place)
 
 
 def _plan(node: Node, spans: tuple[Window, ...]) -> tuple[str, Array | None, Array | None]:

@@ -1,4 +1,4 @@
-"""Ops that move elements or join tensors without computing: reshape, concat, slice, pad."""
+"""Ops that move or repeat elements without computing: reshape, concat, slice, pad, tile."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from ghostedge_convert.lower.layout import permutation_of
 from ghostedge_convert.lower.words import Array, reorder
 
 _MIRRORS = {"reflect": "REFLECT"}
+_JOINED_IN_XNNPACK = 5
+"""Tensors that XNNPACK concatenates at a time."""
 
 
 def reshape(e: Emitter, node: Node) -> None:
@@ -103,12 +105,18 @@ def split(e: Emitter, node: Node) -> None:
 
 
 def pad(e: Emitter, node: Node) -> None:
-    """Pad with a constant or by reflection."""
+    """Pad with a constant, by reflection, or by repeating the outermost elements."""
     mode = node.attributes.get("mode", "constant")
-    if mode != "constant" and mode not in _MIRRORS:
-        node.refuse(f"mode={mode!r}", "use mode 'constant' or 'reflect'")
+    if mode not in ("constant", "edge", *_MIRRORS):
+        node.refuse(f"mode={mode!r}", "use mode 'constant', 'reflect' or 'edge'")
     order = e.order(node.outputs[0])
     x = e.operand(node, 0, order)
+    if mode == "edge":
+        for axis, (before, after) in enumerate(_amounts(e, node)[list(order)].tolist()):
+            last = e.tensor(x).shape[axis] - 1
+            x = take(e, x, axis, np.clip(np.arange(-before, last + after + 1), 0, last))
+        e.bind(node, x)
+        return
     amounts = e.int32(_amounts(e, node)[list(order)], "paddings")
     quant = e.tensor(x).quant
     if mode in _MIRRORS:
@@ -122,6 +130,69 @@ def pad(e: Emitter, node: Node) -> None:
         e.result(node, "PAD", [x, amounts], quant=quant)
     else:
         e.result(node, "PADV2", [x, amounts, fill_value(e, x, value)], quant=quant)
+
+
+def take(e: Emitter, x: int, axis: int, indices: Array) -> int:
+    """Elements of a tensor along one of its own axes, in any order, with or without repeats.
+
+    As slices one after another, all in XNNPACK, where those are few enough for its concatenation;
+    else a GATHER, which XNNPACK has not.
+
+    Args:
+        e: The emitter.
+        x: The tensor.
+        axis: Of the tensor as it is laid out.
+        indices: Not negative.
+    """
+    source = e.tensor(x)
+    shape = [*source.shape[:axis], indices.size, *source.shape[axis + 1 :]]
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
+    if len(runs) > _JOINED_IN_XNNPACK:
+        target = e.temporary(f"{source.name}/taken", shape, x)
+        return e.op("GATHER", [x, e.int32(indices, "indices")], [target], axis=axis)
+    spans = [(int(run[0]), run.size) for run in runs]
+    parts = {span: _cut(e, x, axis, *span) for span in spans}
+    if len(spans) == 1:
+        return parts[spans[0]]
+    target = e.temporary(f"{source.name}/joined", shape, x)
+    joined = [parts[span] for span in spans]
+    return e.op("CONCATENATION", joined, [target], axis=axis, fusedActivationFunction="NONE")
+
+
+def _cut(e: Emitter, x: int, axis: int, start: int, count: int) -> int:
+    """Neighbours along an axis: nothing where they are all, else a SLICE."""
+    source = e.tensor(x)
+    if count == source.shape[axis]:
+        return x
+    shape = [*source.shape[:axis], count, *source.shape[axis + 1 :]]
+    begins = [start if a == axis else 0 for a in range(len(shape))]
+    target = e.temporary(f"{source.name}/slice", shape, x)
+    return e.op("SLICE", [x, e.int32(begins, "begin"), e.int32(shape, "size")], [target])
+
+
+def expand(e: Emitter, node: Node) -> None:
+    """Expand to a shape that is known: axes of size 1 are repeated."""
+    _repeated(e, node)
+
+
+def tile(e: Emitter, node: Node) -> None:
+    """Tile: whole axes are repeated."""
+    constant_input(e, node, 1, "repeats")
+    _repeated(e, node)
+
+
+def _repeated(e: Emitter, node: Node) -> None:
+    """The first input as often along each axis as the output is longer."""
+    out = e.value(node.outputs[0])
+    order = e.order(out.name)
+    x = e.operand(node, 0, order)
+    sizes = zip(reorder(out.shape, order), e.tensor(x).shape, strict=True)
+    times = [have // had for have, had in sizes]
+    quant = e.tensor(x).quant
+    if max(times) == 1:
+        e.bind(node, x)
+    else:
+        e.result(node, "TILE", [x, e.int32(times, "multiples")], quant=quant)
 
 
 def _amounts(e: Emitter, node: Node) -> Array:

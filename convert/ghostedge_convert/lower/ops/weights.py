@@ -42,6 +42,11 @@ class Weights:
         coded = self.coded and self.coded.along(order.index(self.coded.axis))
         return replace(self, data=self.data.transpose(order), coded=coded)
 
+    def over_image(self) -> Weights:
+        """Weights O, I, … of a convolution over height and width; over one axis, of one row."""
+        shape = (*self.data.shape[:2], *(1,) * (4 - self.data.ndim), *self.data.shape[2:])
+        return replace(self, data=self.data.reshape(shape))
+
     def columns(self, places: Array) -> Weights:
         """A matrix with the input features in another order."""
         return replace(self, data=self.data[:, places])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from rich.table import Table
 
 from ghostedge.bench_tables import bench_tables, error_lines, mark_lines, note_lines

@@ -94,6 +94,14 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class SkippedImage:
+    """An image that ``--skip-bad-images`` left out, and why it could not be used."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """Scores on the evaluation set, in percent."""
 
@@ -126,6 +134,7 @@ class Latency:
 class Artefact:
     """A model file we wrote. ``file`` is relative to the manifest's folder.
 
+    ``parity`` is None where the check itself failed, see ``Manifest.unscored``.
     ``float_agreement_pct``, of classifiers, and ``float_sqnr_db`` are against the float ONNX, as
     ``agreement_pct`` and ``sqnr_db`` of ``Parity`` are against the reference.
     """
@@ -137,7 +146,7 @@ class Artefact:
     sha256: str
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
-    parity: Parity
+    parity: Parity | None
     float_agreement_pct: float | None = None
     float_sqnr_db: float | None = None
     accuracy: Accuracy | None = None
@@ -163,6 +172,9 @@ class Manifest:
         inferred: What was not stated, with its origin.
         notes: What the loader and the graph passes had to say.
         missed: The budgets that were missed, in words; empty when all held.
+        skipped_images: What ``--skip-bad-images`` left out.
+        unscored: What went wrong while the finished files were checked, scored and timed; what
+            could not be found out is None in the artefacts.
         guard: How int8 was held to ``--max-drop`` or ``--min-agreement``; None where neither was
             asked for.
     """
@@ -179,6 +191,8 @@ class Manifest:
     versions: Mapping[str, str]
     host: Mapping[str, Any]
     missed: tuple[str, ...]
+    skipped_images: tuple[SkippedImage, ...] = ()
+    unscored: tuple[str, ...] = ()
     guard: GuardReport | None = None
 
     def artefact(self, file: str) -> Artefact:

@@ -21,7 +21,7 @@ def conversion_table(manifest: Manifest) -> Table:
     """What ``ghostedge convert`` closes with: a row per artefact, no column of dashes alone."""
     threads = {a.latency.threads for a in manifest.artefacts if a.latency}
     scored = next((a.accuracy for a in manifest.artefacts if a.accuracy), None)
-    first = manifest.artefacts[-1].parity
+    checked = next((a.parity for a in reversed(manifest.artefacts) if a.parity), None)
     batch = manifest.artefacts[0].inputs[0].shape[0]
     columns = (
         ("artefact", LEFT),
@@ -36,8 +36,13 @@ def conversion_table(manifest: Manifest) -> Table:
     rows = [_conversion_row(each, scored=scored is not None) for each in manifest.artefacts]
     told = [i for i in range(len(columns)) if any(row[i] != DASH for row in rows)]
     table = plain_table(
-        f"{manifest.name}: checked on {first.image_source}, timed with "
-        f"{'/'.join(map(str, sorted(threads)))} thread(s), a batch of {batch} at a time",
+        f"{manifest.name}: {f'checked on {checked.image_source}' if checked else 'not checked'}, "
+        + (
+            f"timed with {'/'.join(map(str, sorted(threads)))} thread(s)"
+            if threads
+            else "not timed"
+        )
+        + f", a batch of {batch} at a time",
         tuple(columns[i] for i in told),
     )
     for row in rows:
@@ -72,7 +77,9 @@ _BY_TOP1 = frozenset({("onnx", "dynamic"), ("onnx", "int8"), ("tflite", "int8")}
 """Where rounding to int8 lies between a file and its source: numbers differ, not their sense."""
 
 
-def _parity_words(parity: Parity, *, by_top1: bool) -> str:
+def _parity_words(parity: Parity | None, *, by_top1: bool) -> str:
+    if parity is None:
+        return DASH
     mark = "✓" if parity.within_budget else "✗"
     if parity.agreement_pct is None:
         found = _output_words(parity, by_noise=by_top1)

@@ -29,7 +29,7 @@ from ghostedge.conversion.options import (
 )
 from ghostedge.guard_table import guard_tables
 from ghostedge.tables import conversion_table
-from ghostedge_runtime.errors import BudgetMissedError, MissingDependencyError
+from ghostedge_runtime.errors import BudgetMissedError, InputError, MissingDependencyError
 from ghostedge_runtime.metadata import Interpolation
 
 _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quantize")
@@ -59,6 +59,12 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 )
 @click.option(
     "--eval", "eval_", type=PATH, help="Labelled images, a folder per class, to score on."
+)
+@click.option(
+    "--skip-bad-images",
+    is_flag=True,
+    help="Decode all images of --calib and --eval first and go on without those that cannot be; "
+    "the manifest names them. Otherwise they are an error.",
 )
 @click.option(
     "--ranges",
@@ -236,6 +242,13 @@ def command(
         for table in guard_tables(manifest.guard) if manifest.guard else ():
             stdout().print(table)
         stdout().say(f"written to {manifest.folder}/")
+    if manifest.unscored:
+        raise InputError(
+            "the files are written, but they could not all be checked, scored and timed:\n  "
+            + "\n  ".join(manifest.unscored),
+            where=manifest.folder,
+            remedy="see to what is named; `ghostedge bench --data` scores the files as they are",
+        )
     if manifest.missed:
         raise BudgetMissedError("; ".join(manifest.missed), where=manifest.folder)
 

@@ -49,6 +49,7 @@ def convert(
     min_agreement: float | None = ConvertOptions.min_agreement,
     guard_minutes: float = ConvertOptions.guard_minutes,
     eval: StrPath | None = None,  # noqa: A002 - the command line's word
+    skip_bad_images: bool = ConvertOptions.skip_bad_images,
     ema: bool = False,
     key_prefix: str | None = None,
     arch: str | None = None,
@@ -104,6 +105,8 @@ def convert(
             keep the float network's top-1, likewise.
         guard_minutes: How long the search for those layers may take.
         eval: Folder of labelled images, a folder per class, to score every artefact on.
+        skip_bad_images: Go on without the images of ``calib`` and ``eval`` that cannot be decoded,
+            and name them in the manifest, instead of refusing the folder.
         ema: Prefer the averaged weights of a checkpoint that holds both.
         key_prefix: Of a checkpoint that holds several networks: what the wanted one's keys begin
             with.
@@ -132,7 +135,7 @@ def convert(
 
     Returns:
         What was written, checked and measured. ``Manifest.missed`` names the budgets that were
-        not kept.
+        not kept, ``Manifest.unscored`` what could not be checked, scored or timed.
 
     Raises:
         InputError: The checkpoint, the images or the arguments cannot be used; nothing is written.
@@ -157,6 +160,7 @@ def convert(
         min_agreement=min_agreement,
         guard_minutes=guard_minutes,
         eval=None if eval is None else Path(eval),
+        skip_bad_images=skip_bad_images,
         ema=ema,
         key_prefix=key_prefix,
         arch=arch,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from ghostedge.console import Reporter
-from ghostedge_runtime.images import list_images, normalize, prepare
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.manifest import SkippedImage
+from ghostedge_runtime.errors import ImageError
+from ghostedge_runtime.image_check import bad_lines, check_images
+from ghostedge_runtime.images import LabelledImages, list_images, normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
 
 SYNTHETIC_IMAGES = 16
@@ -101,6 +105,90 @@ def calibration_set(folder: Path, limit: int) -> ImageSet:
     """
     chosen = ImageSet(list_images(folder), "").head(limit).sources
     return ImageSet(chosen, f"{len(chosen)} calibration images")
+
+
+@dataclass(frozen=True)
+class UsableImages:
+    """The images of a conversion, looked at before any work.
+
+    Attributes:
+        calibration: Those of ``--calib`` that are used, None where there is none.
+        skipped: Those that cannot be used.
+        notes: How many these are, and which.
+    """
+
+    calibration: ImageSet | None
+    skipped: tuple[SkippedImage, ...]
+    notes: tuple[str, ...]
+
+    def without_skipped(self, evaluation: LabelledImages | None) -> LabelledImages | None:
+        """The labelled images that can be used.
+
+        Raises:
+            ImageError: None can.
+        """
+        if evaluation is None or not self.skipped:
+            return evaluation
+        skipped = {each.file for each in self.skipped}
+        pairs = zip(evaluation.paths, evaluation.targets, strict=True)
+        kept = [(path, target) for path, target in pairs if str(path) not in skipped]
+        if not kept:
+            raise ImageError("none of its images can be used", where="--eval")
+        paths, targets = zip(*kept, strict=True)
+        return replace(evaluation, paths=paths, targets=targets)
+
+
+def usable_images(options: ConvertOptions, reporter: Reporter) -> UsableImages:
+    """Look at every image of ``--calib`` and ``--eval``; see `ghostedge_runtime.image_check`.
+
+    With ``--skip-bad-images`` those that will be used are decoded in full, so that none is found to
+    be bad later.
+
+    Raises:
+        ImageError: Some cannot be used, and are all named; or a folder is missing, or none is left.
+    """
+    calib = [] if options.calib is None else list_images(options.calib)
+    # Files outside the class folders are none of the evaluation's, see `folders.list_labelled`.
+    labelled = (
+        [] if options.eval is None
+        else [path for path in list_images(options.eval) if path.parent != options.eval]
+    )  # fmt: skip
+    folders = " and ".join(str(each) for each in (options.calib, options.eval) if each is not None)
+    every = list(dict.fromkeys([*calib, *labelled]))
+    with reporter.counted("look at images", len(every)) as progress:
+        checked = check_images(every, progress=progress)
+    bad = dict(checked.bad)
+    if not options.skip_bad_images:
+        checked.refuse(folders)
+        if checked.decoded < checked.count:
+            reporter.note(f"  {checked.words}")
+    chosen = _spread_over([path for path in calib if path not in bad], options.calib_images)
+    if options.skip_bad_images:
+        used = dict.fromkeys([*chosen, *(path for path in labelled if path not in bad)])
+        with reporter.counted("decode images", len(used)) as progress:
+            bad |= check_images(list(used), decode_all=True, progress=progress).bad
+        chosen = [path for path in chosen if path not in bad]
+    if calib and not chosen:
+        raise ImageError("none of its images can be used", where="--calib")
+    skipped = tuple(SkippedImage(str(path), error.what) for path, error in bad.items())
+    notes = (
+        (f"{len(bad):,} of {len(every):,} images left out:", *bad_lines(bad.values()))
+        if bad else ()
+    )  # fmt: skip
+    calibration = ImageSet(chosen, f"{len(chosen)} calibration images") if calib else None
+    return UsableImages(calibration, skipped, notes)
+
+
+def decodable(images: ImageSet) -> ImageSet:
+    """Those of an image set that can be decoded, in words how many."""
+    paths = [source for source in images.sources if isinstance(source, Path)]
+    bad = check_images(paths, decode_all=True).bad
+    kept = [s for s in images.sources if not isinstance(s, Path) or s not in bad]
+    return ImageSet(kept, f"{len(kept)} of {images.description}")
+
+
+def _spread_over(paths: Sequence[Path], limit: int) -> list[Path]:
+    return [paths[index] for index in spread(len(paths), limit)]
 
 
 def synthetic_set(preprocessing: Preprocessing) -> ImageSet:

@@ -174,7 +174,7 @@ def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
         f"{a.parity.max_abs_diff:.2g}, {likeness(a.parity)} on "
         f"{a.parity.images} images; the budget is {a.parity.budget}"
         for a in artefacts
-        if not a.parity.within_budget
+        if a.parity and not a.parity.within_budget
     )
 
 

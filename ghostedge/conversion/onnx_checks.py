@@ -13,12 +13,13 @@ from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
 from ghostedge.conversion.artefacts import ModelFile, opened
 from ghostedge.conversion.checks import CLASS_BUDGETS, Budget, Scores, parity
-from ghostedge.conversion.imagesets import PARITY_IMAGES, ImageSet, spread
+from ghostedge.conversion.imagesets import PARITY_IMAGES, ImageSet, decodable, spread
 from ghostedge.conversion.onnx_source import OnnxSource
-from ghostedge.conversion.records import Findings, artefacts
+from ghostedge.conversion.records import Failures, Findings, artefacts, with_latency
 from ghostedge.manifest import Artefact, Parity
 from ghostedge_convert import embed_onnx_metadata
 from ghostedge_runtime import Model
+from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of
 
 _SAME_GRAPH = CLASS_BUDGETS["onnx", "float32"]
@@ -34,6 +35,7 @@ def judge(
     threads: int,
     exact: bool,
     clock: StageClock,
+    failures: Failures,
     reporter: Reporter,
 ) -> tuple[Artefact, ...]:
     """Check, score and time the files that were written.
@@ -45,29 +47,35 @@ def judge(
         threads: Of one inference, when timing.
         exact: Whether both are made of the same integers, so that the tighter budget holds.
         clock: Counts the stages.
+        failures: Takes what goes wrong.
         reporter: Is told of the progress.
     """
     with opened(files) as models:
-        with clock.stage("check and score"):
+
+        def find(source: OnnxSource, images: ImageSet) -> dict[str, Findings]:
             mode = mode_of(source.metadata.preprocessing)
             logits = measure.collect_logits(models, images, mode, reporter)
-            found = _parities(source, files, logits, images, exact=exact)
+            return {
+                name: Findings(found, accuracy=measure.accuracy(logits[name], source.evaluation))
+                for name, found in _parities(source, files, logits, images, exact=exact).items()
+            }
+
+        with clock.stage("check and score"):
+            findings = failures.attempt(lambda: find(source, images))
+            if findings is None and isinstance(failures.last, ImageError):
+                others, unlabelled = decodable(images), replace(source, evaluation=None)
+                findings = failures.attempt(lambda: find(unlabelled, others))
         with clock.stage("time"):
-            timed = measure.time_all(files, threads, reporter)
-        findings = {
-            name: Findings(
-                parity=parity_found,
-                latency=measure.latency(timed[name]),
-                accuracy=measure.accuracy(logits[name], source.evaluation),
-            )
-            for name, parity_found in found.items()
-        }
-        return artefacts(files, models, findings)
+            timed = failures.attempt(lambda: measure.time_all(files, threads, reporter)) or {}
+        latency = {name: measure.latency(each) for name, each in timed.items()}
+        return artefacts(files, models, with_latency(models, findings or {}, latency))
 
 
 def parity_words(artefact: Artefact) -> str:
     """One line: how far a file is from what it was made from."""
     found = artefact.parity
+    if found is None:
+        return f"{artefact.file} could not be checked"
     return (
         f"{artefact.file} against {found.reference} on {found.images} images: "
         f"{measure.likeness(found)} largest difference {found.max_abs_diff:.3g}; "

@@ -7,6 +7,7 @@ metadata inside, and the TFLite that computes the same integers.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,16 +21,19 @@ from ghostedge.conversion.artefacts import ModelFile
 from ghostedge.conversion.imagesets import (
     PARITY_IMAGES,
     ImageSet,
-    calibration_set,
+    UsableImages,
     synthetic_set,
+    usable_images,
 )
 from ghostedge.conversion.onnx_checks import judge, parity_words
 from ghostedge.conversion.onnx_losses import loss_words, losses
 from ghostedge.conversion.onnx_source import OnnxSource, read_source
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.records import Failures
 from ghostedge.manifest import Artefact, Manifest, Stage
 from ghostedge.output import check_target, staged_folder
 from ghostedge_convert import (
+    Loss,
     Normalized,
     embed_onnx_metadata,
     left_float,
@@ -49,7 +53,9 @@ class _Work:
     reporter: Reporter
     clock: StageClock
     source: OnnxSource
+    usable: UsableImages
     images: ImageSet
+    failures: Failures
 
 
 def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
@@ -61,10 +67,12 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
     """
     check_target(options.output)
     clock = StageClock(reporter)
+    usable = usable_images(options, reporter)
     with clock.stage("read ONNX"):
         source = read_source(options)
-        images = _images(options, source)
-    work = _Work(options, reporter, clock, source, images)
+        source = replace(source, evaluation=usable.without_skipped(source.evaluation))
+        images = _images(usable, source)
+    work = _Work(options, reporter, clock, source, usable, images, Failures())
     for fact in source.inferred:
         reporter.note(f"  {fact.name}: {fact.value} ({fact.origin})")
     with staged_folder(options.output) as folder:
@@ -81,22 +89,24 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
             threads=options.threads,
             exact=not normalized.requantized,
             clock=clock,
+            failures=work.failures,
             reporter=reporter,
         )
         for artefact in artefacts:
             reporter.note(f"  {parity_words(artefact)}")
         manifest = _manifest(work, artefacts, notes)
         manifest.write(folder)
+    work.failures.raise_faults()
     return manifest
 
 
-def _images(options: ConvertOptions, source: OnnxSource) -> ImageSet:
+def _images(usable: UsableImages, source: OnnxSource) -> ImageSet:
     """The evaluation set, else the images of ``--calib``, else synthetic ones."""
     if source.evaluation is not None:
         count = len(source.evaluation.paths)
         return ImageSet(source.evaluation.paths, f"{count} evaluation images")
-    if options.calib is not None:
-        found = calibration_set(options.calib, options.calib_images)
+    if usable.calibration is not None:
+        found = usable.calibration
         return ImageSet(found.sources, f"{len(found)} images of --calib")
     return synthetic_set(source.metadata.preprocessing)
 
@@ -125,13 +135,17 @@ def _notes(work: _Work, normalized: Normalized, onnx_file: ModelFile) -> tuple[s
         stays = (f"nodes without a pair around them, which stay float: {len(floats)} ({shown})",)
     found: tuple[str, ...] = ()
     if normalized.requantized:
-        with work.clock.stage("measure what requantizing cost"), Model(onnx_file.path) as model:
-            seen = work.images.head(PARITY_IMAGES)
-            batches = _batches(model, seen)
-            values = losses(work.source.pinned.model, normalized.requantized, batches)
+
+        def measured() -> Sequence[Loss]:
+            with Model(onnx_file.path) as model:
+                batches = _batches(model, work.images.head(PARITY_IMAGES))
+            return losses(work.source.pinned.model, normalized.requantized, batches)
+
+        with work.clock.stage("measure what requantizing cost"):
+            values = work.failures.attempt(measured) or ()
         found = tuple(map(loss_words, normalized.requantized, values))
     applied = (f"{note.name}: {note.note}" for note in normalized.applied)
-    return (*work.source.pinned.notes, *applied, *stays, *found)
+    return (*work.usable.notes, *work.source.pinned.notes, *applied, *stays, *found)
 
 
 def _batches(model: Model, images: ImageSet) -> list[npt.NDArray[np.generic]]:
@@ -159,4 +173,6 @@ def _manifest(work: _Work, artefacts: tuple[Artefact, ...], notes: tuple[str, ..
         versions={name: version(name) for name in _VERSIONED},
         host=asdict(host_facts()),
         missed=measure.missed_budgets(artefacts),
+        skipped_images=work.usable.skipped,
+        unscored=work.failures.words(),
     )

@@ -39,6 +39,7 @@ _USED = frozenset(
         "calib",
         "calib_images",
         "eval",
+        "skip_bad_images",
         "labels",
         "preprocessing",
         "batch",

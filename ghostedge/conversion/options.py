@@ -91,6 +91,7 @@ class ConvertOptions:
     min_agreement: float | None = None
     guard_minutes: float = 10.0
     eval: Path | None = None
+    skip_bad_images: bool = False
     ema: bool = False
     key_prefix: str | None = None
     arch: str | None = None

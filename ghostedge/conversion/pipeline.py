@@ -32,17 +32,19 @@ from ghostedge.conversion.guard import budget_of, hold_budget, refuse_class_budg
 from ghostedge.conversion.imagesets import (
     Batches,
     ImageSet,
-    calibration_set,
+    decodable,
+    usable_images,
 )
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.records import Findings, artefacts
+from ghostedge.conversion.records import Failures, Findings, artefacts, with_latency
 from ghostedge.guard_report import GuardReport
 from ghostedge.manifest import Artefact, Manifest, Stage
 from ghostedge.output import check_target, staged_folder
 from ghostedge_convert.doors.given import GivenModule
 from ghostedge_runtime import Model, host_facts
+from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of
 
 _VERSIONED = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
@@ -58,21 +60,23 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
 
     Raises:
         InputError: The network, the images or the arguments cannot be used; nothing is written.
+        Exception: A fault of ours while the finished files were looked at; they are in place.
     """
     if module is None and is_quantized_onnx(options):
         return run_onnx(options, reporter)
     check_target(options.output)
     clock = StageClock(reporter)
-    calibration = None
-    if options.calib is not None:
-        calibration = calibration_set(options.calib, options.calib_images)
+    usable = usable_images(options, reporter)
+    calibration = usable.calibration
     loaded = _loaded(options, module, clock, reporter)
+    loaded = replace(loaded, evaluation=usable.without_skipped(loaded.evaluation))
     if loaded.classes is None:
         refuse_class_budgets(options)
     for fact in loaded.inferred:
         reporter.note(f"  {fact.name}: {fact.value} ({fact.origin})")
-    for note in loaded.notes:
+    for note in (*loaded.notes, *usable.notes):
         reporter.note(f"  {note}")
+    failures = Failures()
     with staged_folder(options.output) as folder:
         with clock.stage("export and simplify"):
             graph = deploy_graph(loaded, options)
@@ -93,6 +97,7 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
             options=options,
             files=written.files,
             clock=clock,
+            failures=failures,
             reporter=reporter,
         )
         manifest = Manifest(
@@ -101,7 +106,7 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
             source_sha256=loaded.source.sha256,
             metadata=json.loads(graph.metadata.to_json()),
             inferred=loaded.inferred,
-            notes=(*loaded.notes, *graph.notes, *written.notes),
+            notes=(*loaded.notes, *usable.notes, *graph.notes, *written.notes),
             artefacts=made,
             stages=tuple(Stage(name, round(seconds, 3)) for name, seconds in clock.stages),
             arguments=options.to_dict(),
@@ -111,10 +116,13 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
                 *measure.missed_budgets(made),
                 *(written.guard.missed() if written.guard else ()),
             ),
+            skipped_images=usable.skipped,
+            unscored=failures.words(),
             guard=written.guard,
         )
         manifest.write(folder)
     settle(options, written.guard)
+    failures.raise_faults()
     return manifest
 
 
@@ -227,14 +235,19 @@ def _judge(
     options: ConvertOptions,
     files: Sequence[ModelFile],
     clock: StageClock,
+    failures: Failures,
     reporter: Reporter,
 ) -> tuple[Artefact, ...]:
-    """Check, score and time the files that were written."""
+    """Check, score and time the files that were written.
+
+    Where an image turns out to be bad here, they are checked on the others and not scored.
+    """
     images = measure.scoring_set(loaded, calibration)
-    find = _class_findings if loaded.classes is not None else _signal_findings
     with opened(files) as models:
-        with clock.stage("check and score"):
-            findings = find(
+
+        def find(loaded: Loaded, images: ImageSet) -> dict[str, Findings]:
+            by_kind = _class_findings if loaded.classes is not None else _signal_findings
+            return by_kind(
                 files=files,
                 models=models,
                 loaded=loaded,
@@ -242,10 +255,17 @@ def _judge(
                 batch=options.batch,
                 reporter=reporter,
             )
+
+        with clock.stage("check and score"):
+            findings = failures.attempt(lambda: find(loaded, images))
+            if findings is None and isinstance(failures.last, ImageError):
+                others, unlabelled = decodable(images), replace(loaded, evaluation=None)
+                findings = failures.attempt(lambda: find(unlabelled, others))
         with clock.stage("time"):
-            latency = measure.latencies(files, measure.time_all(files, options.threads, reporter))
-        timed = {name: replace(each, latency=latency[name]) for name, each in findings.items()}
-        return artefacts(files, models, timed)
+            latency = failures.attempt(
+                lambda: measure.latencies(files, measure.time_all(files, options.threads, reporter))
+            )
+        return artefacts(files, models, with_latency(models, findings or {}, latency or {}))
 
 
 def _class_findings(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -35,6 +35,7 @@ __all__ = [
     "MODES",
     "ImageSource",
     "LabelledImages",
+    "check_header",
     "is_image",
     "list_images",
     "list_labelled",
@@ -69,9 +70,9 @@ def is_image(source: Any, rank: int) -> bool:
 def open_image(source: ImageSource, mode: str = "RGB") -> Image.Image:
     """Decode an image.
 
-    Palette, grey, CMYK, 16-bit, transparent and colour images take the mode by Pillow's
-    ``convert``: grey (``L``) is ITU-R 601-2 luma, an image without transparency is opaque (255) in
-    ``RGBA``, and ``RGB`` leaves transparency out.
+    Palette, grey, CMYK, transparent and colour images take the mode by Pillow's ``convert``: grey
+    (``L``) is ITU-R 601-2 luma, an image without transparency is opaque (255) in ``RGBA``, and
+    ``RGB`` leaves transparency out. Of 16 bits a channel the upper eight count (``value >> 8``).
 
     Args:
         source: A path, the bytes of an image file, a Pillow image, or a uint8 array of shape
@@ -83,13 +84,18 @@ def open_image(source: ImageSource, mode: str = "RGB") -> Image.Image:
             `MAX_PIXELS`, or an array of another shape or dtype.
     """
     if isinstance(source, np.ndarray):
-        return _in_mode(_from_array(source, mode), mode, "the array given")
+        array = _within_cap(_from_array(source, mode), "the array given")
+        return _in_mode(array, mode, "the array given")
     if isinstance(source, Image.Image):
-        return _in_mode(source, mode, "the image given")
+        return _in_mode(_within_cap(source, "the image given"), mode, "the image given")
+
+    def read(file: Any, size: int, where: str) -> Image.Image:
+        return _in_mode(_header(file, size, where), mode, where)
+
     if isinstance(source, bytes):
-        return _opened(io.BytesIO(source), len(source), mode, "the image bytes given")
+        return read(io.BytesIO(source), len(source), "the image bytes given")
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(source), mode)
+        return _from_file(Path(source), read)
     raise ImageError(
         f"a {type(source).__name__} is not an image",
         remedy="pass a path, bytes, a Pillow image or a uint8 array of shape (height, width, 3)",
@@ -205,10 +211,19 @@ def _from_array(array: npt.NDArray[Any], mode: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array.reshape(shape)), MODES[depth])
 
 
-def _from_file(path: Path, mode: str) -> Image.Image:
+def check_header(path: Path) -> None:
+    """Read an image's header, but not its pixels.
+
+    Raises:
+        ImageError: As `open_image`, as far as a header tells.
+    """
+    _from_file(path, _header)
+
+
+def _from_file(path: Path, read: Callable[[Any, int, str], Image.Image]) -> Image.Image:
     try:
         with path.open("rb") as file:
-            return _opened(file, path.stat().st_size, mode, str(path))
+            return read(file, path.stat().st_size, str(path))
     except OSError as error:
         raise ImageError(
             f"it cannot be read ({error.strerror or error})",
@@ -217,7 +232,7 @@ def _from_file(path: Path, mode: str) -> Image.Image:
         ) from error
 
 
-def _opened(file: Any, size: int, mode: str, where: str) -> Image.Image:
+def _header(file: Any, size: int, where: str) -> Image.Image:
     if size == 0:
         raise ImageError("it is empty (0 bytes)", where=where, remedy="replace or remove it")
     try:
@@ -232,10 +247,10 @@ def _opened(file: Any, size: int, mode: str, where: str) -> Image.Image:
     # ValueError, EOFError, struct.error, DecompressionBombError and more.
     except Exception as error:
         raise _broken(error, where) from error
-    return _in_mode(image, mode, where)
+    return _within_cap(image, where)
 
 
-def _in_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
+def _within_cap(image: Image.Image, where: str) -> Image.Image:
     width, height = image.size
     if width * height > min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS):
         raise ImageError(
@@ -243,11 +258,30 @@ def _in_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
             where=where,
             remedy="scale it down first",
         )
+    return image
+
+
+def _in_mode(image: Image.Image, mode: str, where: str) -> Image.Image:
     try:
         image.load()
-        return image if image.mode == mode else image.convert(mode)
-    except Exception as error:  # as in _opened: the decoders' errors have no common base
+        return _converted(image, mode)
+    except Exception as error:  # as in _header: the decoders' errors have no common base
         raise _broken(error, where) from error
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """By Pillow's own rules, but for two modes.
+
+    Grey of 16 bits keeps its upper eight, as Pillow itself keeps them of 16-bit colours; its
+    ``convert`` would take every value above 255 for white. A palette with transparency goes by way
+    of RGBA: the same colours, without Pillow's warning.
+    """
+    if image.mode.startswith("I"):
+        values = np.clip(np.asarray(image, np.int64), 0, 65535)
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _broken(error: Exception, where: str) -> ImageError:

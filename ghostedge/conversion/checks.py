@@ -103,6 +103,17 @@ class Gap:
         )
 
     @classmethod
+    def of_labels(
+        cls, found: npt.NDArray[np.floating[Any]], wanted: npt.NDArray[np.floating[Any]]
+    ) -> Gap:
+        """Of whole numbers (labels, indices, a mask): how far apart two are says nothing.
+
+        The difference is the share of unequal ones, and so is the noise, beside a signal of 1.
+        """
+        share = float(np.mean(found != wanted))
+        return cls(signal=1.0, noise=share**2, largest=1.0, difference=share)
+
+    @classmethod
     def of_scores(cls, found: Scores, wanted: Scores) -> Gap:
         """Of a classifier's scores, (images, classes): powers are about each image's mean.
 

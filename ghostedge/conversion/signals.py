@@ -2,7 +2,7 @@
 
 Feature maps, boxes, masks and embeddings have no top-1 to agree on. Files that should be the same
 function are compared by the largest difference, one that rounds to int8 by its signal-to-noise
-ratio; see ``checks``.
+ratio; whole numbers by the share of unequal ones; see ``checks``.
 
 Outputs may be as large as the image, so none is kept: every image goes through every file and
 leaves sums. TFLite's feature maps are channels-last, and turned before they are compared.
@@ -10,7 +10,7 @@ leaves sums. TFLite's feature maps are channels-last, and turned before they are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import OutputParity, Parity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.images import mode_of, open_image
+from ghostedge_runtime.real_values import WHOLE
 
 Values = Mapping[str, npt.NDArray[np.float32]]
 
@@ -114,7 +115,7 @@ def _between_files(
     def run(source: Path | Image.Image) -> list[dict[str, Gap]]:
         image = open_image(source, mode)
         values = {f.path.name: channels_first(f, models[f.path.name].values(image)) for f in files}
-        return [_gaps(values[one], values[other]) for one, other in wanted]
+        return [_gaps(values[one], values[other], _labels(models[other])) for one, other in wanted]
 
     total: list[dict[str, Gap]] = [{} for _ in wanted]
     # As for logits: two images at a time gain more than two threads on one.
@@ -143,12 +144,21 @@ def _from_origin(
     total: dict[str, Gap] = {}
     for batch in batches:
         found = model.values(batch)
-        total = _added(total, _gaps(found, dict(zip(found, answers(batch), strict=True))))
+        wanted = dict(zip(found, answers(batch), strict=True))
+        total = _added(total, _gaps(found, wanted, _labels(model)))
     return total
 
 
-def _gaps(found: Values, wanted: Values) -> dict[str, Gap]:
-    return {name: Gap.between(found[name], wanted[name]) for name in wanted}
+def _labels(model: Model) -> frozenset[str]:
+    """The outputs that are whole numbers: classes, indices, a mask."""
+    return frozenset(output.name for output in model.io.outputs if output.dtype in WHOLE)
+
+
+def _gaps(found: Values, wanted: Values, labels: Collection[str]) -> dict[str, Gap]:
+    return {
+        name: (Gap.of_labels if name in labels else Gap.between)(found[name], wanted[name])
+        for name in wanted
+    }
 
 
 def _added(one: Gaps, other: Gaps) -> dict[str, Gap]:

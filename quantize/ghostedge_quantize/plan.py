@@ -60,7 +60,8 @@ def make_plan(
         else:
             planner.visit(node)
     for output in graph.outputs if output_type == "int8" else ():
-        planner.enter(output)
+        if output.dtype is ir.DataType.FLOAT:  # labels and masks are integers already
+            planner.enter(output)
     return planner.plan()
 
 

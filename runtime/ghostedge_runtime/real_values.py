@@ -10,6 +10,9 @@ import numpy.typing as npt
 from ghostedge_runtime.backend import Array, TensorInfo
 from ghostedge_runtime.errors import ModelFileError
 
+WHOLE = frozenset({"bool", "int32", "int64"})
+"""Types of numbers that stand for themselves: labels, indices, masks."""
+
 
 def real_values(output: Array, tensor: TensorInfo, where: Path) -> npt.NDArray[np.float32]:
     """An output as float32, whatever it is stored as.
@@ -20,7 +23,8 @@ def real_values(output: Array, tensor: TensorInfo, where: Path) -> npt.NDArray[n
         where: The model file, for error messages.
 
     Raises:
-        ModelFileError: The scale of an integer output is not known, or a number is not finite.
+        ModelFileError: The scale of an int8 or uint8 output is not known, or a number is not
+            finite.
     """
     values = _dequantized(output, tensor, where)
     if not np.isfinite(values).all():
@@ -36,6 +40,8 @@ def _dequantized(output: Array, tensor: TensorInfo, where: Path) -> npt.NDArray[
     if output.dtype.kind == "f":
         return output.astype(np.float32, copy=False)
     if tensor.scale is None:
+        if output.dtype.name in WHOLE:
+            return output.astype(np.float32)
         raise ModelFileError(
             f"its output {tensor.name!r} is {tensor.dtype} and nothing in the file tells the scale",
             where=where,

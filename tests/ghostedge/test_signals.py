@@ -25,6 +25,17 @@ def test_the_ratio_is_of_the_sums_of_squares_over_all_images() -> None:
     assert (gap.largest, gap.difference) == (4.0, 0.5)
 
 
+def test_labels_differ_by_the_share_of_unequal_ones() -> None:
+    wanted = np.arange(20, dtype=np.float32)
+    wrong = wanted.copy()
+    wrong[:2] = 1000
+    gap = Gap.of_labels(wrong, wanted) + Gap.of_labels(wrong, wanted)
+    assert gap.difference == 0.1
+    assert gap.sqnr_db == pytest.approx(20.0)
+    assert gap.keeps(Budget(max_difference=0.1))
+    assert Gap.of_labels(wanted, wanted).sqnr_db is None
+
+
 def test_no_difference_has_no_ratio_and_keeps_every_bound() -> None:
     gap = Gap.between(WANTED, WANTED)
     assert gap.sqnr_db is None

@@ -92,6 +92,9 @@ def refuse_unusable(weights: Mapping[str, Any], where: str) -> None:
             )
 
 
+_WHOLE = (torch.int32, torch.int64, torch.bool)
+
+
 def _floats(weights: Mapping[str, Any]) -> Iterator[torch.Tensor]:
     return (v for v in weights.values() if isinstance(v, torch.Tensor) and v.is_floating_point())
 
@@ -111,7 +114,7 @@ def try_on(module: torch.nn.Module, example: torch.Tensor, where: str) -> None:
     """Run the module once.
 
     Raises:
-        InputError: It does not take the example, or returns something else than float tensors.
+        InputError: It does not take the example, or returns something else than tensors.
     """
     shape = "×".join(map(str, example.shape))
     try:
@@ -124,10 +127,10 @@ def try_on(module: torch.nn.Module, example: torch.Tensor, where: str) -> None:
             remedy="give the size that it was made for; it is called with one float32 tensor, "
             "N×C×H×W",
         ) from error
-    others = [type(leaf).__name__ for leaf in _leaves(found) if not _is_float_tensor(leaf)]
+    others = [type(leaf).__name__ for leaf in _leaves(found) if not _is_output(leaf)]
     if others or not list(_leaves(found)):
         raise InputError(
-            f"it returns {others[0] if others else 'nothing'}, where float tensors are wanted",
+            f"it returns {others[0] if others else 'nothing'}, where tensors of numbers are wanted",
             where=where,
             remedy="return a tensor, or a dict, tuple or list of tensors, in evaluation mode",
         )
@@ -163,8 +166,9 @@ def _leaves(found: Any) -> Iterator[Any]:
         yield from _leaves(each)
 
 
-def _is_float_tensor(leaf: object) -> bool:
-    return isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+def _is_output(leaf: object) -> bool:
+    """Whether it is numbers, or labels, indices or a mask."""
+    return isinstance(leaf, torch.Tensor) and (leaf.is_floating_point() or leaf.dtype in _WHOLE)
 
 
 def in_a_line(error: BaseException) -> str:

@@ -90,9 +90,11 @@ def test_an_example_that_the_module_does_not_take_says_what_the_module_said(
 
 @pytest.mark.parametrize(
     ("returned", "said"),
-    [("x", "returns str"), ([], "returns nothing"), (torch.tensor([1]), "returns Tensor")],
+    [("x", "returns str"), ([], "returns nothing"), (torch.tensor([1j]), "returns Tensor")],
 )
-def test_a_module_that_returns_no_float_tensors_is_refused(returned: object, said: str) -> None:
+def test_a_module_that_returns_no_tensors_of_numbers_is_refused(
+    returned: object, said: str
+) -> None:
     class Odd(nn.Module):
         def forward(self, x: torch.Tensor) -> object:
             return returned

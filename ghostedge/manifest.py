@@ -44,6 +44,21 @@ class Inferred:
 
 
 @dataclass(frozen=True)
+class PartParity:
+    """A part of an output: the one whose numbers are farthest from the reference's.
+
+    Attributes:
+        kind: ``part`` of those that a concat joined, or ``channel`` of an output that none did.
+        name: Where it lies, and the tensor that was joined: ``channels 4 to 83: Sigmoid``.
+        sqnr_db: As of `OutputParity`, of it alone.
+    """
+
+    kind: Literal["part", "channel"]
+    name: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
 class OutputParity:
     """One output of a network that is no classifier, held against its reference.
 
@@ -51,11 +66,29 @@ class OutputParity:
         name: The output's.
         max_abs_diff: Largest absolute difference of any number.
         sqnr_db: Power of the reference over that of the difference, in dB; None for no difference.
+        worst_part: The part with the smallest ratio; None where none differs.
+        within_budget: Whether the output and every part of it keep the budget.
     """
 
     name: str
     max_abs_diff: float
     sqnr_db: float | None
+    worst_part: PartParity | None = None
+    within_budget: bool = True
+
+    @property
+    def counted_db(self) -> float | None:
+        """The ratio that the budget is about: of the worst part where a concat joined several."""
+        joined = self.worst_part is not None and self.worst_part.kind == "part"
+        return self.worst_part.sqnr_db if self.worst_part and joined else self.sqnr_db
+
+    def __str__(self) -> str:
+        part = self.worst_part
+        if part is None:
+            return self.name
+        return f"{self.name}, {part.name}" + (
+            "" if part.kind == "part" else f": {part.sqnr_db:.1f} dB"
+        )
 
 
 @dataclass(frozen=True)
@@ -69,8 +102,8 @@ class Parity:
         agreement_pct: Share of images with the same top-1, 0 to 100; None for a network that
             scores no classes.
         sqnr_db: Power of the reference over that of the difference, in dB: of a classifier's
-            scores about each image's mean, of other networks' output with the smallest; None for
-            no difference.
+            scores about each image's mean, of other networks' output with the smallest, and of its
+            worst part where a concat joined several; None for no difference.
         budget: The bound that was asked for, in words.
         within_budget: Whether it was kept.
         outputs: Of a network that scores no classes, each output.
@@ -88,9 +121,9 @@ class Parity:
 
     @property
     def worst(self) -> OutputParity | None:
-        """The output with the smallest signal-to-noise ratio, None where none differs."""
+        """An output that misses the budget, else the smallest ratio; None where none differs."""
         noisy = [each for each in self.outputs if each.sqnr_db is not None]
-        return min(noisy, key=lambda each: each.sqnr_db or 0.0, default=None)
+        return min(noisy, key=lambda e: (e.within_budget, e.counted_db or 0.0), default=None)
 
 
 @dataclass(frozen=True)

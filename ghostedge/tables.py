@@ -95,8 +95,8 @@ def _output_words(parity: Parity, *, by_noise: bool) -> str:
     worst = parity.worst
     if worst is None or not by_noise:
         return f"outputs ± {parity.max_abs_diff:.1e}"
-    which = f" ({worst.name})" if len(parity.outputs) > 1 else ""
-    return f"{_ratio_words(worst.sqnr_db)}{which}"
+    named = len(parity.outputs) > 1 or worst.worst_part is not None
+    return _ratio_words(worst.counted_db) + (f" ({worst})" if named else "")
 
 
 def _ratio_words(sqnr_db: float | None) -> str:

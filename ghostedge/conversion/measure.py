@@ -185,4 +185,4 @@ def likeness(parity: Parity) -> str:
     ratio = f"sqnr {parity.sqnr_db:.1f} dB"
     if parity.agreement_pct is not None:
         return f"same top-1 {parity.agreement_pct:.1f} %, {ratio},"
-    return f"{ratio} of {parity.worst.name}, the noisiest output," if parity.worst else ratio
+    return f"{ratio} of the noisiest output ({parity.worst})" if parity.worst else ratio

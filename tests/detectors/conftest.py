@@ -196,11 +196,11 @@ class Detector:
         return rest
 
 
-def pictures(count: int) -> npt.NDArray[np.uint8]:
+def smooth(count: int) -> npt.NDArray[np.uint8]:
     """Smooth random pictures, uint8 [N, side, side, 3]."""
     noise = torch.rand(count, 3, 10, 10, generator=torch.Generator().manual_seed(3))
-    smooth = F.interpolate(noise, size=(SIDE, SIDE), mode="bicubic", align_corners=False)
-    return (smooth.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    fine = F.interpolate(noise, size=(SIDE, SIDE), mode="bicubic", align_corners=False)
+    return (fine.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def normalised(pixels: npt.NDArray[np.uint8]) -> Floats:
@@ -249,7 +249,7 @@ def spread(conv: nn.Conv2d, network: nn.Module, images: Tensor) -> None:
 def detector(request: pytest.FixtureRequest) -> Detector:
     """Each head in turn, calibrated on the first eight of twelve pictures."""
     head = HEADS[request.param]
-    pixels = pictures(12)
+    pixels = smooth(12)
     images = normalised(pixels)
     module = calibrated(head.module, torch.from_numpy(images[:8]))
     exported = export_onnx(module, input_size=(SIDE, SIDE))
@@ -262,6 +262,24 @@ def detector(request: pytest.FixtureRequest) -> Detector:
         preprocessing=PREPROCESSING,
     )
     return Detector(request.param, head, module, deploy, prepared, pixels[8:])
+
+
+@pytest.fixture(scope="session")
+def pictures() -> npt.NDArray[np.uint8]:
+    """Twelve smooth random pictures, uint8 [12, side, side, 3]."""
+    return smooth(12)
+
+
+@pytest.fixture(scope="session")
+def side() -> int:
+    """Height and width of a picture."""
+    return SIDE
+
+
+@pytest.fixture(scope="session")
+def yolov8(pictures: npt.NDArray[np.uint8]) -> nn.Module:
+    """The head of that name, calibrated."""
+    return calibrated(YoloV8, torch.from_numpy(normalised(pictures[:8])))
 
 
 @pytest.fixture(scope="session")

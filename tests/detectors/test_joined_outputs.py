@@ -12,6 +12,9 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from ghostedge.conversion.checks import BUDGETS
+from ghostedge.conversion.parts import output_parts
+from ghostedge.conversion.signals import OutputGap
 from ghostedge_convert import lower_to_tflite
 from ghostedge_runtime.errors import InputError
 
@@ -58,6 +61,21 @@ def test_one_scale_for_all_parts_would_lose_the_scores(
     found = run(replace(detector.prepared, ranges=ranges).qdq(), detector.pixels)
     assert decibels(detector.scores_of(found), detector.scores_of(detector.wanted)) < LEAST_DB / 2
     assert decibels(found, detector.wanted) >= LEAST_DB
+
+
+def test_the_check_passes_own_scales_and_fails_one_scale_naming_the_scores(detector):
+    (parts,) = output_parts(detector.deploy).values()
+    ranges = replace(detector.prepared.ranges, float_joins=frozenset())
+    budget = BUDGETS["onnx", "int8"]
+    own, one = (
+        OutputGap.between(in_onnx_runtime(each.qdq(), detector.pixels), detector.wanted, parts)
+        for each in (detector.prepared, replace(detector.prepared, ranges=ranges))
+    )
+    assert own.keeps(budget)
+    assert one.whole.keeps(budget)
+    assert not one.keeps(budget)
+    assert one.worst.sqnr_db < LEAST_DB / 2
+    assert re.search("Sigmoid|Softmax", one.worst.name)
 
 
 def test_only_the_concats_of_unlike_parts_are_float(detector):

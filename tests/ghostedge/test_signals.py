@@ -12,9 +12,11 @@ from ghostedge.conversion.checks import Budget, Gap
 from ghostedge.conversion.imagesets import ImageSet
 from ghostedge.conversion.kind import class_count
 from ghostedge.conversion.measure import likeness
-from ghostedge.conversion.signals import channels_first, signal_parity, worst_db
+from ghostedge.conversion.parts import Parts
+from ghostedge.conversion.signals import OutputGap, budget_words, channels_first, signal_parity
 
 WANTED = np.array([[3.0, -4.0]], np.float32)
+ONE_PART = Parts("channel", ("channel 0",), np.zeros((1, 1), np.int64))
 IMAGES = ImageSet([Path("a"), Path("b")], "2 images")
 
 
@@ -62,8 +64,8 @@ def test_numbers_that_are_none_break_every_bound() -> None:
 
 def test_one_noisy_output_among_several_breaks_the_budget_and_is_named() -> None:
     gaps = {
-        "p3": Gap.between(WANTED * np.float32(1.01), WANTED),
-        "p4": Gap.between(WANTED * np.float32(1.5), WANTED),
+        "p3": OutputGap.between(WANTED * np.float32(1.01), WANTED, ONE_PART),
+        "p4": OutputGap.between(WANTED * np.float32(1.5), WANTED, ONE_PART),
     }
     found = signal_parity(gaps, "m.onnx", IMAGES, Budget(min_sqnr_db=20.0))
     assert not found.within_budget
@@ -71,12 +73,52 @@ def test_one_noisy_output_among_several_breaks_the_budget_and_is_named() -> None
     assert found.max_abs_diff == 2.0
     assert [each.name for each in found.outputs] == ["p3", "p4"]
     assert found.outputs[0].sqnr_db == pytest.approx(40.0, abs=1e-3)
-    assert likeness(found) == "sqnr 6.0 dB of p4, the noisiest output,"
-    assert worst_db(gaps.values()) == pytest.approx(6.02, abs=0.01)
+    assert likeness(found) == "sqnr 6.0 dB of the noisiest output (p4)"
+    assert found.sqnr_db == found.worst.counted_db == pytest.approx(6.02, abs=0.01)
+
+
+BOXES_AND_SCORES = np.array([[[300.0, 200.0, 100.0], [0.9, 0.1, 0.5]]], np.float32)
+STEP = np.array([[[0.6, -0.6, 0.6], [-0.9, -0.1, 0.5]]], np.float32)
+ROWS_APART = np.array([0, 1]).reshape(1, 2, 1)
+
+
+@pytest.mark.parametrize(("kind", "bound"), [("part", 20.0), ("channel", 30.0)])
+def test_small_numbers_do_not_hide_behind_large_ones(kind, bound: float) -> None:
+    names = ("channels 0: Mul", "channels 1: Sigmoid")
+    parts = Parts(kind, names, ROWS_APART)
+    lost = OutputGap.between(BOXES_AND_SCORES + STEP, BOXES_AND_SCORES, parts)
+    assert lost.whole.sqnr_db == pytest.approx(48.1, abs=0.1)
+    assert (lost.worst.name, lost.worst.sqnr_db) == (names[1], pytest.approx(0.0, abs=0.1))
+    assert not lost.keeps(Budget(min_sqnr_db=20.0))
+    quiet = OutputGap.between(BOXES_AND_SCORES + STEP / 10, BOXES_AND_SCORES, parts)
+    assert quiet.worst.sqnr_db == pytest.approx(20.0, abs=0.1)
+    assert quiet.keeps(Budget(min_sqnr_db=bound - 0.2))
+    assert not quiet.keeps(Budget(min_sqnr_db=bound + 0.2))
+
+
+def test_a_part_of_small_numbers_is_held_to_its_own_difference() -> None:
+    parts = Parts("part", ("boxes", "scores"), ROWS_APART)
+    wrong = BOXES_AND_SCORES + np.float32([[[0, 0, 0], [0.02, 0, 0]]])
+    gap = OutputGap.between(wrong, BOXES_AND_SCORES, parts)
+    assert gap.whole.keeps(Budget(max_difference=1e-3))
+    assert not gap.keeps(Budget(max_difference=1e-3))
+
+
+def test_a_channel_that_is_always_zero_has_no_ratio() -> None:
+    parts = Parts("channel", ("channel 0", "channel 1"), ROWS_APART)
+    wanted = BOXES_AND_SCORES * np.float32([[[1], [0]]])
+    gap = OutputGap.between(wanted + np.float32(1e-3), wanted, parts)
+    assert gap.worst.name == "channel 0"
+    assert gap.keeps(Budget(min_sqnr_db=20.0))
+
+
+def test_the_budget_says_what_channels_are_held_to() -> None:
+    assert budget_words(Budget(min_sqnr_db=20.0)).endswith("at least 20 dB, 10 dB of any channel")
+    assert budget_words(Budget(max_difference=1e-4)) == str(Budget(max_difference=1e-4))
 
 
 def test_equal_outputs_are_said_to_be() -> None:
-    gaps = {"p3": Gap.between(WANTED, WANTED)}
+    gaps = {"p3": OutputGap.between(WANTED, WANTED, ONE_PART)}
     found = signal_parity(gaps, "m.onnx", IMAGES, Budget(min_sqnr_db=20.0))
     assert found.within_budget
     assert found.worst is None

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ghostedge_convert.checkpoint import Checkpoint
-from ghostedge_convert.families import FAMILIES, parse_architecture, tell_family
+from ghostedge_convert.config import CheckpointConfig
+from ghostedge_convert.families import FAMILIES, parse_architecture, tell_family, twins_of
 from ghostedge_convert.family import (
     Family,
     Form,
@@ -35,10 +36,13 @@ class Detection:
     Attributes:
         architecture: The member.
         evidence: How each part of it was found, a line each.
+        twins: The names of other members whose weights have the same keys and shapes, where it was
+            not said which of them it is.
     """
 
     architecture: ArchitectureInfo
     evidence: tuple[str, ...]
+    twins: tuple[str, ...] = ()
 
 
 def identify(
@@ -75,7 +79,7 @@ def detect_architecture(
     """
     where = checkpoint.source.file
     said_family, said_size = _said(arch, width, num_classes)
-    family = _family(checkpoint, said_family)
+    family, twins = _family(checkpoint, said_family)
     own = own_weights(checkpoint.weights, family, where)
     shapes = {key: tuple(value.shape) for key, value in own.weights.items()}
     form = own.form
@@ -95,13 +99,14 @@ def detect_architecture(
         f"{title}: all its {len(shapes)} weights are there, and no others",
         *own.notes,
         *_fused_on_load(family, form),
+        *(_not_told(family, twins, size) if twins else ()),
         told if said_size is None else f"{size.words}: as given, and all shapes agree",
         f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
         *([] if channels == COLOURS else [f"{channels} input channels: the first conv's weights"]),
         *_check_config_classes(checkpoint, info, stated=num_classes is not None),
         *_check_config_name(checkpoint, info, stated=arch is not None or width is not None),
     )
-    return Detection(info, evidence)
+    return Detection(info, evidence, tuple(each.member(size) for each in twins))
 
 
 def _said(
@@ -138,29 +143,63 @@ def _of_width(family: Family, width: float) -> Size:
     return size
 
 
-def _family(checkpoint: Checkpoint, said: Family | None) -> Family:
-    """The family that the keys tell, which is the one that is said, if any is."""
+def _family(checkpoint: Checkpoint, said: Family | None) -> tuple[Family, tuple[Family, ...]]:
+    """The family that the keys tell, which is the one that is said, if any is.
+
+    Returns:
+        The family, and those that the keys cannot tell it from and nothing said does.
+    """
+    where = checkpoint.source.file
     shapes = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
     found = tell_family(shapes)
     if found is None and said is not None:
-        return said
+        return said, ()
     if found is None:
+        titles = [family.title for family in FAMILIES.values() if not family.variant_of]
         raise CheckpointError(
             "these are weights of no network of the family: no key is like any of "
-            f"{', '.join(family.title for family in FAMILIES.values())}; the file has "
-            f"{listed(tuple(checkpoint.weights))}",
-            where=checkpoint.source.file,
+            f"{', '.join(titles)}; the file has {listed(tuple(checkpoint.weights))}",
+            where=where,
             remedy="pass the weights of such a network, with its original keys, or name what makes "
             "your own with --factory",
         )
     told, key = found
-    if said not in (None, told):
+    twins = twins_of(told, shapes)
+    if said in (told, *twins):
+        return said or told, ()
+    if said is not None:
         raise CheckpointError(
             f"these are weights of a {told.title} (it has {key}), but arch says {said.title}",
-            where=checkpoint.source.file,
+            where=where,
             remedy="leave it out, or pass the checkpoint it belongs to",
         )
-    return told
+    named = _named_by(checkpoint.config)
+    if named in (told, *twins):
+        return named or told, ()
+    if twins and not told.assumed:
+        names = [each.name for each in (told, *twins)]
+        raise CheckpointError(
+            f"its keys and shapes are those of {', '.join(names)} alike, which compute different "
+            "functions",
+            where=where,
+            remedy=f"say which it is: --arch {' or --arch '.join(names)}",
+        )
+    return told, twins
+
+
+def _named_by(config: CheckpointConfig | None) -> Family | None:
+    """The family of the architecture that a ``config.json`` names."""
+    if config is None or config.architecture is None:
+        return None
+    try:
+        return parse_architecture(config.architecture)[0]
+    except InputError:
+        return None
+
+
+def _not_told(family: Family, twins: tuple[Family, ...], size: Size) -> list[str]:
+    variants = ", ".join(f"a {each.title} (--arch {each.member(size)})" for each in twins)
+    return [f"the weights' keys cannot tell a {family.title} from {variants}"]
 
 
 def _fused_on_load(family: Family, form: Form) -> list[str]:

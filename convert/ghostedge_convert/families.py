@@ -6,14 +6,22 @@ import difflib
 
 from ghostedge_convert.family import Family, Shapes, Size
 from ghostedge_convert.members.gghost_regnet import GGHOST_REGNET
+from ghostedge_convert.members.ghost_resnet import GHOST_RESNET
 from ghostedge_convert.members.ghostnet import GHOSTNET
 from ghostedge_convert.members.ghostnetv2 import GHOSTNETV2
 from ghostedge_convert.members.ghostnetv3 import GHOSTNETV3
-from ghostedge_convert.members.repghost import REPGHOST
+from ghostedge_convert.members.repghost import REPGHOSTS
 from ghostedge_runtime.errors import InputError
 
 # The more particular first: the first of them that a key tells is taken.
-_TABLE: tuple[Family, ...] = (GGHOST_REGNET, REPGHOST, GHOSTNETV3, GHOSTNETV2, GHOSTNET)
+_TABLE: tuple[Family, ...] = (
+    GGHOST_REGNET,
+    GHOST_RESNET,
+    *REPGHOSTS,
+    GHOSTNETV3,
+    GHOSTNETV2,
+    GHOSTNET,
+)
 FAMILIES = {family.name: family for family in _TABLE}
 
 
@@ -24,6 +32,16 @@ def tell_family(shapes: Shapes) -> tuple[Family, str] | None:
         if told is not None:
             return family, told
     return None
+
+
+def twins_of(family: Family, shapes: Shapes) -> tuple[Family, ...]:
+    """The variants whose weights have these keys and shapes too, and compute something else."""
+    kin = family.variant_of or family.name
+    return tuple(
+        each
+        for each in _TABLE
+        if each is not family and kin in (each.variant_of, each.name) and each.told_by(shapes)
+    )
 
 
 def parse_architecture(name: str) -> tuple[Family, Size | None]:

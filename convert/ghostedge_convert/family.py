@@ -99,9 +99,12 @@ class Family:
         forms: How its weights are stored; the first is taken whose pattern a key has.
         tells: A pattern that some key of it has and no family after it in the table.
         also: What the shapes have to be besides.
+        variant_of: The name of the family that it is an uncommon variant of, if it is one.
+        assumed: Whether it is taken where keys and shapes fit variants of it as well.
         first: The key of the convolution that reads the image.
         classifier: The key of the weight, classes × features, that tells the classes.
         renames: Other spellings of keys: pattern and replacement, applied to every key.
+        unused: A pattern of keys of weights that the authors' code stores and never computes with.
         fuse: Makes the network that is deployed out of one of any form, the same function in
             evaluation mode; None where what is trained is deployed.
         preprocessing: What its published weights are evaluated with.
@@ -113,9 +116,12 @@ class Family:
     forms: tuple[Form, ...]
     tells: str
     also: Callable[[Shapes], bool] = lambda _: True
+    variant_of: str = ""
+    assumed: bool = True
     first: str = "conv_stem.weight"
     classifier: str = "classifier.weight"
     renames: tuple[tuple[str, str], ...] = ()
+    unused: str = ""
     fuse: Callable[[nn.Module], nn.Module] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
@@ -142,8 +148,12 @@ class Family:
         return f"{self.title} in its {form.title}" if form.title else self.title
 
     def own(self, weights: Mapping[str, T]) -> dict[str, T]:
-        """The weights under the family's own spelling of their keys."""
-        return {self._spelt(key): value for key, value in weights.items()}
+        """The weights that are used, under the family's own spelling of their keys."""
+        return {
+            self._spelt(key): value
+            for key, value in weights.items()
+            if not self.unused or re.search(self.unused, key) is None
+        }
 
     def _spelt(self, key: str) -> str:
         for pattern, replacement in self.renames:

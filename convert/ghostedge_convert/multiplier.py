@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,14 @@ class Multiplier:
         return tuple(_label(width) for width in self.published_widths)
 
     def named(self, label: str) -> Size | None:
-        """The width that a label gives in hundredths."""
+        """The width that a label gives in hundredths, or as ``0_5x`` does."""
+        spelt = re.fullmatch(r"(\d+)_(\d+)x", label)
+        if spelt is not None:
+            return (
+                self.of_width(float(f"{spelt[1]}.{spelt[2]}"))
+                if float(spelt[1] + spelt[2])
+                else None
+            )
         return self.of_width(int(label) / 100) if label.isdecimal() and int(label) else None
 
     def of_width(self, width: float) -> Size:

@@ -51,13 +51,15 @@ def own_weights(weights: Mapping[str, Tensor], family: Family, where: str) -> Ow
             layer with a bias on the network's features.
     """
     own = family.own(weights)
+    count = len(weights) - len(own)
+    unused = [f"{count} weights are never used by its authors' code, and left out"] if count else []
     shapes = {key: tuple(value.shape) for key, value in own.items()}
     form = family.form_of(shapes)
     like = family.sizes.like(shapes)
     expected = expected_shapes(form, like, 1000)
     own, said = _unfused(own, empty_network(form, like, 1000), expected)
     own, renamed = _with_own_head(own, family, expected, where)
-    return OwnWeights(own, form, (*said, *renamed))
+    return OwnWeights(own, form, (*unused, *said, *renamed))
 
 
 def _unfused(

@@ -92,7 +92,7 @@ def load(options: ConvertOptions) -> Loaded:
     check_channels(preprocessing, channels)
     named = class_names(checkpoint.config, options, architecture.num_classes)
     inferred = (
-        *_architecture_facts(architecture, options),
+        *_architecture_facts(architecture, options, detection.twins),
         *(() if is_for_colours(preprocessing) else (channel_fact(channels, _FROM_SHAPES),)),
         *preprocessing_facts(preprocessing, resolved, options, checkpoint.config),
         named.fact,
@@ -201,16 +201,17 @@ def label_words(labels: Sequence[str] | None) -> str:
 
 
 def _architecture_facts(
-    architecture: ArchitectureInfo, options: ConvertOptions
+    architecture: ArchitectureInfo, options: ConvertOptions, twins: tuple[str, ...]
 ) -> tuple[Inferred, ...]:
+    unsure = f"; its keys are those of {', '.join(twins)} too: --arch says which" if twins else ""
     facts = (
-        ("architecture", architecture.name, options.arch, "--arch"),
-        ("width", f"{architecture.width:g}", options.width, "--width"),
-        ("classes", str(architecture.num_classes), options.num_classes, "--num-classes"),
+        ("architecture", architecture.name, options.arch, "--arch", unsure),
+        ("width", f"{architecture.width:g}", options.width, "--width", ""),
+        ("classes", str(architecture.num_classes), options.num_classes, "--num-classes", ""),
     )
     return tuple(
-        Inferred(name, value, _FROM_SHAPES if stated is None else f"from {flag}")
-        for name, value, stated, flag in facts
+        Inferred(name, value, f"{_FROM_SHAPES}{doubt}" if stated is None else f"from {flag}")
+        for name, value, stated, flag, doubt in facts
     )
 
 

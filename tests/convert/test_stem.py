@@ -43,7 +43,7 @@ def saved(family, form, label: str, channels: int) -> Checkpoint:
 def test_the_first_convolution_says_how_many_channels_the_image_has(family, form, label):
     channels = 4 if family.name == "ghostnetv2" else 1
     checkpoint = saved(family, form, label, channels)
-    found = detect_architecture(checkpoint)
+    found = detect_architecture(checkpoint, arch=family.name)
     assert found.architecture.name == f"{family.name}_{label}"
     assert found.architecture.num_classes == 3
     assert f"{channels} input channels: the first conv's weights" in found.evidence

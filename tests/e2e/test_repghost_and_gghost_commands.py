@@ -76,3 +76,25 @@ def test_a_wrong_width_is_refused_without_a_traceback(
     assert "width 0.58" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_keys_cannot_tell_is_printed_and_arch_tells_it(
+    in_process: Command, tmp_path: Path
+) -> None:
+    made = RepGhostNet(width=0.5, num_classes=4, shortcuts=False).eval()
+    torch.save(made.state_dict(), tmp_path / "wo.pt")
+    flags = ("--input-size", 64, "--json", "-o", tmp_path / "out")
+    done = in_process("convert", tmp_path / "wo.pt", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    fact = next(each for each in manifest["inferred"] if each["name"] == "architecture")
+    assert fact["value"] == "repghostnet_050"
+    assert "repghostnet_wo_050 too: --arch says which" in fact["origin"]
+    assert any("--arch repghostnet_wo_050" in note for note in manifest["notes"])
+    named = ("--arch", "repghostnet_wo_050")
+    done = in_process("inspect", tmp_path / "wo.pt", *named, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["facts"]["architecture"] == "repghostnet_wo_050"
+    done = in_process("convert", tmp_path / "wo.pt", *named, *flags, cwd=tmp_path)
+    manifest = json.loads(done.stdout)
+    assert manifest["metadata"]["architecture"]["name"] == "repghostnet_wo_050"
+    assert not any("cannot tell" in note for note in manifest["notes"])

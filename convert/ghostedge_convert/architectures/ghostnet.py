@@ -124,6 +124,7 @@ class GhostBottleneck(nn.Module):
         spec: The paper's row.
         expand: The first ghost module, where it is not a plain one.
         project: The second, where it is not a plain one.
+        identity: Whether the input is added where the output has its shape, too.
     """
 
     def __init__(
@@ -135,8 +136,10 @@ class GhostBottleneck(nn.Module):
         *,
         expand: nn.Module | None = None,
         project: nn.Module | None = None,
+        identity: bool = True,
     ) -> None:
         super().__init__()
+        self.identity = identity
         self.ghost1 = expand or GhostModule(in_channels, mid_channels, relu=True)
         self.conv_dw: nn.Module = nn.Identity()
         self.bn_dw: nn.Module = nn.Identity()
@@ -157,6 +160,8 @@ class GhostBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in, H, W]`` to ``[N, out, ceil(H / stride), ceil(W / stride)]``."""
         main: Tensor = self.ghost2(self.se(self.shrink(self.ghost1(x))))
+        if not self.identity and not self.shortcut:
+            return main
         skip: Tensor = self.shortcut(x)
         return main + skip
 

@@ -4,15 +4,17 @@ GhostNet's concatenation costs a copy of every feature map on a device, so its g
 added here instead: a batch-normed identity beside the cheap depthwise conv. Once trained, both are
 linear in the same input and become one depthwise conv with a bias. The network has two forms, with
 the keys that the authors' and timm's weights have in each: the training form, and the deployed one,
-which `fuse` makes of the other's weights. The authors' ablations (without the branch, with a bare
-identity in its place, without shortcuts) leave weights that do not tell which of them they are,
-and are not covered.
+which `fuse` makes of the other's weights. The authors' ablations are the same network with a bare
+identity in the place of the branch (`repid`), without it (`norep`), without identity shortcuts
+around the blocks (`wo`) and without squeeze-and-excitation. Neither of the first two has weights in
+its branch, nor has an identity shortcut, so that keys and shapes do not tell those variants apart.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -45,11 +47,21 @@ STAGES: tuple[tuple[BottleneckSpec, ...], ...] = (
 )
 
 
+Branch = Literal["norm", "identity", "none"]
+"""What is beside the depthwise conv in training: a batch norm of its input, that, or nothing."""
+
+
 class RepGhostModule(nn.Module):
-    """A pointwise conv, then a depthwise one of its result; in training an identity beside it."""
+    """A pointwise conv, then a depthwise one of its result; in training a branch beside it."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, relu: bool, deployed: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        relu: bool,
+        deployed: bool = False,
+        branch: Branch = "norm",
     ) -> None:
         super().__init__()
         self.primary_conv = nn.Sequential(
@@ -63,7 +75,9 @@ class RepGhostModule(nn.Module):
         self.fusion_bn = nn.Sequential()
         self.cheap_operation: nn.Module = cheap
         if not deployed:
-            self.fusion_bn = nn.Sequential(nn.BatchNorm2d(out_channels))
+            if branch != "none":
+                beside = nn.BatchNorm2d(out_channels) if branch == "norm" else nn.Identity()
+                self.fusion_bn = nn.Sequential(beside)
             self.cheap_operation = nn.Sequential(cheap, nn.BatchNorm2d(out_channels))
         self.relu = nn.ReLU() if relu else nn.Identity()
 
@@ -80,15 +94,20 @@ class RepGhostModule(nn.Module):
         """Make the branches one depthwise conv, in place, where that is not done yet.
 
         The conv takes its batch norm; the norm beside it adds its factor to the middle tap and its
-        shift to the bias.
+        shift to the bias, an identity adds 1.
         """
         if not isinstance(self.cheap_operation, nn.Sequential):
             return
         conv, norm = cast("tuple[nn.Conv2d, nn.BatchNorm2d]", tuple(self.cheap_operation))
         kernel, bias = convolved(conv, norm)
-        scale, shift = affine(cast("nn.BatchNorm2d", self.fusion_bn[0]))
-        kernel[:, 0, 1, 1] += scale
-        self.cheap_operation = with_bias(conv, kernel, bias + shift)
+        for beside in self.fusion_bn:
+            if isinstance(beside, nn.BatchNorm2d):
+                scale, shift = affine(beside)
+                kernel[:, 0, 1, 1] += scale
+                bias = bias + shift
+            else:
+                kernel[:, 0, 1, 1] += 1.0
+        self.cheap_operation = with_bias(conv, kernel, bias)
         self.fusion_bn = nn.Sequential()
 
 
@@ -100,15 +119,19 @@ def repghost_block(
     layer: int,  # noqa: ARG001 - of every block maker; the blocks are alike at any depth
     *,
     deployed: bool,
+    branch: Branch,
+    shortcuts: bool,
 ) -> nn.Module:
     """GhostNet's bottleneck of RepGhost modules."""
+    ghost = partial(RepGhostModule, deployed=deployed, branch=branch)
     return GhostBottleneck(
         in_channels,
         mid_channels,
         out_channels,
         spec,
-        expand=RepGhostModule(in_channels, mid_channels, relu=True, deployed=deployed),
-        project=RepGhostModule(mid_channels, out_channels, relu=False, deployed=deployed),
+        expand=ghost(in_channels, mid_channels, relu=True),
+        project=ghost(mid_channels, out_channels, relu=False),
+        identity=shortcuts,
     )
 
 
@@ -120,6 +143,10 @@ class RepGhostNet(GhostNet):
         num_classes: Size of the classifier.
         dropout: Probability before the classifier, in training only.
         deployed: The form for inference, without the branches that training has.
+        branch: What the training form has beside its depthwise convs.
+        shortcuts: Whether blocks add their input where the output has its shape; those around the
+            others, with convolutions in them, are always there.
+        squeeze: Whether the blocks that the table names have squeeze-and-excitation.
     """
 
     def __init__(
@@ -129,10 +156,18 @@ class RepGhostNet(GhostNet):
         num_classes: int = 1000,
         dropout: float = 0.2,
         deployed: bool = False,
+        branch: Branch = "norm",
+        shortcuts: bool = True,
+        squeeze: bool = True,
     ) -> None:
-        block = partial(repghost_block, deployed=deployed)
+        block = partial(repghost_block, deployed=deployed, branch=branch, shortcuts=shortcuts)
+        plain = tuple(tuple(replace(spec, se=False) for spec in specs) for specs in STAGES)
         super().__init__(
-            width=width, num_classes=num_classes, dropout=dropout, block=block, stages=STAGES
+            width=width,
+            num_classes=num_classes,
+            dropout=dropout,
+            block=block,
+            stages=STAGES if squeeze else plain,
         )
 
 

@@ -19,6 +19,7 @@ from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm
+from ghostedge_convert.passes.use_activations import use_activations
 from ghostedge_convert.passes.use_channelwise_conv import use_channelwise_conv
 from ghostedge_convert.passes.use_flatten import use_flatten
 from ghostedge_convert.passes.use_gemm import use_gemm
@@ -34,6 +35,7 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     remove_dead_nodes,
     drop_expand,
     drop_noop_slice,
+    use_activations,
     use_pointwise_conv,
     cancel_transposes,
     fold_pad,
@@ -77,6 +79,7 @@ __all__ = [
     "run_passes",
     "split_scale_at_concat",
     "spread_batch_norm",
+    "use_activations",
     "use_channelwise_conv",
     "use_flatten",
     "use_gemm",

@@ -79,7 +79,6 @@ def test_an_old_operator_set_is_refused_with_a_way_out(net):
 REFUSED = {
     "3 axes in space": ("Conv", (1, 2, 9, 9, 9), (np.ones((2, 2, 3, 3, 3), np.float32),), {}),
     "negative pads": ("Pad", (1, 4), (np.asarray([0, -1, 0, 0]),), {}),
-    "mode='cubic'": ("Resize", (1, 1, 4, 4), ("", "", np.asarray([1, 1, 8, 8])), {"mode": "cubic"}),
     "Indices": ("MaxPool", (1, 2, 8, 8), (), {"kernel_shape": [2, 2], "outputs": 2}),
     "vector operand": ("MatMul", (4,), (np.ones((4, 2), np.float32),), {}),
 }

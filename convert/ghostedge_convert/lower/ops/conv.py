@@ -89,6 +89,15 @@ def image_of(e: Emitter, node: Node) -> int:
     return e.shaped(x, (count, 1, length, channels))
 
 
+def bind_image(e: Emitter, node: Node, x: int) -> None:
+    """Say which channels-last image is a node's output; with one axis in space, of one row."""
+    if e.value(node.outputs[0]).rank == len(LINE):
+        count, _, length, channels = e.tensor(x).shape
+        line = e.shaped(x, (count, length, channels))
+        x = e.transposed(line, step(LINE, e.order(node.outputs[0])))
+    e.bind(node, x)
+
+
 def image_result(e: Emitter, node: Node) -> dict[str, Any]:
     """What :meth:`Emitter.result` has to know where the image has one row only."""
     shape = e.value(node.outputs[0]).shape

@@ -1,0 +1,114 @@
+# ruff: noqa: PLR0917 - hypothesis hands over every drawn value as an argument
+"""Resizes that TFLite has no operator for: picked, or multiplied by constant matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from ghostedge_convert.lower import lower_to_tflite
+from ghostedge_runtime.errors import UnsupportedOpError
+
+sampled = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+seeds = st.integers(0, 2**31 - 1)
+images = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 8), st.integers(1, 8))
+TRANSFORMS = ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"]
+scales = st.floats(0.3, 3.3)
+
+
+def resized(network, x, shape, factors, **attributes):
+    """A Resize by scales, of an image that keeps at least one pixel."""
+    wanted = np.asarray([1, 1, *factors], np.float32)
+    assume(np.floor(wanted * np.asarray(shape, np.float32)).min() >= 1)
+    return network.add("Resize", x, "", wanted, **attributes)
+
+
+@sampled
+@given(
+    images,
+    scales,
+    scales,
+    st.sampled_from([*TRANSFORMS, "half_pixel_symmetric"]),
+    st.sampled_from([-0.75, -0.5]),
+    st.booleans(),
+    seeds,
+)
+def test_cubic(net, agree, shape, down, across, transform, coefficient, excludes, seed):
+    network = net()
+    y = resized(
+        network,
+        network.input(shape),
+        shape,
+        (down, across),
+        mode="cubic",
+        coordinate_transformation_mode=transform,
+        cubic_coeff_a=coefficient,
+        exclude_outside=int(excludes),
+    )
+    agree(network.model(y), network.feeds(seed))
+
+
+@sampled
+@given(images, scales, scales, st.sampled_from(["linear", "cubic"]), st.booleans(), seeds)
+def test_antialiased(net, agree, shape, down, across, mode, excludes, seed):
+    network = net()
+    modes = {"mode": mode, "antialias": 1, "exclude_outside": int(excludes)}
+    y = resized(network, network.input(shape), shape, (down, across), **modes)
+    agree(network.model(y), network.feeds(seed))
+
+
+@sampled
+@given(st.integers(1, 3), st.integers(1, 9), scales, st.sampled_from(["linear", "nearest"]), seeds)
+def test_along_one_axis(net, agree, channels, length, scale, mode, seed):
+    network = net()
+    shape = (2, channels, length)
+    y = resized(network, network.input(shape), shape, (scale,), mode=mode)
+    agree(network.model(y), network.feeds(seed), tolerance=1e-4)
+
+
+@sampled
+@given(
+    images,
+    scales,
+    scales,
+    st.sampled_from(TRANSFORMS),
+    st.sampled_from(["ceil", "round_prefer_floor"]),
+    seeds,
+)
+def test_any_nearest_on_integers(net, agree, shape, down, across, transform, rounding, seed):
+    network = net()
+    x = network.pair(network.input(shape), 0.03, 7)
+    modes = {"coordinate_transformation_mode": transform, "nearest_mode": rounding}
+    y = resized(network, x, shape, (down, across), **modes)
+    model = network.model(network.quantize(y, 0.03, 7), dtype=np.int8)
+    assert "DEQUANTIZE" not in agree(model, network.feeds(seed), steps=0)
+
+
+def test_cubic_between_integers_is_float(net, agree):
+    network = net()
+    x = network.pair(network.input((1, 4, 5, 6)), 0.03, 7)
+    y = resized(network, x, (1, 4, 5, 6), (2, 2), mode="cubic")
+    model = network.model(network.quantize(y, 0.04, 3), dtype=np.int8)
+    found = agree(model, network.feeds(0))
+    assert found == {"QUANTIZE": 2, "DEQUANTIZE": 1, "BATCH_MATMUL": 2, "RESHAPE": found["RESHAPE"]}
+
+
+def test_cubic_stays_in_xnnpack(net, left_outside_xnnpack):
+    network = net()
+    shape = (1, 8, 6, 5)
+    y = resized(network, network.input(shape), shape, (2, 2), mode="cubic")
+    assert not left_outside_xnnpack(lower_to_tflite(network.model(y)).data)
+
+
+def test_a_crop_is_refused(net):
+    network = net()
+    corners = np.asarray([0, 0, 0.1, 0.1, 1, 1, 0.9, 0.9], np.float32)
+    scale = np.asarray([1, 1, 2, 2], np.float32)
+    crop = {"coordinate_transformation_mode": "tf_crop_and_resize"}
+    y = network.add("Resize", network.input((1, 1, 4, 4)), corners, scale, **crop)
+    with pytest.raises(UnsupportedOpError, match="tf_crop_and_resize"):
+        lower_to_tflite(network.model(y))

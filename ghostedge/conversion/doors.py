@@ -174,6 +174,7 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
         size_origin=None if found.input_size == stated else _FROM_GRAPH,
         config=config,
         notes=found.notes,
+        precision="float16" if found.computed_in_half else "float32",
     )
     result = loaded(given, options)
     return result if inside is None else replace(result, architecture=inside.architecture)

@@ -25,7 +25,7 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.metadata import Preprocessing, Source
+from ghostedge_runtime.metadata import Precision, Preprocessing, Source
 
 _NO_EFFECT = {
     "arch": "--arch",
@@ -49,6 +49,7 @@ class Given:
         size_origin: Where that is from; None where preprocessing says.
         config: What stands beside or inside the file.
         notes: What was found on the way.
+        precision: What the network itself computes in.
     """
 
     network: Network
@@ -59,6 +60,7 @@ class Given:
     size_origin: str | None = None
     config: CheckpointConfig | None = None
     notes: tuple[str, ...] = ()
+    precision: Precision = "float32"
 
 
 def refuse_family_flags(options: ConvertOptions, *, but: tuple[str, ...] = ()) -> None:
@@ -115,6 +117,7 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
             named.fact,
         ),
         notes=given.notes,
+        origin_precision=given.precision,
     )
 
 

@@ -18,6 +18,8 @@ from ghostedge_convert.doors.float_onnx import GivenOnnx
 from ghostedge_convert.doors.given import in_a_line
 from ghostedge_runtime.errors import GhostEdgeError, InputError, ModelFileError
 
+_DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
+
 
 @dataclass(frozen=True)
 class GivenTorchNetwork:
@@ -78,7 +80,9 @@ class GivenOnnxNetwork:
         if not self.given.channels_first:
             images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         session = self._session
-        return tuple(session.run(None, {session.get_inputs()[0].name: images}))
+        (image,) = (i for i in session.get_inputs())
+        found = session.run(None, {image.name: images.astype(_DTYPES.get(image.type, np.float32))})
+        return tuple(each.astype(np.float32) if each.dtype.kind == "f" else each for each in found)
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

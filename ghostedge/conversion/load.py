@@ -27,7 +27,7 @@ from ghostedge_convert import (
 from ghostedge_convert.stem import image_channels
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import LabelledImages, list_labelled
-from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing, Source
+from ghostedge_runtime.metadata import ArchitectureInfo, Precision, Preprocessing, Source
 
 _FROM_SHAPES = "from the weights' shapes"
 _FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
@@ -50,6 +50,7 @@ class Loaded:
         source: The file it came from.
         inferred: What was not stated, and where it is from.
         notes: What else was found on the way.
+        origin_precision: What the network itself computes in, which its files cannot be nearer to.
     """
 
     network: Network
@@ -62,6 +63,7 @@ class Loaded:
     source: Source
     inferred: tuple[Inferred, ...]
     notes: tuple[str, ...]
+    origin_precision: Precision = "float32"
 
 
 def load(options: ConvertOptions) -> Loaded:

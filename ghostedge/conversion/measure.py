@@ -96,7 +96,9 @@ def compare(
             theirs,
             reference=file.reference or loaded.origin,
             image_source=images.description,
-            budget=CLASS_BUDGETS[file.format, file.precision],
+            budget=CLASS_BUDGETS[
+                file.format, file.precision if file.reference else loaded.origin_precision
+            ],
         )
     return found
 

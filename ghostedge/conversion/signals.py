@@ -177,7 +177,8 @@ def compare(
         own = of_origin if file.reference is None else gaps[file.path.name, file.reference]
         source = some if file.reference is None else images
         name = file.reference or loaded.origin
-        budget = BUDGETS[file.format, file.precision]
+        precision = file.precision if file.reference else loaded.origin_precision
+        budget = BUDGETS[file.format, precision]
         to_float = gaps.get((file.path.name, first.path.name))
         found[file.path.name] = SignalFindings(
             parity=signal_parity(own, name, source, budget),

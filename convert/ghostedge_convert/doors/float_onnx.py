@@ -19,6 +19,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 from ghostedge_convert.doors.given import CHANNELS
 from ghostedge_convert.export import INPUT_NAME, OPSET
 from ghostedge_convert.foreign.read import open_onnx, pinned
+from ghostedge_convert.foreign.use_float32 import use_float32
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
 from ghostedge_convert.passes._graph import (
     bypass,
@@ -49,6 +50,7 @@ class GivenOnnx:
         in_channels: C.
         input_size: Height and width.
         notes: What was changed on the way, a line each.
+        computed_in_half: Whether the original rounds what it computes to float16.
     """
 
     model: onnx.ModelProto
@@ -59,6 +61,7 @@ class GivenOnnx:
     in_channels: int
     input_size: tuple[int, int]
     notes: tuple[str, ...]
+    computed_in_half: bool = False
 
 
 def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | None) -> GivenOnnx:
@@ -79,8 +82,10 @@ def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | Non
     _refuse_other_domains(original, path)
     fixed = pinned(original, batch=batch, size=input_size, channels=CHANNELS, opset=OPSET)
     graph = ir.from_proto(fixed.model)
+    ShapeInferencePass()(graph)
+    floats = use_float32(graph)
     image = _image(graph, batch, path)
-    notes = list(fixed.notes)
+    notes = [*fixed.notes, *floats.notes]
     if not fixed.channels_first:
         image = _channels_first(graph, image)
         notes.append("its NHWC input made NCHW")
@@ -98,6 +103,7 @@ def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | Non
         in_channels=_sides(image)[1],
         input_size=fixed.size,
         notes=tuple(notes),
+        computed_in_half=floats.computed_in_half,
     )
 
 

@@ -137,7 +137,7 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option("--arch", help="Architecture, e.g. ghostnet_100. [default: from the weights]")
 @click.option("--width", type=float, help="Channel multiplier. [default: from the weights]")
 @click.option("--num-classes", type=int, help="Number of classes. [default: from the weights]")
-@click.option("--labels", type=PATH, help="Text file, one label per line.")
+@click.option("--labels", type=PATH, help="Class names: text, a name a line, JSON or YAML.")
 @click.option("--input-size", type=size, metavar="SIZE", help="Input side, or HEIGHTxWIDTH.")
 @click.option(
     "--interpolation",

@@ -113,7 +113,8 @@ def convert(
         arch: Architecture, where the weights' shapes are not to decide.
         width: Channel multiplier, likewise.
         num_classes: Number of classes, likewise.
-        labels: Text file with a label per line; overrides config.json's.
+        labels: File of the class names: text with a name a line, JSON or YAML (see
+            ``docs/images.md``); overrides config.json's.
         input_size: Height and width in pixels; overrides config.json's, as the next four do.
         interpolation: Filter of the resize.
         crop_pct: Share of the resized image that the crop keeps.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ghostedge.conversion.channels import (
     NOTHING_SAYS,
@@ -13,6 +12,7 @@ from ghostedge.conversion.channels import (
     for_channels,
     is_for_colours,
 )
+from ghostedge.conversion.labels import read_labels
 from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
@@ -162,36 +162,13 @@ def _labels(
 ) -> tuple[tuple[str, ...] | None, str]:
     """The labels and where they are from, or None and why."""
     if options.labels is not None:
-        return read_labels(options.labels, num_classes), "from --labels"
+        labels = read_labels(options.labels, num_classes)
+        return labels.names, f"from --labels{labels.how}"
     if config is None or config.labels is None:
         return None, "neither --labels nor config.json names them; classes go by number"
     if len(config.labels) != num_classes:
         return None, f"those of {config.labels_origin} are of other weights; classes go by number"
     return config.labels, f"from {config.labels_origin}"
-
-
-def read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
-    """The labels in a text file, one a line.
-
-    Raises:
-        InputError: It cannot be read, or holds another number of them.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the labels cannot be read ({error})",
-            where=path,
-            remedy="pass a UTF-8 text file with one label per line",
-        ) from error
-    labels = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if len(labels) != num_classes:
-        raise InputError(
-            f"{len(labels)} labels for a network of {num_classes} classes",
-            where=path,
-            remedy="give one label per class, in the order the network was trained with",
-        )
-    return labels
 
 
 def label_words(labels: Sequence[str] | None) -> str:

@@ -13,7 +13,8 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 import ghostedge
-from ghostedge.conversion.load import label_words, overridden, read_labels
+from ghostedge.conversion.labels import read_labels
+from ghostedge.conversion.load import label_words, overridden
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import Pinned, pinned, read_onnx, read_onnx_metadata
@@ -184,7 +185,8 @@ def _labels(
     options: ConvertOptions, inside: ModelMetadata | None, classes: int
 ) -> tuple[tuple[str, ...] | None, str]:
     if options.labels is not None:
-        return read_labels(options.labels, classes), "from --labels"
+        found = read_labels(options.labels, classes)
+        return found.names, f"from --labels{found.how}"
     if inside is not None and inside.labels is not None:
         return inside.labels, _FROM_FILE
     return None, "neither --labels nor the file names them; classes go by number"

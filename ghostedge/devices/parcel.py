@@ -15,7 +15,7 @@ from typing import Any
 
 from ghostedge_runtime.bench.record import BenchJob
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.folders import class_folders, list_images
 from ghostedge_runtime.loading import read_model_file
 from ghostedge_runtime.onnx_data import data_files, file_digest, whole_digest
 
@@ -123,8 +123,7 @@ class _Packer:
         """Take a folder's images; the folders in it that may be classes."""
         for path in list_images(root):
             self.add(f"{name}/{path.relative_to(root).as_posix()}", path)
-        children = (p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-        return (name, *(f"{name}/{child}" for child in sorted(children)))
+        return (name, *(f"{name}/{child.name}" for child in class_folders(root)))
 
 
 def _sha256(path: Path) -> tuple[str, int]:

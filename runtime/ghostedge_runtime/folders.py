@@ -1,19 +1,39 @@
 """Folders of images: any depth without labels, a folder per class with them.
 
-Listing only: no file is opened. Hidden files and folders (a leading dot, such as ``.DS_Store`` or
-``._x.jpg``) are passed over, symbolic links are followed once.
+Listing only: no file is opened. What systems and tools leave behind is passed over: hidden files
+and folders (a leading dot, such as ``.DS_Store``, ``._x.jpg`` or ``.ipynb_checkpoints``) and those
+of `_LEFTOVERS`. Symbolic links are followed once. Names compare as Unicode's NFC: macOS writes an
+accent as a letter and a mark, and a zip file keeps that.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ghostedge_runtime.errors import ImageError
 
+# In lower case: of macOS's zip files, Synology's and QNAP's media index, Windows, ext4 and Python.
+_LEFTOVERS = frozenset(
+    {
+        "__macosx",
+        "@eadir",
+        "#recycle",
+        "@recycle",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__pycache__",
+    }
+)
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _NAMED_IN_ERROR = 5
 
@@ -60,9 +80,10 @@ def list_labelled(
     """Images in a folder per class.
 
     With ``labels``, each folder's name must be one of them and the label's place is the class
-    index; folders for some of the labels are enough. Without, the sorted folder names are the
-    classes, and there must be ``num_classes`` of them. Files outside the class folders are
-    passed over, as in torchvision's ImageFolder.
+    index; folders for some of the labels are enough, and one that holds no image need not be a
+    label. Without, the sorted folder names are the classes, and there must be ``num_classes`` of
+    them: all folders, or else those that hold images. Files outside the class folders are passed
+    over, as in torchvision's ImageFolder.
 
     Args:
         folder: Holds one folder per class; images lie in those at any depth.
@@ -74,42 +95,68 @@ def list_labelled(
             the labels, or a count of folders other than ``num_classes``.
     """
     root = _folder(folder)
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
+    folders = class_folders(root)
+    if not folders:
         raise ImageError(
             "it holds no folders, so its images have no labels",
             where=root,
             remedy="sort the images into one folder per class, named like the label",
         )
+    images = {folder: sorted(_walk(folder)) for folder in folders}
     if labels is None:
-        indices = _by_order(names, num_classes, root)
+        names = _by_order(images, num_classes, root)
     else:
-        indices = _by_label(names, labels, root)
-    found = [(p, indices[name]) for name in names for p in sorted(_walk(root / name))]
+        _check_labels(images, labels, root)
+        names = list(labels)
+    indices = {_nfc(name): index for index, name in enumerate(names)}
+    found = [
+        (path, indices[_nfc(folder.name)]) for folder, paths in images.items() for path in paths
+    ]
     if not found:
         raise ImageError(
-            f"there is no image in its {len(names)} class folders",
+            f"there is no image in its {len(folders)} class folders",
             where=root,
             remedy="put JPEG, PNG, BMP or WebP files in them",
         )
     paths, targets = zip(*found, strict=True)
-    return LabelledImages(paths, targets, tuple(names if labels is None else labels))
+    return LabelledImages(paths, targets, tuple(names))
 
 
-def _by_order(names: Sequence[str], num_classes: int | None, root: Path) -> dict[str, int]:
-    if num_classes is not None and len(names) != num_classes:
-        raise ImageError(
-            f"it holds {len(names)} class folders but the model has {num_classes} classes",
-            where=root,
-            remedy="the model file has no labels to match by name: make one folder per class, "
-            "an empty one where there are no images, or convert the model with its labels",
-        )
-    return {name: index for index, name in enumerate(names)}
+def class_folders(root: Path) -> list[Path]:
+    """The folders of a folder that may be classes, sorted by name."""
+    folders = (path for path in root.iterdir() if path.is_dir() and not _is_leftover(path.name))
+    return sorted(folders, key=lambda path: (_nfc(path.name), path.name))
 
 
-def _by_label(names: Sequence[str], labels: Sequence[str], root: Path) -> dict[str, int]:
-    indices = {label: index for index, label in enumerate(labels)}
-    twice = sorted({label for label in labels if labels.count(label) > 1} & set(names))
+def _by_order(
+    images: Mapping[Path, Sequence[Path]], num_classes: int | None, root: Path
+) -> list[str]:
+    """The class names: of all folders where these are as many, else of those with images."""
+    every = _names(images)
+    filled = _names(folder for folder, paths in images.items() if paths)
+    if num_classes is None:
+        return filled or every
+    for names in (every, filled):
+        if len(names) == num_classes:
+            return names
+    raise ImageError(
+        f"it holds {len(every)} class folders but the model has {num_classes} classes",
+        where=root,
+        remedy="the model file has no labels to match by name: make one folder per class, "
+        "an empty one where there are no images, or convert the model with its labels",
+    )
+
+
+def _names(folders: Iterable[Path]) -> list[str]:
+    """Their names, each once however its accents are written."""
+    return list(dict.fromkeys(_nfc(folder.name) for folder in folders))
+
+
+def _check_labels(images: Mapping[Path, Sequence[Path]], labels: Sequence[str], root: Path) -> None:
+    """Refuse a folder with images that is no label, or several labels'."""
+    names = [_nfc(folder.name) for folder, paths in images.items() if paths]
+    known = Counter(map(_nfc, labels))
+    twice = sorted(name for name in set(names) if known[name] > 1)
     if twice:
         raise ImageError(
             f"the model has several classes named {_quoted(twice)}, "
@@ -117,7 +164,7 @@ def _by_label(names: Sequence[str], labels: Sequence[str], root: Path) -> dict[s
             where=root,
             remedy="convert the model with labels that differ",
         )
-    strangers = [name for name in names if name not in indices]
+    strangers = [name for name in names if name not in known]
     if strangers:
         raise ImageError(
             f"{len(strangers)} of {len(names)} folders are none of the model's "
@@ -125,7 +172,6 @@ def _by_label(names: Sequence[str], labels: Sequence[str], root: Path) -> dict[s
             where=root,
             remedy="name each folder like its label; the model's labels are: " + _quoted(labels),
         )
-    return indices
 
 
 def _with_closest(strangers: Sequence[str], labels: Sequence[str]) -> str:
@@ -171,8 +217,16 @@ def _walk(root: Path) -> Iterator[Path]:
             children.clear()
             continue
         seen.add(real)
-        children[:] = sorted(name for name in children if not name.startswith("."))
+        children[:] = sorted(name for name in children if not _is_leftover(name))
         for name in files:
             path = Path(parent, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            if path.suffix.lower() in SUFFIXES and not _is_leftover(name):
                 yield path
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LEFTOVERS
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

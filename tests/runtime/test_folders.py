@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.folders import LabelledImages, list_images, list_labelled
@@ -128,3 +132,70 @@ def test_real_class_folders_are_listed(cifar_test: Path) -> None:
     assert len(listed.paths) == 5000
     assert set(listed.targets) == set(range(10))
     assert listed.class_names[3] == "cat"
+
+
+LEFT_BEHIND = (
+    "__MACOSX/cat/._1.png", "__MACOSX/1.png", ".ipynb_checkpoints/1.png", "@eaDir/1.png",
+    "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "cat/.ipynb_checkpoints/1-checkpoint.png",
+    "cat/._1.png", "cat/.DS_Store", "cat/Thumbs.db", "Thumbs.db", "desktop.ini", ".hidden/1.png",
+    "$RECYCLE.BIN/1.png", "System Volume Information/1.png", "__pycache__/1.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("labels", [None, ["cat", "dog"]])
+def test_what_systems_leave_behind_is_neither_class_nor_image(
+    tmp_path: Path, labels: list[str] | None
+) -> None:
+    plant(tmp_path, "cat/1.png", "dog/1.png", *LEFT_BEHIND)
+    listed = list_labelled(tmp_path, labels, 2)
+    assert listed.paths == (tmp_path / "cat" / "1.png", tmp_path / "dog" / "1.png")
+    assert listed.targets == (0, 1)
+    assert listed.class_names == ("cat", "dog")
+    assert list_images(tmp_path) == list(listed.paths)
+
+
+@pytest.mark.parametrize("left", LEFT_BEHIND)
+def test_each_of_them_alone(tmp_path: Path, left: str) -> None:
+    plant(tmp_path, "cat/1.png", left)
+    assert list_images(tmp_path) == [tmp_path / "cat" / "1.png"]
+    assert list_labelled(tmp_path, None, 1).class_names == ("cat",)
+
+
+def test_an_empty_folder_that_is_left_over_is_no_class(tmp_path: Path) -> None:
+    plant(tmp_path, "a/1.png", "b/1.png", "new folder/notes.txt")
+    assert list_labelled(tmp_path, None, 2).class_names == ("a", "b")
+    assert list_labelled(tmp_path, None, None).class_names == ("a", "b")
+    assert list_labelled(tmp_path, ["b", "a"], 2).targets == (1, 0)
+
+
+def test_an_empty_folder_stands_for_its_class_where_the_count_says_so(tmp_path: Path) -> None:
+    plant(tmp_path, "a/1.png", "c/1.png", "b/notes.txt")
+    assert list_labelled(tmp_path, None, 3).targets == (0, 2)
+
+
+ACCENTED = "aeiouAE\u0301\u0308\u0323\u00e9\u1ea1\u1112\u1161\u11ab\ud55c\u212b"
+
+
+@given(st.text(ACCENTED, min_size=1, max_size=8))
+def test_names_compare_however_their_accents_are_written(name: str) -> None:
+    composed, parted = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    with tempfile.TemporaryDirectory() as folder:
+        plant(Path(folder), f"{parted}/1.png", "z/1.png")
+        listed = list_labelled(folder, ["z", composed], 2)
+        assert sorted(listed.targets) == [0, 1]
+        assert set(list_labelled(folder, None, 2).class_names) == {composed, "z"}
+
+
+def test_the_order_of_classes_is_that_of_the_composed_names(tmp_path: Path) -> None:
+    """As ImageFolder sorted them on the Linux machine that trained; NFD alone sorts otherwise."""
+    plant(tmp_path, "e\u0301tude/1.png", "ez/1.png", "f/1.png")
+    assert list_labelled(tmp_path, None, 3).class_names == ("ez", "f", "\u00e9tude")
+
+
+def test_one_name_written_in_two_ways_is_one_class(tmp_path: Path) -> None:
+    plant(tmp_path, "caf\u00e9/1.png", "cafe\u0301/2.png")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system composes names itself")
+    listed = list_labelled(tmp_path, None, 1)
+    assert listed.targets == (0, 0)
+    assert listed.class_names == ("caf\u00e9",)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from torch import Tensor
 
@@ -67,7 +68,7 @@ def choose_network(
 
     Raises:
         CheckpointError: Several networks fit and nothing tells which is meant, no key begins with
-            ``key_prefix``, or two classifiers do.
+            ``key_prefix``, or layers stand beside a whole network that may be computed with.
     """
     prefixes = _prefixes(weights)
     if key_prefix is None:
@@ -85,7 +86,54 @@ def choose_network(
             where=where,
             remedy=f"choose one: {FLAG} {wanted[0].rstrip('.') or wanted[-1].rstrip('.')}",
         )
-    siblings = [each for each in prefixes if each != prefix]
+    chosen = _split(weights, prefix, [each for each in prefixes if each != prefix], beside)
+    doubtful = chosen.doubtful()
+    if doubtful and key_prefix is None:
+        _refuse_beside(doubtful, dropped + prefix, where)
+    return chosen.taken()
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A network's own weights, and what stands outside it and is of no sibling."""
+
+    own: dict[str, Tensor]
+    outside: dict[str, Tensor]
+    prefix: str
+    siblings: list[str]
+    beside: Collection[str]
+
+    def spare(self) -> dict[str, Tensor]:
+        """What outside may be computed with."""
+        return {key: value for key, value in self.outside.items() if _may_compute(key, value)}
+
+    def doubtful(self) -> list[str]:
+        """What outside of a whole network may be computed with all the same.
+
+        Beside a teacher, and in a Lightning module, training has layers of its own.
+        """
+        classes = _own_classes(self.own)
+        if classes is None:
+            return []
+        return [
+            key
+            for key, value in self.spare().items()
+            if not (self.siblings or key in self.beside) or _is_head(key, value, classes)
+        ]
+
+    def taken(self) -> Chosen:
+        """The network, with what outside may be its classifier."""
+        head = self.spare() if _own_classes(self.own) is None else {}
+        notes = [
+            *_taken(self.prefix, self.siblings, everything=not self.outside),
+            *ignored(self.outside.keys() - head.keys()),
+        ]
+        return Chosen({**self.own, **head}, self.prefix, tuple(notes))
+
+
+def _split(
+    weights: Mapping[str, Tensor], prefix: str, siblings: list[str], beside: Collection[str]
+) -> _Split:
     inner = tuple(each for each in siblings if each.startswith(prefix))
     apart = tuple(_root(each, prefix) for each in siblings if each not in inner)
     own, outside = {}, {}
@@ -94,10 +142,7 @@ def choose_network(
             own[key.removeprefix(prefix)] = value
         elif not key.startswith((*inner, *apart)):
             outside[key] = value
-    notes = _taken(prefix, siblings, everything=len(own) == len(weights))
-    head = _outside_head(own, outside, dropped + prefix, where, stated=key_prefix is not None)
-    notes += ignored(outside.keys() - head.keys())
-    return Chosen({**own, **head}, prefix, tuple(notes))
+    return _Split(own, outside, prefix, siblings, beside)
 
 
 def ignored(keys: Iterable[str]) -> list[str]:
@@ -148,17 +193,16 @@ def _under(
     dropped: str,
 ) -> list[str]:
     wanted = _dotted(key_prefix, dropped)
+    if not any(key.startswith(wanted) for key in weights):
+        _refuse_prefix(key_prefix, weights, where, prefixes)
     found = [each for each in prefixes if each.startswith(wanted)]
-    if found:
-        return found
-    if any(key.startswith(wanted) for key in weights):
+    if not found:
         raise CheckpointError(
             f"there is no network of the family under {key_prefix!r}",
             where=where,
             remedy=_networks_in(prefixes),
         )
-    _refuse_prefix(key_prefix, weights, where, prefixes)
-    return []
+    return found
 
 
 def _dotted(key_prefix: str, dropped: str) -> str:
@@ -169,7 +213,7 @@ def _dotted(key_prefix: str, dropped: str) -> str:
 
 def _refuse_prefix(
     key_prefix: str, weights: Mapping[str, Tensor], where: str, prefixes: Collection[str] = ()
-) -> None:
+) -> NoReturn:
     first = sorted({key.partition(".")[0] for key in weights})
     raise CheckpointError(
         f"no key begins with {key_prefix!r}: they begin with {listed(first)}",
@@ -207,43 +251,39 @@ def _root(sibling: str, prefix: str) -> str:
 
 
 def _taken(prefix: str, siblings: list[str], *, everything: bool) -> list[str]:
-    if everything:
-        return [f"dropped the prefix {prefix!r} of every key"]
     if not prefix and not siblings:
         return []
+    if everything and not siblings:
+        return [f"dropped the prefix {prefix!r} of every key"]
     note = f"took the network under {prefix!r}" if prefix else "took the network without a prefix"
     named = [each.rstrip(".") for each in siblings if each]
     return [note, *(f"it also has one under {each!r}: {FLAG} {each} takes that" for each in named)]
 
 
-def _is_of_training(key: str) -> bool:
-    """Whether it is of a loss, a metric or another network to learn from."""
-    return bool(_OF_TRAINING.match(key) or _words(key.partition(".")[0]) & _TEACHER)
+def _may_compute(key: str, value: Tensor) -> bool:
+    """Whether it may be of a layer, and is not of a loss, a metric, a counter or a teacher."""
+    if value.ndim == 0 or not value.is_floating_point():
+        return False
+    return not _OF_TRAINING.match(key) and not _words(key.partition(".")[0]) & _TEACHER
 
 
-def _outside_head(
-    own: Mapping[str, Tensor],
-    outside: Mapping[str, Tensor],
-    prefix: str,
-    where: str,
-    *,
-    stated: bool,
-) -> dict[str, Tensor]:
-    """The weights beside the network of which its classifier may be.
-
-    Raises:
-        CheckpointError: It has one inside and another outside, and no prefix is stated.
-    """
+def _own_classes(own: Mapping[str, Tensor]) -> int | None:
+    """How many classes a network scores by its own classifier; None where it has none."""
     told = tell_family({key: tuple(value.shape) for key, value in own.items()})
-    has_own = told is not None and told[0].classifier in own
-    beside = {key: value for key, value in outside.items() if not _is_of_training(key)}
-    heads = [key for key, value in beside.items() if value.ndim == 2 and _HEAD.search(key)]
-    if has_own and heads and not stated:
-        raise CheckpointError(
-            f"it has a classifier in the network under {prefix!r} and another outside, "
-            f"{listed(heads)}, and nothing tells which of them is used",
-            where=where,
-            remedy=f"take the network with its own by {FLAG} {prefix.rstrip('.')}, or make the "
-            "whole with --factory",
-        )
-    return {} if has_own else beside
+    weight = None if told is None else own.get(told[0].classifier)
+    return None if weight is None or not weight.ndim else int(weight.shape[0])
+
+
+def _is_head(key: str, value: Tensor, classes: int) -> bool:
+    """Whether it may be the weight of a classifier, or of a layer on another's scores."""
+    return value.ndim == 2 and (_HEAD.search(key) is not None or value.shape[1] == classes)
+
+
+def _refuse_beside(keys: list[str], prefix: str, where: str) -> NoReturn:
+    raise CheckpointError(
+        f"beside a whole network under {prefix!r} it has {listed(keys)}, and nothing tells whether "
+        "that is computed with",
+        where=where,
+        remedy=f"take the network alone by {FLAG} {prefix.rstrip('.')}, or make the whole with "
+        "--factory FILE.py:FUNCTION",
+    )

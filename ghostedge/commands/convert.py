@@ -202,8 +202,8 @@ def command(
     """Convert MODEL to ONNX and TFLite, check, score and time the results.
 
     MODEL is the weights of a trained GhostNet (V1, V2, V3), RepGhostNet, Ghost-ResNet or G-Ghost
-    RegNet: .pt, .pth, .pth.tar, .ckpt or .safetensors. A config.json beside it (Hugging Face / timm convention)
-    supplies preprocessing and labels.
+    RegNet: .pt, .pth, .pth.tar, .ckpt or .safetensors. A config.json beside it (Hugging Face / timm
+    convention) supplies preprocessing and labels.
 
     Or it is a TorchScript archive, a .pt2 of torch.export, a float .onnx, a Keras .keras, .h5 or
     SavedModel's folder (extra "keras"), or hf-hub:owner/name[@revision] (extra "hub"); with

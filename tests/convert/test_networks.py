@@ -98,9 +98,31 @@ def test_layers_between_the_network_and_its_outside_head_are_refused(tmp_path) -
 def test_a_head_inside_and_one_outside_are_refused_until_the_prefix_is_given(tmp_path) -> None:
     state = {**under("backbone.", of_ghostnet()), "head.weight": torch.ones(3, 1280)}
     error = refusal(tmp_path, state)
-    assert "nothing tells which of them is used" in error.what
+    assert "head.weight, and nothing tells whether that is computed with" in error.what
     assert "--key-prefix backbone" in str(error.remedy)
     assert is_network(loaded(tmp_path, state, key_prefix="backbone"))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"0.mean": torch.ones(1, 3, 1, 1), "0.std": torch.ones(1, 3, 1, 1)},
+        {"2.weight": torch.ones(4, 5), "2.bias": torch.ones(4)},
+        {"neck.weight": torch.ones(8, 8, 3, 3)},
+    ],
+)
+def test_layers_beside_a_whole_network_are_not_passed_over(tmp_path, beside) -> None:
+    state = {**under("1.", of_ghostnet()), **beside}
+    assert next(iter(beside)) in refusal(tmp_path, state).what
+    assert is_network(loaded(tmp_path, state, key_prefix="1"))
+
+
+def test_counters_and_losses_beside_a_whole_network_are(tmp_path) -> None:
+    counters = {"step": torch.tensor([3]), "initted": torch.tensor([True]),
+                "temperature": torch.tensor(0.1), "criterion.weight": torch.ones(5)}  # fmt: skip
+    found = loaded(tmp_path, {**under("online_model.", of_ghostnet()), **counters})
+    assert is_network(found)
+    assert "ignored the module's criterion, initted, step, temperature" in found.notes
 
 
 @pytest.mark.parametrize(

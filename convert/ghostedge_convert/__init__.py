@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ghostedge_convert.foreign.left_float import left_float
     from ghostedge_convert.foreign.normalize import Normalized, normalize_qdq
     from ghostedge_convert.foreign.read import Pinned, pinned, read_onnx
+    from ghostedge_convert.head import Head, gives_probabilities, head_of
     from ghostedge_convert.lower import TFLiteModel, lower_to_tflite
     from ghostedge_convert.module import build
     from ghostedge_convert.onnx_metadata import embed_onnx_metadata, read_onnx_metadata
     from ghostedge_convert.outputs import rename_outputs
     from ghostedge_convert.passes import PassNote
     from ghostedge_convert.preprocessing import ResolvedPreprocessing, resolve_preprocessing
-    from ghostedge_convert.probabilities import gives_probabilities
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,7 @@ _HOME = {
     "CheckpointConfig": "config",
     "DeployResult": "deploy",
     "Detection": "detect",
+    "Head": "head",
     "Loss": "foreign.changes",
     "Normalized": "foreign.normalize",
     "PassNote": "passes",
@@ -45,7 +46,8 @@ _HOME = {
     "detect_architecture": "detect",
     "embed_onnx_metadata": "onnx_metadata",
     "export_onnx": "export",
-    "gives_probabilities": "probabilities",
+    "gives_probabilities": "head",
+    "head_of": "head",
     "identify": "detect",
     "left_float": "foreign.left_float",
     "load_checkpoint": "checkpoint",
@@ -64,6 +66,7 @@ __all__ = [
     "CheckpointConfig",
     "DeployResult",
     "Detection",
+    "Head",
     "Loss",
     "Normalized",
     "PassNote",
@@ -76,6 +79,7 @@ __all__ = [
     "embed_onnx_metadata",
     "export_onnx",
     "gives_probabilities",
+    "head_of",
     "identify",
     "left_float",
     "load_checkpoint",

@@ -26,6 +26,7 @@ from ghostedge.conversion.options import (
     OutputType,
     RangeMethod,
     Rounding,
+    Task,
 )
 from ghostedge.guard_table import guard_tables
 from ghostedge.tables import conversion_table
@@ -138,6 +139,13 @@ _NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quant
 @click.option("--width", type=float, help="Channel multiplier. [default: from the weights]")
 @click.option("--num-classes", type=int, help="Number of classes. [default: from the weights]")
 @click.option("--labels", type=PATH, help="Class names: text, a name a line, JSON or YAML.")
+@click.option(
+    "--task",
+    type=click.Choice(get_args(Task)),
+    help="classify: MODEL's output is class scores, or one number that parts two classes. regress: "
+    "numbers of any other meaning (landmarks, boxes, embeddings, an age). [default: from the "
+    "labels, --eval, the output's last operator and names; printed with its reason]",
+)
 @click.option("--input-size", type=size, metavar="SIZE", help="Input side, or HEIGHTxWIDTH.")
 @click.option(
     "--interpolation",

@@ -16,6 +16,7 @@ from ghostedge.conversion.options import (
     PreprocessingOverrides,
     RangeMethod,
     Rounding,
+    Task,
     artefact_name,
     default_output,
 )
@@ -56,6 +57,7 @@ def convert(
     width: float | None = None,
     num_classes: int | None = None,
     labels: StrPath | None = None,
+    task: Task | None = ConvertOptions.task,
     input_size: tuple[int, int] | None = None,
     interpolation: str | None = None,
     crop_pct: float | None = None,
@@ -115,6 +117,8 @@ def convert(
         num_classes: Number of classes, likewise.
         labels: File of the class names: text with a name a line, JSON or YAML (see
             ``docs/images.md``); overrides config.json's.
+        task: ``"classify"`` where the output is class scores, one number that parts two classes
+            among them; ``"regress"`` where it is anything else, whatever names and shape say.
         input_size: Height and width in pixels; overrides config.json's, as the next four do.
         interpolation: Filter of the resize.
         crop_pct: Share of the resized image that the crop keeps.
@@ -168,6 +172,7 @@ def convert(
         width=width,
         num_classes=num_classes,
         labels=None if labels is None else Path(labels),
+        task=task,
         preprocessing=PreprocessingOverrides(
             input_size=input_size,
             interpolation=interpolation,

@@ -17,7 +17,6 @@ from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge_convert import (
     embed_onnx_metadata,
-    gives_probabilities,
     lower_to_tflite,
     rename_outputs,
     to_deploy_graph,
@@ -75,7 +74,7 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
     Raises:
         InputError: The network cannot be exported, or ``--output-names`` does not fit it.
     """
-    exported = loaded.network.to_onnx(batch=options.batch)
+    exported = loaded.exported or loaded.network.to_onnx(batch=options.batch)
     if options.output_names is not None:
         exported = rename_outputs(exported, options.output_names)
     result = to_deploy_graph(exported)
@@ -87,7 +86,8 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
         source=loaded.source,
         producer=f"ghostedge {ghostedge.__version__}",
         classifies=loaded.classes is not None,
-        probabilities=loaded.classes is not None and gives_probabilities(result.model),
+        probabilities=loaded.kind.probabilities,
+        binary=loaded.kind.binary,
     )
     return FloatGraph(
         model=embed_onnx_metadata(result.model, metadata),

@@ -73,6 +73,18 @@ CLASS_BUDGETS: Mapping[tuple[str, str], Budget] = {
 """Of a classifier."""
 
 
+def class_budget(format_: str, precision: str, *, assumed: bool) -> Budget:
+    """What a network that is taken for a classifier is held to.
+
+    One that is only ``assumed`` to be one, and may be anything, keeps the ratio of other networks
+    beside the top-1.
+    """
+    budget = CLASS_BUDGETS[format_, precision]
+    if not assumed:
+        return budget
+    return replace(budget, min_sqnr_db=BUDGETS[format_, precision].min_sqnr_db)
+
+
 @dataclass(frozen=True)
 class Gap:
     """What lies between one output and its reference, over the images so far.

@@ -173,6 +173,7 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
         input_size=found.input_size,
         size_origin=None if found.input_size == stated else _FROM_GRAPH,
         config=config,
+        inside=inside,
         notes=found.notes,
         precision="float16" if found.computed_in_half else "float32",
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx
 
 from ghostedge.conversion.channels import channel_fact, check_channels, for_channels
-from ghostedge.conversion.kind import class_count
+from ghostedge.conversion.given_networks import GivenTorchNetwork
+from ghostedge.conversion.kind import Evidence, Kind, kind_of
 from ghostedge.conversion.load import (
-    ClassNames,
     Loaded,
     class_names,
     overridden,
@@ -23,9 +24,10 @@ from ghostedge.conversion.load import (
 from ghostedge.conversion.network import Network
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
-from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
+from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing, head_of
+from ghostedge_convert.outputs import SINGLE_OUTPUT
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.metadata import Precision, Preprocessing, Source
+from ghostedge_runtime.metadata import ModelMetadata, Precision, Preprocessing, Source
 
 _NO_EFFECT = {
     "arch": "--arch",
@@ -48,6 +50,7 @@ class Given:
         input_size: Height and width that it is converted at.
         size_origin: Where that is from; None where preprocessing says.
         config: What stands beside or inside the file.
+        inside: What the file says about itself.
         notes: What was found on the way.
         precision: What the network itself computes in.
     """
@@ -59,6 +62,7 @@ class Given:
     input_size: tuple[int, int]
     size_origin: str | None = None
     config: CheckpointConfig | None = None
+    inside: ModelMetadata | None = None
     notes: tuple[str, ...] = ()
     precision: Precision = "float32"
 
@@ -97,14 +101,15 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
         overridden(resolved.preprocessing, options), input_size=given.input_size
     )
     check_channels(preprocessing, given.in_channels)
-    classes = _classes(given, options)
-    named = _named(given, options, classes)
-    count = "none: its output is no row of scores" if classes is None else str(classes)
+    exported = given.network.to_onnx(batch=options.batch)
+    kind = _kind(given, exported, options)
+    named = class_names(given.config, options, kind)
+    count = "none" if kind.classes is None else str(kind.classes)
     return Loaded(
         network=given.network,
         origin=given.title.partition(" (")[0],
         architecture=None,
-        classes=classes,
+        kind=kind,
         preprocessing=preprocessing,
         labels=named.labels,
         evaluation=named.evaluation,
@@ -113,11 +118,13 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
             Inferred("architecture", given.title, "as it was given"),
             channel_fact(given.in_channels, "from the network"),
             Inferred("classes", count, "from the network's output"),
+            kind.fact,
             *_facts(preprocessing, resolved, given, options),
             named.fact,
         ),
         notes=given.notes,
         origin_precision=given.precision,
+        exported=exported,
     )
 
 
@@ -128,35 +135,25 @@ def _resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreproc
     return for_channels(resolved, channels)
 
 
-def _classes(given: Given, options: ConvertOptions) -> int | None:
-    """How many classes the network scores; None where its outputs are no row of scores."""
+def _kind(given: Given, exported: onnx.ModelProto, options: ConvertOptions) -> Kind:
     shape = (options.batch, given.in_channels, *given.input_size)
     # Any numbers but zeros, of which a network without biases makes zeros again.
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     answers = given.network.answers(noise)
-    classes = class_count(answers)
-    if options.num_classes is not None and options.num_classes != classes:
-        shapes = ", ".join(str(each.shape) for each in answers)
-        raise InputError(
-            f"the network's output is of shape {shapes}, which is not "
-            f"{options.num_classes} classes",
-            where="--num-classes",
-            remedy="leave --num-classes out",
+    head = head_of(exported)
+    if isinstance(given.network, GivenTorchNetwork) and head.output == SINGLE_OUTPUT:
+        head = replace(head, output="")  # the exporter's word, which says nothing of the network
+    return kind_of(
+        Evidence(
+            options,
+            shapes=tuple(each.shape for each in answers),
+            rows=answers[0],
+            head=head,
+            model_name=options.artefact_name,
+            config=given.config,
+            inside=given.inside,
         )
-    return classes
-
-
-def _named(given: Given, options: ConvertOptions, classes: int | None) -> ClassNames:
-    if classes is not None:
-        return class_names(given.config, options, classes)
-    for flag, stated in (("--labels", options.labels), ("--eval", options.eval)):
-        if stated is not None:
-            raise InputError(
-                "the network's output is no row of class scores, so none can be named or scored",
-                where=flag,
-                remedy="leave it out; --calib serves int8 and the comparison of the files",
-            )
-    return ClassNames(None, "the network's output is no row of class scores", None)
+    )
 
 
 def _facts(

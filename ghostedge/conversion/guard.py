@@ -20,6 +20,7 @@ import onnx
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.imagesets import ImageSet
+from ghostedge.conversion.kind import Kind
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.measure import scoring_set
 from ghostedge.conversion.options import ConvertOptions
@@ -30,6 +31,7 @@ from ghostedge_quantize.guard import Check, Deadline, LayerCost, Outcome, guard
 from ghostedge_quantize.guard_judge import (
     Judge,
     LayerNoise,
+    Runs,
     answers,
     open_in_onnxruntime,
     outputs,
@@ -38,10 +40,11 @@ from ghostedge_quantize.guard_prices import prices
 from ghostedge_quantize.guard_score import Budget, Target
 from ghostedge_quantize.guard_state import State, key_of
 from ghostedge_runtime import host_facts
-from ghostedge_runtime.backend import Backend
+from ghostedge_runtime.backend import Array, ModelIO
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
+from ghostedge_runtime.real_values import two_classes
 from ghostedge_runtime.tflite_backend import TFLiteBackend, find_interpreter
 
 NOISE_IMAGES = 64
@@ -80,8 +83,8 @@ def refuse_class_budgets(options: ConvertOptions) -> None:
             raise InputError(
                 "the network scores no classes, so its files have no top-1 to hold to a budget",
                 where=flag,
-                remedy="leave it out: each output's signal-to-noise ratio is held to a bound, "
-                "shown in the table and kept in manifest.json",
+                remedy="leave it out (each output's signal-to-noise ratio is held to a bound, "
+                "shown in the table and in manifest.json), or say --task classify if it does",
             )
 
 
@@ -122,20 +125,22 @@ def hold_budget(
     images = scoring_set(loaded, calibration)
     pixels = Pixels(images, preprocessing)
     sample = Pixels(calibration.head(NOISE_IMAGES), preprocessing)
-    float_network = open_in_onnxruntime(float_model, cores)
+    if loaded.kind.binary:  # an integer's threshold would depend on its scale
+        prepared = _with_float_output(prepared)
+    float_network = _scoring(open_in_onnxruntime(float_model, cores), loaded.kind)
     target = _target(budget, float_network, pixels, loaded)
     key = key_of(_dependencies(budget, prepared, float_model, images, calibration))
     outcome = guard(
         prepared.layers,
-        noise=_layer_noise(prepared, float_network, sample),
+        noise=_layer_noise(prepared, float_network, sample, loaded.kind),
         price=prices(prepared.model),
         score=Judge(
             prepared,
             pixels,
             target,
             [
-                lambda model: open_in_onnxruntime(model, cores),
-                lambda model: _open_in_tflite(model, cores),
+                lambda model: _scoring(open_in_onnxruntime(model, cores), loaded.kind),
+                lambda model: _scoring(_open_in_tflite(model, cores), loaded.kind),
             ],
         ),
         deadline=Deadline(60 * options.guard_minutes),
@@ -147,17 +152,41 @@ def hold_budget(
     return Guarded(outcome.keep_float, report)
 
 
+@dataclass(frozen=True)
+class _BothClasses:
+    """A backend of a binary classifier with a float output, which answers for both classes."""
+
+    backend: Runs
+    kind: Kind
+
+    @property
+    def io(self) -> ModelIO:
+        return self.backend.io
+
+    def run(self, batch: Array) -> list[Array]:
+        (scores,) = self.backend.run(batch)
+        return [two_classes(scores, probabilities=self.kind.probabilities)]
+
+
+def _scoring(backends: Sequence[Runs], kind: Kind) -> Sequence[Runs]:
+    """The backends, answering with a score for each class."""
+    return [_BothClasses(each, kind) for each in backends] if kind.binary else backends
+
+
+def _with_float_output(prepared: Prepared) -> Prepared:
+    return replace(prepared, settings=replace(prepared.settings, output_type="float32"))
+
+
 def _layer_noise(
-    prepared: Prepared, float_network: Sequence[Backend], sample: Pixels
+    prepared: Prepared, float_network: Sequence[Runs], sample: Pixels, kind: Kind
 ) -> LayerNoise:
     """What measures the layers, on logits: an int8 output's own rounding would hide them."""
-    settings = replace(prepared.settings, output_type="float32")
     found = outputs(float_network, sample.normalized, range(len(sample)))
     return LayerNoise(
-        replace(prepared, settings=settings),
+        _with_float_output(prepared),
         sample,
         np.concatenate([rows for _, rows in found]).astype(np.float32),
-        lambda model: open_in_onnxruntime(model, len(float_network)),
+        lambda model: _scoring(open_in_onnxruntime(model, len(float_network)), kind),
     )
 
 
@@ -205,7 +234,7 @@ class Pixels:
 
 
 def _target(
-    budget: Budget, float_network: Sequence[Backend], pixels: Pixels, loaded: Loaded
+    budget: Budget, float_network: Sequence[Runs], pixels: Pixels, loaded: Loaded
 ) -> Target:
     found = answers(float_network, pixels.normalized, len(pixels))
     if loaded.evaluation is None or budget.kind == "min_agreement":
@@ -213,7 +242,7 @@ def _target(
     return Target(budget, found, np.asarray(loaded.evaluation.targets, np.int64))
 
 
-def _open_in_tflite(model: onnx.ModelProto, at_once: int) -> Sequence[Backend]:
+def _open_in_tflite(model: onnx.ModelProto, at_once: int) -> Sequence[Runs]:
     data = lower_to_tflite(model).data
     return [TFLiteBackend(data, threads=1, where=Path("graph")) for _ in range(at_once)]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import onnx
 
 from ghostedge.conversion.channels import (
     NOTHING_SAYS,
@@ -12,6 +14,7 @@ from ghostedge.conversion.channels import (
     for_channels,
     is_for_colours,
 )
+from ghostedge.conversion.kind import Evidence, Kind, kind_of
 from ghostedge.conversion.labels import read_labels
 from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
@@ -43,7 +46,7 @@ class Loaded:
         network: What is converted.
         origin: What to call it beside its files, e.g. ``checkpoint``.
         architecture: None where it is no member of the family.
-        classes: How many it scores, None where its output is no row of class scores.
+        kind: What its outputs are taken for.
         preprocessing: How images become its input.
         labels: In the order of the network's outputs, None where nobody named them.
         evaluation: The labelled images of ``--eval``.
@@ -51,12 +54,13 @@ class Loaded:
         inferred: What was not stated, and where it is from.
         notes: What else was found on the way.
         origin_precision: What the network itself computes in, which its files cannot be nearer to.
+        exported: The network as ONNX, where finding out what it is took that.
     """
 
     network: Network
     origin: str
     architecture: ArchitectureInfo | None
-    classes: int | None
+    kind: Kind
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None
     evaluation: LabelledImages | None
@@ -64,6 +68,12 @@ class Loaded:
     inferred: tuple[Inferred, ...]
     notes: tuple[str, ...]
     origin_precision: Precision = "float32"
+    exported: onnx.ModelProto | None = field(default=None, repr=False)
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes it tells apart, None where its outputs are no class scores."""
+        return self.kind.classes
 
 
 def load(options: ConvertOptions) -> Loaded:
@@ -92,9 +102,18 @@ def load(options: ConvertOptions) -> Loaded:
     resolved = for_channels(resolve_preprocessing(checkpoint, architecture), channels)
     preprocessing = overridden(resolved.preprocessing, options)
     check_channels(preprocessing, channels)
-    named = class_names(checkpoint.config, options, architecture.num_classes)
+    kind = kind_of(
+        Evidence(
+            options,
+            shapes=((options.batch, architecture.num_classes),),
+            config=checkpoint.config,
+            member=True,
+        )
+    )
+    named = class_names(checkpoint.config, options, kind)
     inferred = (
         *_architecture_facts(architecture, options, detection.twins),
+        kind.fact,
         *(() if is_for_colours(preprocessing) else (channel_fact(channels, _FROM_SHAPES),)),
         *preprocessing_facts(preprocessing, resolved, options, checkpoint.config),
         named.fact,
@@ -103,7 +122,7 @@ def load(options: ConvertOptions) -> Loaded:
         network=TorchNetwork(network, preprocessing.input_size, channels),
         origin="checkpoint",
         architecture=architecture,
-        classes=architecture.num_classes,
+        kind=kind,
         preprocessing=preprocessing,
         labels=named.labels,
         evaluation=named.evaluation,
@@ -139,22 +158,34 @@ class ClassNames:
         return Inferred("labels", label_words(self.labels), self.origin)
 
 
-def class_names(
-    config: CheckpointConfig | None, options: ConvertOptions, num_classes: int
-) -> ClassNames:
+def class_names(config: CheckpointConfig | None, options: ConvertOptions, kind: Kind) -> ClassNames:
     """Name the classes of a network and list the evaluation images.
 
     Raises:
-        InputError: The labels' file does not fit.
+        InputError: The labels' file does not fit, or there are no classes to name or to score.
         ImageError: ``--eval`` does not fit the classes.
     """
-    labels, origin = _labels(config, options, num_classes)
+    if kind.classes is None:
+        _refuse_class_flags(options, kind)
+        return ClassNames(None, "the network's output is no row of class scores", None)
+    labels, origin = _labels(config, options, kind.classes)
     evaluation = None
     if options.eval is not None:
-        evaluation = list_labelled(options.eval, labels, num_classes)
-        if labels is None and len(evaluation.class_names) == num_classes:
+        evaluation = list_labelled(options.eval, labels, kind.classes)
+        if labels is None and len(evaluation.class_names) == kind.classes:
             labels, origin = tuple(evaluation.class_names), _FROM_FOLDERS
     return ClassNames(labels, origin, evaluation)
+
+
+def _refuse_class_flags(options: ConvertOptions, kind: Kind) -> None:
+    for flag, stated in (("--labels", options.labels), ("--eval", options.eval)):
+        if stated is not None:
+            raise InputError(
+                "the network's output is not taken for class scores, so none can be named or "
+                f"scored ({kind.reason})",
+                where=flag,
+                remedy="leave it out; --calib serves int8 and the comparison of the files",
+            )
 
 
 def _labels(

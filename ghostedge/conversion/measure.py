@@ -16,7 +16,7 @@ from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.checks import CLASS_BUDGETS, Gap, Scores, agreement_pct, parity
+from ghostedge.conversion.checks import Gap, Scores, agreement_pct, class_budget, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
@@ -27,6 +27,7 @@ from ghostedge_runtime.bench.record import Result, Settings
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import LabelledImages, open_image
+from ghostedge_runtime.real_values import two_classes
 
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.
 TIMING = Settings(min_seconds=0.5, min_runs=50, max_warmup_seconds=2.0)
@@ -67,7 +68,10 @@ def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Scores:
     rows = [
         loaded.network.answers(each)[0] for each in Batches(images, loaded.preprocessing, batch)
     ]
-    return np.concatenate(rows)[: len(images)]
+    scores = np.concatenate(rows)[: len(images)]
+    if not loaded.kind.binary:
+        return scores
+    return two_classes(scores, probabilities=loaded.kind.probabilities)
 
 
 def compare(
@@ -96,9 +100,11 @@ def compare(
             theirs,
             reference=file.reference or loaded.origin,
             image_source=images.description,
-            budget=CLASS_BUDGETS[
-                file.format, file.precision if file.reference else loaded.origin_precision
-            ],
+            budget=class_budget(
+                file.format,
+                file.precision if file.reference else loaded.origin_precision,
+                assumed=loaded.kind.assumed,
+            ),
         )
     return found
 

@@ -14,6 +14,8 @@ RangeMethod = Literal["auto", "minmax", "percentile", "mse", "entropy"]
 BiasCorrection = Literal["none", "fast", "full"]
 Rounding = Literal["nearest", "adaptive"]
 OutputType = Literal["float32", "int8"]
+Task = Literal["classify", "regress"]
+"""What a network is for: to tell classes apart, or to compute numbers of any other meaning."""
 
 _INT8_FLAGS = {
     "ranges": "--ranges",
@@ -98,6 +100,7 @@ class ConvertOptions:
     width: float | None = None
     num_classes: int | None = None
     labels: Path | None = None
+    task: Task | None = None
     preprocessing: PreprocessingOverrides = PreprocessingOverrides()
     batch: int = 1
     threads: int = 1
@@ -131,10 +134,13 @@ class ConvertOptions:
             ("--bias-correction", self.bias_correction, get_args(BiasCorrection)),
             ("--rounding", self.rounding, get_args(Rounding)),
             ("--output-type", self.output_type, get_args(OutputType)),
+            ("--task", self.task, (None, *get_args(Task))),
         ):
             if chosen not in known:
                 raise InputError(
-                    f"there is no {chosen!r}", where=flag, remedy=f"use one of {', '.join(known)}"
+                    f"there is no {chosen!r}",
+                    where=flag,
+                    remedy=f"use one of {', '.join(filter(None, known))}",
                 )
         if self.unsafe_pickle and self.is_onnx:
             raise InputError(

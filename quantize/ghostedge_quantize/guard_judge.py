@@ -14,7 +14,7 @@ import onnx
 
 from ghostedge_quantize.guard import Deadline
 from ghostedge_quantize.guard_score import Classes, Score, Target
-from ghostedge_runtime.backend import Backend
+from ghostedge_runtime.backend import Array, ModelIO
 from ghostedge_runtime.onnx_backend import OnnxBackend
 
 _CHUNK = 128
@@ -33,19 +33,30 @@ class Quantizer(Protocol):
         """The int8 graph with those layers float."""
 
 
+class Runs(Protocol):
+    """What of a runtime's backend is asked here."""
+
+    @property
+    def io(self) -> ModelIO:
+        """The model's tensors."""
+
+    def run(self, batch: Array) -> list[Array]:
+        """Run one batch, giving the outputs in order; safe from several threads."""
+
+
 Image = Callable[[int], npt.NDArray[np.generic]]
 """Gives the image of that index as the int8 graph takes it, without the batch axis."""
-Open = Callable[[onnx.ModelProto], Sequence[Backend]]
+Open = Callable[[onnx.ModelProto], Sequence[Runs]]
 """Loads a graph in a runtime, once for each image that is to run at the same time."""
 
 
-def open_in_onnxruntime(model: onnx.ModelProto, at_once: int) -> Sequence[Backend]:
+def open_in_onnxruntime(model: onnx.ModelProto, at_once: int) -> Sequence[Runs]:
     """One session, which may run several images at a time."""
     return [OnnxBackend(model.SerializeToString(), threads=1, where=Path("graph"))] * at_once
 
 
 def outputs(
-    backends: Sequence[Backend], image: Image, order: Sequence[int]
+    backends: Sequence[Runs], image: Image, order: Sequence[int]
 ) -> Iterator[tuple[Classes, npt.NDArray[np.generic]]]:
     """Run images, as many at a time as there are backends.
 
@@ -54,7 +65,7 @@ def outputs(
         not full is filled up with its last image.
     """
     size = backends[0].io.input.shape[0] or 1
-    idle: SimpleQueue[Backend] = SimpleQueue()
+    idle: SimpleQueue[Runs] = SimpleQueue()
     for backend in backends:
         idle.put(backend)
 
@@ -75,7 +86,7 @@ def outputs(
             yield np.asarray(indices), np.concatenate(list(pool.map(run, batches)))
 
 
-def answers(backends: Sequence[Backend], image: Image, count: int) -> Classes:
+def answers(backends: Sequence[Runs], image: Image, count: int) -> Classes:
     """Top-1 of the first ``count`` images, (count,)."""
     found = [rows.argmax(axis=1) for _, rows in outputs(backends, image, range(count))]
     return np.concatenate(found)
@@ -110,7 +121,7 @@ class Judge:
         return max(scores, key=lambda score: (not score.holds, score.loss))
 
     def _answered(
-        self, backends: Sequence[Backend], deadline: Deadline
+        self, backends: Sequence[Runs], deadline: Deadline
     ) -> Iterator[tuple[Classes, Classes]]:
         for indices, rows in outputs(backends, self._image, self._order):
             deadline.check()

@@ -10,7 +10,6 @@ import pytest
 from ghostedge.conversion.artefacts import ModelFile
 from ghostedge.conversion.checks import Budget, Gap
 from ghostedge.conversion.imagesets import ImageSet
-from ghostedge.conversion.kind import class_count
 from ghostedge.conversion.measure import likeness
 from ghostedge.conversion.parts import Parts
 from ghostedge.conversion.signals import OutputGap, budget_words, channels_first, signal_parity
@@ -131,23 +130,3 @@ def test_only_outputs_in_another_order_are_turned() -> None:
     turned = channels_first(file, {"map": image.transpose(0, 2, 3, 1), "vector": WANTED})
     np.testing.assert_array_equal(turned["map"], image)
     np.testing.assert_array_equal(turned["vector"], WANTED)
-
-
-ROWS = np.array([[0.6, -0.8], [1.0, 0.0]], np.float32)
-
-
-@pytest.mark.parametrize(
-    ("answers", "classes"),
-    [
-        ((np.zeros((2, 10), np.float32),), 10),
-        ((np.array([[0.0, 1.0, 0.0]], np.float32),), 3),  # sure probabilities are no embedding
-        ((ROWS,), None),
-        ((ROWS * 1.1,), 2),
-        ((np.zeros((2, 10, 4, 4), np.float32),), None),
-        ((np.zeros((2, 10), np.float32), np.zeros((2, 4), np.float32)), None),
-    ],
-)
-def test_classes_are_one_row_of_numbers_that_is_no_unit_vector(
-    answers: tuple[np.ndarray, ...], classes: int | None
-) -> None:
-    assert class_count(answers) == classes

@@ -35,6 +35,8 @@ from ghostedge_runtime.bench.record import (
     document,
 )
 from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
+from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.image_check import bad_lines, check_images
 
 _BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
@@ -43,6 +45,12 @@ _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
 @click.command("bench")
 @click.argument("models", type=PATH, nargs=-1, required=True, metavar="MODEL...")
 @click.option("--data", type=PATH, help="Labelled images, a folder per class: score them as well.")
+@click.option(
+    "--skip-bad-images",
+    is_flag=True,
+    help="Decode all images of --data first and go on without those that cannot be. Otherwise "
+    "they are an error.",
+)
 @click.option(
     "--threads", type=integers, metavar="N,N,…", default="1", show_default=True, help="E.g. 1,2,4."
 )
@@ -89,6 +97,7 @@ def command(
     *,
     models: tuple[Path, ...],
     data: Path | None,
+    skip_bad_images: bool,
     threads: tuple[int, ...],
     backends: tuple[BackendName, ...] | None,
     precision_modes: tuple[PrecisionMode, ...],
@@ -111,6 +120,8 @@ def command(
     intervals. The machine is watched meanwhile: a run that throttled or drifted is marked. With
     --data the inputs are real images, and the very same files are scored on them.
     """
+    reporter = ConsoleReporter(stderr())
+    skipped = () if data is None else _bad_images(data, reporter, skip=skip_bad_images)
     job = make_job(
         models,
         threads=threads,
@@ -124,11 +135,12 @@ def command(
             cpus=cpus,
         ),
         data=data,
+        skipped=skipped,
         per_op=per_op,
         command=("ghostedge", *sys.argv[1:]),
     )
     _check_targets(output, db)
-    runs, failed = _measure(job, devices, ConsoleReporter(stderr()))
+    runs, failed = _measure(job, devices, reporter)
     try:
         _keep(runs, output, db)
     finally:  # what cannot be kept is to be seen at least
@@ -139,6 +151,24 @@ def command(
     _refuse_failed(runs)
     if strict:
         _refuse_doubtful(runs)
+
+
+def _bad_images(data: Path, reporter: Reporter, *, skip: bool) -> tuple[Path, ...]:
+    """The images to leave out.
+
+    Raises:
+        ImageError: There are some, and they are not to be left out.
+    """
+    images = list_images(data)
+    with reporter.counted("look at images", len(images)) as progress:
+        checked = check_images(images, decode_all=skip, progress=progress)
+    if not skip:
+        checked.refuse(data)
+    if checked.bad:
+        reporter.note(f"{len(checked.bad):,} of {checked.count:,} images left out:")
+        for line in bad_lines(checked.bad.values()):
+            reporter.note(f"  {line}")
+    return tuple(checked.bad)
 
 
 def _check_targets(output: Path | None, db: Path | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -127,15 +127,9 @@ class UsableImages:
         Raises:
             ImageError: None can.
         """
-        if evaluation is None or not self.skipped:
-            return evaluation
-        skipped = {each.file for each in self.skipped}
-        pairs = zip(evaluation.paths, evaluation.targets, strict=True)
-        kept = [(path, target) for path, target in pairs if str(path) not in skipped]
-        if not kept:
-            raise ImageError("none of its images can be used", where="--eval")
-        paths, targets = zip(*kept, strict=True)
-        return replace(evaluation, paths=paths, targets=targets)
+        if evaluation is None:
+            return None
+        return evaluation.without({Path(each.file) for each in self.skipped})
 
 
 def usable_images(options: ConvertOptions, reporter: Reporter) -> UsableImages:

@@ -8,7 +8,7 @@ empty ones too, as their order may be the classes'.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -84,9 +84,13 @@ def pack(job: BenchJob) -> Parcel:
     inputs = {f"inputs/{n:05}{Path(f).suffix}": f for n, f in enumerate(job.inputs)}
     for name, file in inputs.items():
         packer.add(name, Path(file))
-    folders = () if job.data is None else packer.add_folder("data", Path(job.data))
+    folders = () if job.data is None else packer.add_folder("data", Path(job.data), job.skipped)
     there = replace(
-        job, files=models, inputs=tuple(inputs), data=None if job.data is None else "data"
+        job,
+        files=models,
+        inputs=tuple(inputs),
+        data=None if job.data is None else "data",
+        skipped=(),  # they stay here
     )
     origins = {name: job.files[sha256] for sha256, name in models.items()} | inputs
     if job.data is not None:
@@ -119,9 +123,12 @@ class _Packer:
             self.add(str(folder / PurePath(location).as_posix()), file)
         return whole_digest(data, path)[0]
 
-    def add_folder(self, name: str, root: Path) -> tuple[str, ...]:
-        """Take a folder's images; the folders in it that may be classes."""
+    def add_folder(self, name: str, root: Path, skipped: Collection[str]) -> tuple[str, ...]:
+        """Take a folder's images but those to be skipped; the folders in it that may be classes."""
+        left_out = {root / each for each in skipped}
         for path in list_images(root):
+            if path in left_out:
+                continue
             self.add(f"{name}/{path.relative_to(root).as_posix()}", path)
         return (name, *(f"{name}/{child.name}" for child in class_folders(root)))
 

@@ -12,8 +12,8 @@ import difflib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ghostedge_runtime.errors import ImageError
@@ -55,6 +55,23 @@ class LabelledImages:
     def __post_init__(self) -> None:
         if len(self.paths) != len(self.targets):
             raise ValueError(f"{len(self.paths)} paths but {len(self.targets)} targets")
+
+    def without(self, paths: Collection[Path]) -> LabelledImages:
+        """The others of the same classes.
+
+        Raises:
+            ImageError: There are no others.
+        """
+        pairs = zip(self.paths, self.targets, strict=True)
+        kept = [(path, target) for path, target in pairs if path not in paths]
+        if not kept:
+            raise ImageError(
+                f"none of its {len(self.paths):,} labelled images can be used",
+                where=self.paths[0].parent.parent,
+                remedy="replace them, or do without scores",
+            )
+        left, targets = zip(*kept, strict=True)
+        return replace(self, paths=left, targets=targets)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

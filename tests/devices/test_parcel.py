@@ -157,3 +157,14 @@ def test_a_python_that_is_too_old_is_told_so_in_words() -> None:
     reply = json.loads(done.stdout.removeprefix("ghostedge-reply "))
     assert reply["error"]["what"] == "its Python is 3.9, 3.10 is needed"
     assert "?python=" in reply["error"]["remedy"]
+
+
+def test_images_to_be_skipped_stay_here(quick: BenchJob, tmp_path: Path) -> None:
+    for name in ("cat/a.png", "cat/bad.png", "dog/bad.png"):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_bytes(name.encode())
+    skipped = ("cat/bad.png", "dog/bad.png")
+    parcel = pack(replace(quick, data=str(tmp_path / "d"), skipped=skipped))
+    assert [name for name in parcel.links if name.startswith("data/")] == ["data/cat/a.png"]
+    assert parcel.folders == ("data", "data/cat", "data/dog")
+    assert parcel.job.skipped == ()

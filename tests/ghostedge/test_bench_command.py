@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from ghostedge.commands import bench
 from ghostedge.devices import DevicesFailedError
@@ -21,7 +22,7 @@ from ghostedge_runtime.bench.record import (
     read_runs,
 )
 from ghostedge_runtime.bench.record import Result as CaseResult
-from ghostedge_runtime.errors import BudgetMissedError, DeviceError, ModelFileError
+from ghostedge_runtime.errors import BudgetMissedError, DeviceError, ImageError, ModelFileError
 
 MODEL = Path(__file__).parents[2] / "examples" / "glyphs" / "ghostnet_050_glyphs_int8.tflite"
 SLOW = Mark("drifted", "it got slower", case=0, fails_strict=True)
@@ -162,3 +163,24 @@ def test_what_cannot_be_done_is_said_before_anything_is_measured(
     assert said in f"{done.output}{done.exception}"
     assert asked == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_images_are_refused_all_at_once_or_left_out(
+    asked: list[BenchJob], tmp_path: Path
+) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), (9, 200, 30)).save(tmp_path / name)
+    (tmp_path / "a" / "2.png").write_bytes((tmp_path / "a" / "1.png").read_bytes()[:-30])
+    (tmp_path / "b" / "2.jpg").touch()
+    refused = run(MODEL, "--data", tmp_path)
+    assert isinstance(refused.exception, ImageError)
+    assert "2 of 4 images cannot be used" in str(refused.exception)
+    assert asked == []
+    done = run(MODEL, "--data", tmp_path, "--skip-bad-images")
+    assert done.exit_code == 0
+    assert "2 of 4 images left out:" in done.stderr
+    assert str(tmp_path / "b" / "2.jpg") in done.stderr
+    (job,) = asked
+    assert job.skipped == ("a/2.png", "b/2.jpg")
+    assert job.inputs == (str(tmp_path / "a" / "1.png"), str(tmp_path / "b" / "1.png"))

@@ -26,6 +26,7 @@ from ghostedge_runtime.bench.process import Worker
 from ghostedge_runtime.bench.protocol import burst_of, in_turn, run_bench
 from ghostedge_runtime.bench.record import BenchJob, Estimate, Settings, document, read_runs
 from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.folders import list_images
 
 SHORT = Settings(min_seconds=0.0, min_runs=12, max_warmup_seconds=0.0)
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -134,6 +135,19 @@ def test_cases_are_measured_round_by_round_and_scored(
     assert read_runs(tmp_path / "run.json") == (run,)
     assert len(workers) == 2
     assert not any(is_running(worker.pid) for worker in workers)
+
+
+def test_skipped_images_are_neither_run_nor_scored(int8_tflite: Path, labelled: Path) -> None:
+    bad, *_ = list_images(labelled)
+    bad.write_bytes(b"no image")
+    (result,) = run_bench(
+        make_job([int8_tflite], data=labelled, skipped=[bad], settings=SHORT)
+    ).results
+    assert result.error is None
+    assert result.score is not None
+    assert result.score.images == 3
+    assert result.preprocessing is not None
+    assert result.preprocessing.count == 3
 
 
 def test_a_crash_brings_down_its_case_and_no_other(

@@ -199,3 +199,12 @@ def test_one_name_written_in_two_ways_is_one_class(tmp_path: Path) -> None:
     listed = list_labelled(tmp_path, None, 1)
     assert listed.targets == (0, 0)
     assert listed.class_names == ("caf\u00e9",)
+
+
+def test_some_images_can_be_left_out_but_not_all(tmp_path: Path) -> None:
+    plant(tmp_path, "a/1.png", "a/2.png", "b/1.png")
+    listed = list_labelled(tmp_path, None, 2)
+    left = listed.without({tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"})
+    assert left == LabelledImages((tmp_path / "a" / "2.png",), (0,), ("a", "b"))
+    with pytest.raises(ImageError, match="none of its 3 labelled images"):
+        listed.without(set(listed.paths))

@@ -27,7 +27,7 @@ def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
         key = (lane.case.sha256, lane.case.backend, lane.case.precision_mode)
         if key not in found:
             tell = stages.part("score", number, len(lanes))
-            found[key] = _scored(lane, job.data, tell)
+            found[key] = _scored(lane, job.data, job.skipped, tell)
         answer = found[key]
         if isinstance(answer, Score):
             lane.result = replace(lane.result, score=answer)
@@ -35,9 +35,11 @@ def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
             _note(lane, answer)
 
 
-def _scored(lane: Lane, data: str, tell: Callable[[int, int], None]) -> Score | str:
+def _scored(
+    lane: Lane, data: str, skipped: tuple[str, ...], tell: Callable[[int, int], None]
+) -> Score | str:
     try:
-        return Score(**lane.ask("score", tell, data=data))
+        return Score(**lane.ask("score", tell, data=data, skipped=skipped))
     except GhostEdgeError as error:
         return f"it has no score: {error}"
 

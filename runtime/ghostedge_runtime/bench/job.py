@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,7 +17,7 @@ from ghostedge_runtime.bench.record import (
     Settings,
 )
 from ghostedge_runtime.benchmarking import MAX_IMAGES
-from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.errors import ImageError, InputError
 from ghostedge_runtime.folders import list_images
 from ghostedge_runtime.half_precision import is_changed
 from ghostedge_runtime.loading import BACKENDS, file_format, read_model_file
@@ -38,6 +38,7 @@ def make_job(
     precision_modes: Sequence[PrecisionMode] = ("default",),
     settings: Settings | None = None,
     data: str | os.PathLike[str] | None = None,
+    skipped: Collection[Path] = (),
     per_op: bool = False,
     command: Sequence[str] = (),
     device: str = "local",
@@ -53,6 +54,7 @@ def make_job(
         settings: The protocol's bounds; None for the defaults.
         data: Folder of images: `MAX_IMAGES` of them, spread evenly over the folder, are the
             inputs, and the files are scored on all of it.
+        skipped: Images of that folder to leave out of both.
         per_op: Also time every operator.
         command: The command line, for the record.
         device: How the machine is called there.
@@ -61,7 +63,7 @@ def make_job(
         InputError: No model, a number of threads below 1, bounds that make no sense, a file that
             none of the backends and modes runs, or one of these that runs none of the files.
         ModelFileError: A file is missing or is no model file.
-        ImageError: The folder does not exist or holds no image.
+        ImageError: The folder does not exist, or holds no image but skipped ones.
     """
     bounds = settings or Settings()
     check_settings(bounds)
@@ -75,13 +77,20 @@ def make_job(
     cases = tuple(case for each in found for case in each)
     _refuse_unused("backend", backends or (), {case.backend for case in cases}, models)
     _refuse_unused("precision mode", precision_modes, {c.precision_mode for c in cases}, models)
-    inputs = () if data is None else _spread(list_images(data), MAX_IMAGES)
+    left_out = frozenset(skipped)
+    images = [] if data is None else [p for p in list_images(data) if p not in left_out]
+    if data is not None and not images:
+        raise ImageError(
+            "none of its images can be used", where=data, remedy="replace them, or leave --data out"
+        )
+    inputs = _spread(images, MAX_IMAGES)
     return BenchJob(
         cases=cases,
         files={case.sha256: case.model for case in cases},
         settings=replace(bounds, images=len(inputs)),
         inputs=inputs,
         data=None if data is None else os.fspath(data),
+        skipped=tuple(path.relative_to(data).as_posix() for path in skipped) if data else (),
         per_op=per_op,
         command=tuple(command),
         device=device,

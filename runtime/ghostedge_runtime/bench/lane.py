@@ -58,9 +58,9 @@ class Lane:
             delegation = decode(Delegation, delegation, where=self.case.model, place="delegation")
         self.result = replace(self.result, **found, delegation=delegation)
 
-    def check_data(self, data: str) -> None:
+    def check_data(self, data: str, skipped: tuple[str, ...]) -> None:
         """Refuse a model that cannot be scored on this folder."""
-        self._worker.ask("check_data", data=data)
+        self._worker.ask("check_data", data=data, skipped=skipped)
 
     def prepare(self, images: tuple[str, ...]) -> None:
         """Make the inputs of images."""

@@ -156,7 +156,7 @@ def _open(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
     for lane in _running(lanes):
         # What is wrong with the images is not this one case's fault: nothing is measured then.
         if job.data is not None:
-            lane.check_data(job.data)
+            lane.check_data(job.data, job.skipped)
         if job.inputs:
             lane.prepare(job.inputs)
 

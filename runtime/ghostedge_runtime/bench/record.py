@@ -93,6 +93,7 @@ class BenchJob:
         settings: The protocol's bounds.
         inputs: Real images to run, at most `benchmarking.MAX_IMAGES` of them; none: random input.
         data: Folder per class to score every file on; None: not scored.
+        skipped: Images of ``data`` that are left out, relative to it.
         per_op: Also time every operator.
         command: The command line that asked for it, for the record.
         device: How the machine was named there: ``local`` or ``ssh://user@host``.
@@ -103,6 +104,7 @@ class BenchJob:
     settings: Settings = Settings()
     inputs: tuple[str, ...] = ()
     data: str | None = None
+    skipped: tuple[str, ...] = ()
     per_op: bool = False
     command: tuple[str, ...] = ()
     device: str = "local"

@@ -66,9 +66,14 @@ class Session:
             "delegation": None if delegation is None else asdict(delegation),
         }
 
-    def check_data(self, tell: Tell, data: str) -> dict[str, Any]:  # noqa: ARG002 - as above
+    def check_data(
+        self,
+        tell: Tell,  # noqa: ARG002 - as above
+        data: str,
+        skipped: list[str],
+    ) -> dict[str, Any]:
         """Whether the model can be scored on a folder of labelled images."""
-        return {"images": len(self._labelled(data).paths)}
+        return {"images": len(self._labelled(data, skipped).paths)}
 
     def prepare(self, tell: Tell, images: list[str]) -> dict[str, Any]:  # noqa: ARG002 - as above
         """Make inputs of images; from here on they are run in turn."""
@@ -95,9 +100,9 @@ class Session:
         samples = timed(self._run, min_ns, min_runs)
         return {"start": start, "samples_ns": samples.tolist()}
 
-    def score(self, tell: Tell, data: str) -> dict[str, Any]:
-        """Accuracy on a folder of labelled images."""
-        found = evaluate(self._model, self._labelled(data), progress=tell)
+    def score(self, tell: Tell, data: str, skipped: list[str]) -> dict[str, Any]:
+        """Accuracy on a folder of labelled images, but for those that are to be skipped."""
+        found = evaluate(self._model, self._labelled(data, skipped), progress=tell)
         return {"images": found.count, "top1_pct": found.top1, "top5_pct": found.top5}
 
     def time_ops(self, tell: Tell) -> dict[str, Any]:
@@ -112,7 +117,7 @@ class Session:
         self._model.predict(batch)
         return perf_counter_ns() - start
 
-    def _labelled(self, data: str) -> LabelledImages:
+    def _labelled(self, data: str, skipped: list[str]) -> LabelledImages:
         model = self._model
         if not model.is_classifier:
             raise InputError(
@@ -123,4 +128,5 @@ class Session:
                 "metric, over ghostedge_runtime.Model(path).values(image)",
             )
         labels = None if model.metadata is None else model.metadata.labels
-        return list_labelled(data, labels, model.num_classes)
+        listed = list_labelled(data, labels, model.num_classes)
+        return listed.without({Path(data, each) for each in skipped})

@@ -13,7 +13,7 @@ rescaled: inputs, outputs, and what goes through an op that is not in the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -28,14 +28,23 @@ FIXED = 0
 class ChannelClasses:
     """The classes of a canonical graph's channels.
 
+    Args:
+        graph: The graph.
+        part_scales: Multiplications by one number that may be changed (see ``part_scales``).
+
     Attributes:
         count: How many there are; class ``FIXED`` is the first.
+        part_scales: As given.
     """
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, part_scales: Collection[str] = ()) -> None:
         self._parents = [FIXED]
         self._found: dict[str, np.ndarray] = {}
+        self.part_scales = part_scales
         for node in graph:
+            if node.name in part_scales:
+                self.new(node.outputs[0], alone=True)
+                continue
             known = node.domain in ("", "ai.onnx")
             (_HANDLERS.get(node.op_type, _fix_all) if known else _fix_all)(self, node)
         for output in graph.outputs:
@@ -58,11 +67,11 @@ class ChannelClasses:
         ids = found.get(name_of(value))
         return np.full(count, FIXED) if ids is None or len(ids) != count else ids
 
-    def new(self, value: ir.Value) -> None:
-        """Give each channel a class of its own."""
-        first = len(self._parents)
-        ids = np.arange(first, first + channel_count(value))
-        self._parents.extend(ids.tolist())
+    def new(self, value: ir.Value, *, alone: bool = False) -> None:
+        """Give each channel a class of its own, or all of them one."""
+        first, count = len(self._parents), channel_count(value)
+        ids = np.full(count, first) if alone else np.arange(first, first + count)
+        self._parents.extend(np.unique(ids).tolist())
         self._found[name_of(value)] = ids
 
     def assign(self, value: ir.Value, ids: np.ndarray) -> None:

@@ -31,6 +31,7 @@ from ghostedge_quantize.measured_noise import OutputNoise
 from ghostedge_quantize.noise_gain import grouped_weights
 from ghostedge_quantize.observe import Observer, spread
 from ghostedge_quantize.ops import Role, output_first, rule_of
+from ghostedge_quantize.part_scales import insert_part_scales
 from ghostedge_quantize.plan import make_plan
 from ghostedge_quantize.ranges import affine
 from ghostedge_quantize.weights import channel_scales
@@ -77,17 +78,22 @@ def equalize(
     """
     graph = canonical_ir(model)
     plan = make_plan(graph.graph)
-    classes = ChannelClasses(graph.graph)
     looked_at = spread(batches, pixels=STATS_PIXELS, at_least=STATS_IMAGES)
     stats = channel_stats(graph, plan.measured, looked_at)
+    scaled, part_scales = model, insert_part_scales(graph.graph, plan, stats)
+    if part_scales:
+        scaled = ir.to_proto(graph)
+        plan = make_plan(graph.graph)
+        stats = channel_stats(graph, plan.measured, looked_at)
+    classes = ChannelClasses(graph.graph, part_scales)
     problem = Problem(graph.graph, plan, classes, stats, per_channel)
     predicted = _descend(problem, np.zeros(classes.count))
-    problem.weigh(_measured(model, problem, predicted, looked_at), predicted)
+    problem.weigh(_measured(scaled, problem, predicted, looked_at), predicted)
     scales = _descend(problem, np.log(predicted / problem.even))
     before, after = problem.noise(np.ones(classes.count)), problem.noise(scales)
     if not 0 < after < before:
         return Equalized(model, 0, 0.0)
-    proto = _rescaled(model, classes, scales)
+    proto = _rescaled(scaled, classes, scales)
     onnx.checker.check_model(proto, full_check=True)
     return Equalized(proto, classes.count - 1, 10 * float(np.log10(after / before)))
 
@@ -144,6 +150,10 @@ def rescale(graph: ir.Graph, classes: ChannelClasses, scales: np.ndarray) -> Non
             read = classes.of(_first(node), groups * inputs)
             if read.any() or made.any():
                 _rescale_layer(graph, node, scales[read], scales[made])
+        elif node.name in classes.part_scales:
+            factor = np.asarray(1 / scales[made[0]])
+            name = f"{node.name}_factor"
+            node.replace_input_with(1, add_initializer(graph, name, _float32(factor)))
         elif node.op_type in ("Add", "Sub") and made.any():
             _rescale_constant(graph, node, scales[made])
 

@@ -19,6 +19,7 @@ from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm
+from ghostedge_convert.passes.spread_group_norm import spread_group_norm
 from ghostedge_convert.passes.use_activations import use_activations
 from ghostedge_convert.passes.use_channelwise_conv import use_channelwise_conv
 from ghostedge_convert.passes.use_flatten import use_flatten
@@ -32,6 +33,7 @@ from ghostedge_convert.passes.use_pointwise_conv import use_pointwise_conv
 # wants a conv near before it; clean-up last for what the others left over.
 DEPLOY_PASSES: tuple[Pass, ...] = (
     fold_constants,
+    spread_group_norm,
     remove_dead_nodes,
     drop_expand,
     drop_noop_slice,
@@ -79,6 +81,7 @@ __all__ = [
     "run_passes",
     "split_scale_at_concat",
     "spread_batch_norm",
+    "spread_group_norm",
     "use_activations",
     "use_channelwise_conv",
     "use_flatten",

@@ -1,5 +1,7 @@
 """A model's own rescaling of its input, taken out of the graph to join the preprocessing.
 
+An exchange of colours on the way (BGR) goes into the first convolutions' weights.
+
 Keras networks often begin with ``Rescaling`` or ``Normalization``. As nodes of the graph they cost
 two passes over the full image and, in int8, a rounding each. Preprocessing is ``(pixel / 255 -
 mean) / std`` per channel anyway, and stays inside an int8 file, exact to a step; so what the model
@@ -17,6 +19,7 @@ import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 from onnx_ir.passes.common import ShapeInferencePass
 
+from ghostedge_convert.channel_order import put_in_order, take_out_order
 from ghostedge_convert.passes import (
     cancel_transposes,
     fold_constants,
@@ -38,12 +41,14 @@ class Front:
         factor: Per channel, positive.
         term: Per channel.
         found: Whether there was any.
+        reordered: Whether it exchanged channels, which ``model`` takes as the original did.
     """
 
     model: onnx.ModelProto
     factor: tuple[float, ...]
     term: tuple[float, ...]
     found: bool
+    reordered: bool = False
 
     def undone(self, images: Array) -> Array:
         """What the original takes, from what ``model`` does: (N, C, H, W), float32."""
@@ -76,12 +81,28 @@ def without_rescaling(model: onnx.ModelProto) -> Front:
     (source,) = graph.graph.inputs
     channels = (static_shape(source) or (1, 1))[1]
     factor, term, found = np.ones(channels), np.zeros(channels), False
-    while (step := _first(source, channels)) is not None:
-        factor, term, found = factor * step.factor, term * step.factor + step.term, True
-        replace_all_uses_with(step.node.outputs[0], source)
-        graph.graph.remove(step.node, safe=True)
+    order = np.arange(channels)  # channel i of what the graph now begins with is order[i]
+    while True:
+        if (step := _first(source, channels)) is not None:
+            factor, term, found = factor * step.factor, term * step.factor + step.term, True
+            replace_all_uses_with(step.node.outputs[0], source)
+            graph.graph.remove(step.node, safe=True)
+        elif (picked := take_out_order(graph, source, channels)) is not None:
+            factor, term, order = factor[picked], term[picked], order[picked]
+        else:
+            break
     remove_dead_nodes(graph)
-    return Front(ir.to_proto(graph), tuple(factor.tolist()), tuple(term.tolist()), found)
+    reordered = not np.array_equal(order, np.arange(channels))
+    if reordered:
+        put_in_order(graph, source, order)
+    back = np.argsort(order)
+    return Front(
+        ir.to_proto(graph),
+        tuple(factor[back].tolist()),
+        tuple(term[back].tolist()),
+        found,
+        reordered,
+    )
 
 
 @dataclass(frozen=True)

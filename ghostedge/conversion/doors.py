@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 
-from ghostedge.conversion.given import Given, loaded, refuse_family_flags, size_for
+from ghostedge.conversion.channels import check_channels
+from ghostedge.conversion.given import Given, loaded, refuse_family_flags, resolved, size_for
 from ghostedge.conversion.given_networks import GivenOnnxNetwork, GivenTorchNetwork
 from ghostedge.conversion.keras_door import is_keras_model, load_keras
-from ghostedge.conversion.load import Loaded, load
+from ghostedge.conversion.load import Loaded, load, overridden
 from ghostedge.conversion.options import HUB, NO_FILE, ConvertOptions
+from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
 from ghostedge_convert.config import read_config
 from ghostedge_convert.doors.archives import Archive, archive_kind
@@ -165,6 +167,15 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
             origin=_INSIDE,
             labels_origin=_INSIDE,
         )
+    known = overridden(resolved(config, found.in_channels).preprocessing, options)
+    check_channels(known, found.in_channels)
+    normalization = joined(found, known, options, says_itself=inside is not None)
+    if normalization is not None:
+        options = without_normalization(options)
+        config = replace(
+            config or CheckpointConfig(defaulted=("interpolation", "crop_pct")),
+            preprocessing=normalization.preprocessing,
+        )
     given = Given(
         network=GivenOnnxNetwork(found),
         title=found.title,
@@ -178,6 +189,8 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
         precision="float16" if found.computed_in_half else "float32",
     )
     result = loaded(given, options)
+    if normalization is not None:
+        result = with_origin(result, normalization.origin)
     return result if inside is None else replace(result, architecture=inside.architecture)
 
 

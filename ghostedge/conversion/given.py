@@ -96,10 +96,8 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
         InputError: A flag contradicts it.
         ImageError: ``--eval`` does not fit its classes.
     """
-    resolved = _resolved(given.config, given.in_channels)
-    preprocessing = replace(
-        overridden(resolved.preprocessing, options), input_size=given.input_size
-    )
+    taken = resolved(given.config, given.in_channels)
+    preprocessing = replace(overridden(taken.preprocessing, options), input_size=given.input_size)
     check_channels(preprocessing, given.in_channels)
     exported = given.network.to_onnx(batch=options.batch)
     kind = _kind(given, exported, options)
@@ -119,7 +117,7 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
             channel_fact(given.in_channels, "from the network"),
             Inferred("classes", count, "from the network's output"),
             kind.fact,
-            *_facts(preprocessing, resolved, given, options),
+            *_facts(preprocessing, taken, given, options),
             named.fact,
         ),
         notes=given.notes,
@@ -128,11 +126,12 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
     )
 
 
-def _resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreprocessing:
-    resolved = ResolvedPreprocessing(Preprocessing(), "family default")
+def resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreprocessing:
+    """What a config says of a network of so many channels, else the family's default."""
+    found = ResolvedPreprocessing(Preprocessing(), "family default")
     if config is not None and config.preprocessing is not None:
-        resolved = ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
-    return for_channels(resolved, channels)
+        found = ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
+    return for_channels(found, channels)
 
 
 def _kind(given: Given, exported: onnx.ModelProto, options: ConvertOptions) -> Kind:

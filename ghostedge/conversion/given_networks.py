@@ -77,11 +77,11 @@ class GivenOnnxNetwork:
 
     def answers(self, images: npt.NDArray[np.float32]) -> Answers:
         """The outputs of the model as it was read, in ONNX Runtime."""
-        if not self.given.channels_first:
-            images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        images = self.given.original_input(images)
         session = self._session
-        (image,) = (i for i in session.get_inputs())
-        found = session.run(None, {image.name: images.astype(_DTYPES.get(image.type, np.float32))})
+        image = session.get_inputs()[0]
+        feed = images.astype(_DTYPES.get(image.type, images.dtype))
+        found = session.run(None, {image.name: feed})
         return tuple(each.astype(np.float32) if each.dtype.kind == "f" else each for each in found)
 
     @cached_property

@@ -19,6 +19,7 @@ from ghostedge.conversion.given import Given, loaded, refuse_family_flags
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.network import Answers
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.rescaling import without_normalization
 from ghostedge_convert import CheckpointConfig, gives_probabilities
 from ghostedge_convert.config import read_config
 from ghostedge_convert.front import Front, without_rescaling
@@ -111,7 +112,7 @@ def load_keras(options: ConvertOptions) -> Loaded:
         config=config,
         notes=(*remote.facts.notes, *normalization.notes, *_softmax_note(front.model)),
     )
-    found = loaded(given, _without_normalization(options))
+    found = loaded(given, without_normalization(options))
     return _with_origins(found, normalization, known, options)
 
 
@@ -197,11 +198,6 @@ def _softmax_note(model: onnx.ModelProto) -> tuple[str, ...]:
     if gives_probabilities(model):
         return ("it ends in a softmax or sigmoid, which stays: its output is probabilities",)
     return ()
-
-
-def _without_normalization(options: ConvertOptions) -> ConvertOptions:
-    """The options, their mean and std being in the preprocessing already."""
-    return replace(options, preprocessing=replace(options.preprocessing, mean=None, std=None))
 
 
 def _with_origins(

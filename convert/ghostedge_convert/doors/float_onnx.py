@@ -8,10 +8,11 @@ was read, to compare with.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
@@ -20,8 +21,10 @@ from ghostedge_convert.doors.given import CHANNELS
 from ghostedge_convert.export import INPUT_NAME, OPSET
 from ghostedge_convert.foreign.read import open_onnx, pinned
 from ghostedge_convert.foreign.use_float32 import use_float32
+from ghostedge_convert.front import Front, without_rescaling
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
 from ghostedge_convert.passes._graph import (
+    Array,
     bypass,
     constant,
     input_at,
@@ -34,6 +37,11 @@ from ghostedge_runtime.metadata import Source
 from ghostedge_runtime.onnx_data import whole_digest
 
 _ONNX_DOMAINS = ("", "ai.onnx")
+_MOVES = ("Concat", "Gather", "Identity", "Slice", "Split", "Transpose")
+"""What may come before the cast of pixels."""
+
+_HOLD_PIXELS = (ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64)
+
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -42,7 +50,8 @@ class GivenOnnx:
     """A float ONNX model and what is known of it.
 
     Attributes:
-        model: In the form that the main job takes.
+        front: The graph in the form that the main job takes, without its own rescaling.
+        takes_pixels: Whether the original takes uint8, else floats.
         original: As it was read.
         channels_first: Whether the original takes NCHW, else NHWC.
         title: What it is, for a report.
@@ -53,7 +62,8 @@ class GivenOnnx:
         computed_in_half: Whether the original rounds what it computes to float16.
     """
 
-    model: onnx.ModelProto
+    front: Front
+    takes_pixels: bool
     original: onnx.ModelProto
     channels_first: bool
     title: str
@@ -62,6 +72,18 @@ class GivenOnnx:
     input_size: tuple[int, int]
     notes: tuple[str, ...]
     computed_in_half: bool = False
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """In the form that the main job takes."""
+        return self.front.model
+
+    def original_input(self, images: Array) -> Array:
+        """What the original takes, from what ``model`` does: float32 (N, C, H, W)."""
+        images = self.front.undone(images)
+        if not self.channels_first:
+            images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        return np.clip(np.rint(images), 0, 255).astype(np.uint8) if self.takes_pixels else images
 
 
 def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | None) -> GivenOnnx:
@@ -85,6 +107,9 @@ def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | Non
     ShapeInferencePass()(graph)
     floats = use_float32(graph)
     image = _image(graph, batch, path)
+    takes_pixels = image.dtype == ir.DataType.UINT8
+    if takes_pixels:
+        _cast_pixels_outside(graph, image, path)
     notes = [*fixed.notes, *floats.notes]
     if not fixed.channels_first:
         image = _channels_first(graph, image)
@@ -93,9 +118,16 @@ def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | Non
     _name(graph, image)
     proto = ir.to_proto(graph)
     onnx.checker.check_model(proto, full_check=True)
+    front = without_rescaling(proto)
+    if takes_pixels or front.found or front.reordered:
+        proto = front.model
+        notes += _front_notes(front, takes_pixels=takes_pixels)
+    else:
+        front = replace(front, model=proto)
     maker = " ".join(filter(None, (original.producer_name, original.producer_version)))
     return GivenOnnx(
-        model=proto,
+        front=front,
+        takes_pixels=takes_pixels,
         original=original,
         channels_first=fixed.channels_first,
         title=f"ONNX of {maker}" if maker else "ONNX",
@@ -128,13 +160,13 @@ def _image(graph: ir.Model, batch: int, path: Path) -> ir.Value:
     """The input.
 
     Raises:
-        ModelFileError: It is not float32.
+        ModelFileError: It is neither float32 nor uint8.
         InputError: The model's batch is fixed and another.
     """
     (image,) = graph.graph.inputs
-    if image.dtype != ir.DataType.FLOAT or image.shape is None:
+    if image.dtype not in (ir.DataType.FLOAT, ir.DataType.UINT8) or image.shape is None:
         raise ModelFileError(
-            f"its input {image.name!r} is {str(image.dtype).lower()}, not float32",
+            f"its input {image.name!r} is {str(image.dtype).lower()}, neither float32 nor uint8",
             where=path,
             remedy="export it with a float32 input that takes normalised images",
         )
@@ -145,6 +177,44 @@ def _image(graph: ir.Model, batch: int, path: Path) -> ir.Value:
             remedy=f"pass --batch {image.shape[0]}, or export the model with a dynamic batch",
         )
     return image
+
+
+def _cast_pixels_outside(model: ir.Model, image: ir.Value, path: Path) -> None:
+    """Let a graph of uint8 pixels take them as float32; what moves them before its cast may.
+
+    Raises:
+        ModelFileError: Anything else reads them before they are cast.
+    """
+    waiting = [(image, use.node) for use in image.uses()]
+    read: set[ir.Node] = set()
+    while waiting:
+        value, node = waiting.pop()
+        value.dtype = ir.DataType.FLOAT
+        if node in read:
+            continue
+        read.add(node)
+        is_cast = node.op_type == "Cast" and node.outputs[0].dtype in _HOLD_PIXELS
+        if not is_cast and node.op_type not in _MOVES:
+            raise ModelFileError(
+                f"node {node.name or node.outputs[0].name!r} ({node.op_type}) computes with "
+                f"the uint8 pixels of its input {image.name!r}",
+                where=path,
+                remedy="let a Cast to float32 come first, or export it with a float32 input",
+            )
+        if node.outputs[0].dtype != ir.DataType.FLOAT:
+            waiting += [(output, use.node) for output in node.outputs for use in output.uses()]
+        if is_cast:
+            bypass(model, node, _data(node))
+
+
+def _front_notes(front: Front, *, takes_pixels: bool) -> list[str]:
+    """What became of the graph's first nodes."""
+    notes = ["its uint8 input is cast outside of it: the files take floats"] if takes_pixels else []
+    if front.found:
+        notes.append("its rescaling of the input was moved into the preprocessing")
+    if front.reordered:
+        notes.append("its exchange of the input's channels was moved into the first layer")
+    return notes
 
 
 def _channels_first(model: ir.Model, image: ir.Value) -> ir.Value:

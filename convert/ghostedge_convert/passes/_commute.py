@@ -206,6 +206,12 @@ def _pad(move: _Move) -> Turned | None:
     return move.same(move.copy([*move.data, move.integers(1, amounts.reshape(-1).tolist()), *fill]))
 
 
+def _gather(move: _Move) -> Turned | None:
+    """Picks along an axis that stays one."""
+    picks = constant(input_at(move.node, 1))
+    return None if picks is None or picks.ndim != 1 else _along_axis(0)(move)
+
+
 def _slice(move: _Move) -> Turned | None:
     starts, axes = constant(input_at(move.node, 1)), constant(input_at(move.node, 3))
     if starts is None or (input_at(move.node, 3) is not None and axes is None):
@@ -310,6 +316,7 @@ TABLE: dict[str, _Turn] = {
     "Split": _along_axis(0),
     "Squeeze": _squeeze,
     "Pad": _pad,
+    "Gather": _gather,
     "Slice": _slice,
     "Resize": _resize,
 }

@@ -298,8 +298,8 @@ def test_a_model_in_training_mode_is_refused(
 @pytest.mark.parametrize(
     ("shape", "kind", "said"),
     [
-        ((1, 3, 8, 8), TensorProto.INT32, "input 'image' is int32, not float32"),
-        ((1, 3, 8, 8), TensorProto.BOOL, "input 'image' is bool, not float32"),
+        ((1, 3, 8, 8), TensorProto.INT32, "input 'image' is int32, neither float32 nor uint8"),
+        ((1, 3, 8, 8), TensorProto.BOOL, "input 'image' is bool, neither float32 nor uint8"),
         ((1, 2, 8, 8), FLOAT, "which is no batch of images of 3 or 1 or 4 channels"),
         ((1, "c", 8, 8), FLOAT, "which is no batch of images"),
         ((1, 3, 8), FLOAT, "of rank 3, not one batch of images"),

@@ -1,0 +1,104 @@
+"""How pixels become the input of an ONNX model that rescales them itself.
+
+What its first nodes did is in :class:`ghostedge_convert.front.Front`; what they took is asked for
+here, for the two together are the preprocessing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ghostedge.conversion.load import Loaded
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge_convert.doors.float_onnx import GivenOnnx
+from ghostedge_convert.front import Front
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Preprocessing
+
+_PIXEL = 1 / 255
+# A rescaling that brings 255 to no more than this expects bytes; statistics are those of images
+# where the mean lies well inside 0 to 1 and no channel spreads wider.
+_LARGEST_INPUT = 25.0
+_MEANS, _STDS = (0.05, 0.95), (0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and std that include the model's own rescaling.
+
+    Attributes:
+        preprocessing: The one they were put into.
+        origin: Where they are from, for a report.
+    """
+
+    preprocessing: Preprocessing
+    origin: str
+
+
+def joined(
+    found: GivenOnnx, known: Preprocessing, options: ConvertOptions, *, says_itself: bool
+) -> Normalization | None:
+    """The preprocessing with what the model's first nodes do; None where they do nothing.
+
+    Args:
+        found: The model.
+        known: What flags, a config.json or the default say of its input, for its channels.
+        options: With the flags.
+        says_itself: Whether the file carries the preprocessing of its input.
+
+    Raises:
+        InputError: A flag states how pixels become floats, and the model takes the pixels.
+    """
+    front, channels = found.front, len(found.front.factor)
+    flags = [f"--{name}" for name in ("mean", "std") if name in options.preprocessing.stated()]
+    if not found.takes_pixels and not front.found:
+        return None
+    if found.takes_pixels and flags:
+        raise InputError(
+            "the model takes uint8 pixels and normalises them itself",
+            where=" and ".join(flags),
+            remedy="leave it out",
+        )
+    mean, std, takes = known.mean, known.std, "what the preprocessing makes"
+    unit = _PIXEL if found.takes_pixels else None if flags or says_itself else _range(front)
+    if unit is not None:
+        mean, std = (0.0,) * channels, (unit,) * channels
+        takes = "0 to 255" if unit == _PIXEL else "0 to 1"
+    elif flags:
+        takes = f"what {' and '.join(flags)} make"
+    mean, std = front.normalization(mean, std)
+    return Normalization(
+        replace(known, mean=mean, std=std), f"from the model's own first nodes, which take {takes}"
+    )
+
+
+def _range(front: Front) -> float | None:
+    """What 1 in the images that a rescaling was made for is of its input; None if that is unclear.
+
+    It may as well be a layer, or change one normalisation to another.
+    """
+    if max(front.factor) * 255 <= _LARGEST_INPUT:
+        return _PIXEL
+    mean, std = front.normalization([0.0] * len(front.factor), [1.0] * len(front.factor))
+    inside = all(
+        low <= value <= high
+        for values, (low, high) in ((mean, _MEANS), (std, _STDS))
+        for value in np.asarray(values)
+    )
+    return 1.0 if inside else None
+
+
+def without_normalization(options: ConvertOptions) -> ConvertOptions:
+    """The options, their mean and std being in the preprocessing already."""
+    return replace(options, preprocessing=replace(options.preprocessing, mean=None, std=None))
+
+
+def with_origin(found: Loaded, origin: str) -> Loaded:
+    """Say where the mean and std are from."""
+    facts = tuple(
+        replace(fact, origin=origin) if fact.name in ("mean", "std") else fact
+        for fact in found.inferred
+    )
+    return replace(found, inferred=facts)

@@ -62,6 +62,7 @@ BUILTINS: dict[str, Builtin] = {
     "TRANSPOSE_CONV": Builtin("TransposeConvOptions", real=3, int8=3),
     "DEPTH_TO_SPACE": Builtin("DepthToSpaceOptions", int8=1),
     "SPACE_TO_DEPTH": Builtin("SpaceToDepthOptions"),
+    "CUMSUM": Builtin("CumsumOptions"),
     "GATHER": Builtin("GatherOptions"),
     "TILE": Builtin("TileOptions", int8=1),
     "FULLY_CONNECTED": Builtin(
@@ -87,7 +88,6 @@ BUILTINS: dict[str, Builtin] = {
     "SLICE": Builtin("SliceOptions", traits={"rank5": 5}),
     "STRIDED_SLICE": Builtin("StridedSliceOptions", traits={"rank5": 4}),
     "SPLIT": Builtin("SplitOptions"),
-    "SPLIT_V": Builtin("SplitVOptions"),
     "SOFTMAX": Builtin("SoftmaxOptions"),
     "LOGISTIC": Builtin(None),
     "SQRT": Builtin(None),

@@ -218,6 +218,8 @@ class Emitter:
         source = self._tensors[index]
         if source.shape == tuple(shape):
             return index
+        if source.data is not None and (source.quant is None or source.quant.per_tensor):
+            return self.constant(source.data.reshape(shape), source.name, source.quant)
         target = self.temporary(f"{source.name}/reshaped", shape, index)
         return self.op(
             "RESHAPE", [index, self.int32(shape, "shape")], [target], newShape=list(shape)

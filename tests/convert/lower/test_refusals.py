@@ -80,7 +80,6 @@ REFUSED = {
     "3 axes in space": ("Conv", (1, 2, 9, 9, 9), (np.ones((2, 2, 3, 3, 3), np.float32),), {}),
     "negative pads": ("Pad", (1, 4), (np.asarray([0, -1, 0, 0]),), {}),
     "Indices": ("MaxPool", (1, 2, 8, 8), (), {"kernel_shape": [2, 2], "outputs": 2}),
-    "vector operand": ("MatMul", (4,), (np.ones((4, 2), np.float32),), {}),
 }
 
 

@@ -306,11 +306,63 @@ def test_narrow_edge_padding_stays_in_xnnpack(net, left_outside_xnnpack):
     assert not left_outside_xnnpack(lower_to_tflite(model).data)
 
 
-def test_wrapped_padding_is_refused(net):
+def test_padding_by_the_other_edge(net, agree):
     network = net()
-    y = network.add("Pad", network.input((1, 2, 3, 3)), np.asarray([0, 0, 1, 1] * 2), mode="wrap")
-    with pytest.raises(UnsupportedOpError, match="'edge'"):
-        lower_to_tflite(network.model(y, opset=19))
+    amounts = np.asarray([0, 0, 1, 3, 0, 0, 0, 2])
+    y = network.add("Pad", network.input((1, 2, 3, 4)), amounts, mode="wrap")
+    agree(network.model(y, opset=19), network.feeds(0), tolerance=0)
+
+
+@sampled
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.booleans(), seeds)
+def test_split_into_any_parts(net, agree, sizes, conv, seed):
+    network = net()
+    shape = (1, sum(sizes), 3, 2)
+    x = behind_conv(network, shape, seed) if conv else network.input(shape)
+    parts = network.add("Split", x, np.asarray(sizes), outputs=len(sizes), axis=1)
+    parts = [parts] if isinstance(parts, str) else parts
+    model = network.model(*[network.add("Relu", part) for part in parts])
+    agree(model, network.feeds(seed))
+
+
+@pytest.mark.parametrize("sizes", [[2, 6], [2, 2, 2, 1, 1], [4, 4]])
+def test_split_stays_in_xnnpack(net, left_outside_xnnpack, sizes):
+    network = net()
+    x = behind_conv(network, (1, 8, 3, 2), 0)
+    parts = network.add("Split", x, np.asarray(sizes), outputs=len(sizes), axis=1)
+    model = network.model(network.add("Concat", *parts[::-1], axis=1))
+    assert not left_outside_xnnpack(lower_to_tflite(model).data)
+
+
+@sampled
+@given(shapes, seeds, st.data())
+def test_scatter_nd_into_a_slice_or_anywhere(net, agree, shape, seed, data):
+    network = net()
+    x = network.input(shape)
+    if data.draw(st.booleans()):  # y[..., start:end] = update, as torch exports it
+        end = data.draw(st.integers(1, shape[-1]))
+        start = data.draw(st.integers(0, end - 1))
+        places = np.indices((*shape[:-1], end - start))
+        places[-1] += start
+        indices = np.moveaxis(places, 0, -1)
+    else:
+        depth = data.draw(st.integers(1, len(shape)))
+        count = data.draw(st.integers(1, np.prod(shape[:depth])))
+        chosen = np.random.default_rng(seed).permutation(np.prod(shape[:depth]))[:count]
+        indices = np.stack(np.unravel_index(chosen, shape[:depth]), axis=-1)
+    update = network.input((*indices.shape[:-1], *shape[indices.shape[-1] :]), "update")
+    y = network.add("ScatterND", x, indices.astype(np.int64), update)
+    agree(network.model(y), network.feeds(seed), tolerance=0)
+
+
+@sampled
+@given(shapes, st.integers(0, 3), st.integers(0, 1), st.integers(0, 1), seeds)
+def test_cumulative_sum(net, agree, shape, axis, exclusive, reverse, seed):
+    network = net()
+    x = network.input(shape)
+    flags = {"exclusive": exclusive, "reverse": reverse}
+    y = network.add("CumSum", x, np.asarray(axis % len(shape)), **flags)
+    agree(network.model(y), network.feeds(seed))
 
 
 @sampled

@@ -79,7 +79,8 @@ def matmul(e: Emitter, node: Node) -> None:
     """Matrix product, batched where an operand has more than two axes."""
     a, b = (e.value(name) for name in node.inputs)
     if min(a.rank, b.rank) < _MATRIX:
-        node.refuse("a vector operand", "give it an axis of size 1 with Unsqueeze")
+        _with_vector(e, node)
+        return
     if b.data is not None and b.rank == _MATRIX:
         x = e.operand(node, 0, identity(a.rank))
         matrix = _matrix(e, node, flipped=True)
@@ -96,9 +97,26 @@ def matmul(e: Emitter, node: Node) -> None:
     e.result(node, "BATCH_MATMUL", operands, order=order)
 
 
+def _with_vector(e: Emitter, node: Node) -> None:
+    """A product with a vector: a row on the left, a column on the right."""
+    operands = []
+    for position, name in enumerate(node.inputs):
+        x = e.operand(node, position, identity(e.value(name).rank))
+        shape = e.tensor(x).shape
+        if len(shape) == 1:
+            shape = (1, *shape) if position == 0 else (*shape, 1)
+        operands.append(e.shaped(x, shape))
+    rows, columns = (e.tensor(x).shape for x in operands)
+    shape = (*np.broadcast_shapes(rows[:-2], columns[:-2]), rows[-2], columns[-1])
+    order = identity(e.value(node.outputs[0]).rank)
+    e.result(node, "BATCH_MATMUL", operands, order=order, shape=shape)
+
+
 def matmul_on_integers(graph: Graph, node: Node) -> bool:
     """Batched products take per-tensor operands only."""
-    b = graph.values[node.inputs[1]]
+    a, b = (graph.values[name] for name in node.inputs)
+    if min(a.rank, b.rank) < _MATRIX:
+        return False
     return b.data is None or b.rank == _MATRIX or (b.quant is not None and b.quant.per_tensor)
 
 

@@ -119,6 +119,19 @@ def top_k(e: Emitter, node: Node) -> None:
         e.bind(node, e.transposed(places, step(order, e.order(indices.name))), 1)
 
 
+def cumulative_sum(e: Emitter, node: Node) -> None:
+    """CumSum along a constant axis."""
+    order = e.order(node.outputs[0])
+    axis = int(constant_input(e, node, 1, "axis").reshape(-1)[0]) % len(order)
+    e.result(
+        node,
+        "CUMSUM",
+        [e.operand(node, 0, order), e.int32(order.index(axis), "axis")],
+        exclusive=bool(node.attributes.get("exclusive", 0)),
+        reverse=bool(node.attributes.get("reverse", 0)),
+    )
+
+
 def _axes(e: Emitter, node: Node) -> Sequence[int] | None:
     """The axes that go, as attribute (older opsets) or as input; None where none does."""
     rank = e.value(node.inputs[0]).rank

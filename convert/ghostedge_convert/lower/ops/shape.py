@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
@@ -10,8 +12,17 @@ from ghostedge_convert.lower.layout import permutation_of
 from ghostedge_convert.lower.words import Array, reorder
 
 _MIRRORS = {"reflect": "REFLECT"}
+_TAKEN: dict[str, Callable[[Array, int], Array]] = {
+    "edge": lambda places, size: np.clip(places, 0, size - 1),
+    "wrap": lambda places, size: places % size,
+}
+"""Paddings that repeat elements: which one stands at a place, counted from the first one."""
+
 _JOINED_IN_XNNPACK = 5
 """Tensors that XNNPACK concatenates at a time."""
+
+_SPLIT_IN_XNNPACK = 4
+"""Equal parts that XNNPACK splits a tensor into."""
 
 
 def reshape(e: Emitter, node: Node) -> None:
@@ -88,33 +99,34 @@ def constant_input(e: Emitter, node: Node, position: int, what: str) -> Array:
 
 
 def split(e: Emitter, node: Node) -> None:
-    """Split into equal or unequal parts."""
+    """Split into parts: SLICEs where XNNPACK has no SPLIT, for many or unequal ones."""
     outs = [e.value(name) for name in node.outputs]
     order = e.order(outs[0].name)
     onnx_axis = int(node.attributes.get("axis", 0)) % outs[0].rank
     x = e.operand(node, 0, order)
-    axis = e.int32(order.index(onnx_axis), "axis")
-    parts = [e.temporary(f"{o.name}/raw", reorder(o.shape, order), x) for o in outs]
+    axis = order.index(onnx_axis)
     sizes = [o.shape[onnx_axis] for o in outs]
-    if len(set(sizes)) == 1:
-        e.op("SPLIT", [axis, x], parts, numSplits=len(parts))
+    if len(set(sizes)) > 1 or len(sizes) > _SPLIT_IN_XNNPACK:
+        ends = np.cumsum(sizes).tolist()
+        parts = [_cut(e, x, axis, end - n, n) for end, n in zip(ends, sizes, strict=True)]
     else:
-        e.op("SPLIT_V", [x, e.int32(sizes, "sizes"), axis], parts, numSplits=len(parts))
+        parts = [e.temporary(f"{o.name}/raw", reorder(o.shape, order), x) for o in outs]
+        e.op("SPLIT", [e.int32(axis, "axis"), x], parts, numSplits=len(parts))
     for i, part in enumerate(parts):
         e.bind(node, part, i)
 
 
 def pad(e: Emitter, node: Node) -> None:
-    """Pad with a constant, by reflection, or by repeating the outermost elements."""
+    """Pad with a constant, by reflection, or by what stands at this edge or the other one."""
     mode = node.attributes.get("mode", "constant")
-    if mode not in ("constant", "edge", *_MIRRORS):
-        node.refuse(f"mode={mode!r}", "use mode 'constant', 'reflect' or 'edge'")
+    if mode not in ("constant", *_TAKEN, *_MIRRORS):
+        node.refuse(f"mode={mode!r}", "use mode 'constant', 'reflect', 'edge' or 'wrap'")
     order = e.order(node.outputs[0])
     x = e.operand(node, 0, order)
-    if mode == "edge":
+    if mode in _TAKEN:
         for axis, (before, after) in enumerate(_amounts(e, node)[list(order)].tolist()):
-            last = e.tensor(x).shape[axis] - 1
-            x = take(e, x, axis, np.clip(np.arange(-before, last + after + 1), 0, last))
+            size = e.tensor(x).shape[axis]
+            x = take(e, x, axis, _TAKEN[mode](np.arange(-before, size + after), size))
         e.bind(node, x)
         return
     amounts = e.int32(_amounts(e, node)[list(order)], "paddings")
@@ -145,18 +157,25 @@ def take(e: Emitter, x: int, axis: int, indices: Array) -> int:
         indices: Not negative.
     """
     source = e.tensor(x)
-    shape = [*source.shape[:axis], indices.size, *source.shape[axis + 1 :]]
     runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
     if len(runs) > _JOINED_IN_XNNPACK:
+        shape = [*source.shape[:axis], indices.size, *source.shape[axis + 1 :]]
         target = e.temporary(f"{source.name}/taken", shape, x)
         return e.op("GATHER", [x, e.int32(indices, "indices")], [target], axis=axis)
     spans = [(int(run[0]), run.size) for run in runs]
     parts = {span: _cut(e, x, axis, *span) for span in spans}
-    if len(spans) == 1:
-        return parts[spans[0]]
-    target = e.temporary(f"{source.name}/joined", shape, x)
-    joined = [parts[span] for span in spans]
-    return e.op("CONCATENATION", joined, [target], axis=axis, fusedActivationFunction="NONE")
+    return joined(e, [parts[span] for span in spans], axis)
+
+
+def joined(e: Emitter, parts: list[int], axis: int) -> int:
+    """Tensors of one quantization after one another along an axis."""
+    if len(parts) == 1:
+        return parts[0]
+    first = e.tensor(parts[0])
+    count = sum(e.tensor(part).shape[axis] for part in parts)
+    shape = [*first.shape[:axis], count, *first.shape[axis + 1 :]]
+    target = e.temporary(f"{first.name}/joined", shape, parts[0])
+    return e.op("CONCATENATION", parts, [target], axis=axis, fusedActivationFunction="NONE")
 
 
 def _cut(e: Emitter, x: int, axis: int, start: int, count: int) -> int:
@@ -182,17 +201,22 @@ def tile(e: Emitter, node: Node) -> None:
 
 
 def _repeated(e: Emitter, node: Node) -> None:
-    """The first input as often along each axis as the output is longer."""
+    """The first input as often along each axis as the output is longer.
+
+    XNNPACK has no TILE, so a few copies are joined instead.
+    """
     out = e.value(node.outputs[0])
     order = e.order(out.name)
     x = e.operand(node, 0, order)
     sizes = zip(reorder(out.shape, order), e.tensor(x).shape, strict=True)
     times = [have // had for have, had in sizes]
-    quant = e.tensor(x).quant
-    if max(times) == 1:
-        e.bind(node, x)
-    else:
-        e.result(node, "TILE", [x, e.int32(times, "multiples")], quant=quant)
+    if max(times, default=1) > _JOINED_IN_XNNPACK:
+        e.result(node, "TILE", [x, e.int32(times, "multiples")], quant=e.tensor(x).quant)
+        return
+    for axis, count in enumerate(times):
+        size = e.tensor(x).shape[axis]
+        x = take(e, x, axis, np.arange(size * count) % size)
+    e.bind(node, x)
 
 
 def _amounts(e: Emitter, node: Node) -> Array:

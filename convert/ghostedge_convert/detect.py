@@ -28,6 +28,10 @@ from ghostedge_convert.stem import COLOURS, channels_in
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo
 
+# Kept means fit the network that was trained within some percent, for they lag behind its weights,
+# and another one hardly at all.
+_FITS, _APART = 0.25, 3.0
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -38,11 +42,44 @@ class Detection:
         evidence: How each part of it was found, a line each.
         twins: The names of other members whose weights have the same keys and shapes, where it was
             not said which of them it is.
+        measured: Whether the means that batch norms kept told it from them.
     """
 
     architecture: ArchitectureInfo
     evidence: tuple[str, ...]
     twins: tuple[str, ...] = ()
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A family, and those that the keys cannot tell it from and nothing said does.
+
+    Attributes:
+        family: The family that is taken.
+        twins: The others.
+        misfit: How far off the family's own means are, where they told; None where they did not.
+        next_misfit: How far off those of the next best are.
+    """
+
+    family: Family
+    twins: tuple[Family, ...] = ()
+    misfit: float | None = None
+    next_misfit: float = 0.0
+
+    def words(self, size: Size) -> list[str]:
+        """What a person is told of the twins."""
+        if not self.twins:
+            return []
+        title = self.family.title
+        others = ", ".join(f"a {each.title} (--arch {each.member(size)})" for each in self.twins)
+        line = f"the weights' keys cannot tell a {title} from {others}"
+        if self.misfit is not None:
+            line += (
+                f"; the means that its batch norms kept do: they are {self.misfit:.0%} off this "
+                f"one's, {self.next_misfit:.0%} off the next"
+            )
+        return [line]
 
 
 def identify(
@@ -79,7 +116,8 @@ def detect_architecture(
     """
     where = checkpoint.source.file
     said_family, said_size = _said(arch, width, num_classes)
-    family, twins = _family(checkpoint, said_family)
+    found = _family(checkpoint, said_family)
+    family = found.family
     own = own_weights(checkpoint.weights, family, where)
     shapes = {key: tuple(value.shape) for key, value in own.weights.items()}
     form = own.form
@@ -99,14 +137,15 @@ def detect_architecture(
         f"{title}: all its {len(shapes)} weights are there, and no others",
         *own.notes,
         *_fused_on_load(family, form),
-        *(_not_told(family, twins, size) if twins else ()),
+        *found.words(size),
         told if said_size is None else f"{size.words}: as given, and all shapes agree",
         f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
         *([] if channels == COLOURS else [f"{channels} input channels: the first conv's weights"]),
         *_check_config_classes(checkpoint, info, stated=num_classes is not None),
         *_check_config_name(checkpoint, info, stated=arch is not None or width is not None),
     )
-    return Detection(info, evidence, tuple(each.member(size) for each in twins))
+    twins = tuple(each.member(size) for each in found.twins)
+    return Detection(info, evidence, twins, found.misfit is not None)
 
 
 def _said(
@@ -143,18 +182,14 @@ def _of_width(family: Family, width: float) -> Size:
     return size
 
 
-def _family(checkpoint: Checkpoint, said: Family | None) -> tuple[Family, tuple[Family, ...]]:
-    """The family that the keys tell, which is the one that is said, if any is.
-
-    Returns:
-        The family, and those that the keys cannot tell it from and nothing said does.
-    """
+def _family(checkpoint: Checkpoint, said: Family | None) -> _Found:
+    """The family that the keys tell, which is the one that is said, if any is."""
     where = checkpoint.source.file
     shapes = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
-    found = tell_family(shapes)
-    if found is None and said is not None:
-        return said, ()
-    if found is None:
+    recognised = tell_family(shapes)
+    if recognised is None and said is not None:
+        return _Found(said)
+    if recognised is None:
         titles = [family.title for family in FAMILIES.values() if not family.variant_of]
         raise CheckpointError(
             "these are weights of no network of the family: no key is like any of "
@@ -163,28 +198,43 @@ def _family(checkpoint: Checkpoint, said: Family | None) -> tuple[Family, tuple[
             remedy="pass the weights of such a network, with its original keys, or name what makes "
             "your own with --factory",
         )
-    told, key = found
-    twins = twins_of(told, shapes)
-    if said in (told, *twins):
-        return said or told, ()
-    if said is not None:
+    told, key = recognised
+    alike = (told, *twins_of(told, shapes))
+    if said is not None and said not in alike:
         raise CheckpointError(
             f"these are weights of a {told.title} (it has {key}), but arch says {said.title}",
             where=where,
             remedy="leave it out, or pass the checkpoint it belongs to",
         )
-    named = _named_by(checkpoint.config)
-    if named in (told, *twins):
-        return named or told, ()
-    if twins and not told.assumed:
-        names = [each.name for each in (told, *twins)]
-        raise CheckpointError(
-            f"its keys and shapes are those of {', '.join(names)} alike, which compute different "
-            "functions",
-            where=where,
-            remedy=f"say which it is: --arch {' or --arch '.join(names)}",
-        )
-    return told, twins
+    named = said or _named_by(checkpoint.config)
+    if named in alike:
+        return _Found(named or told)
+    return _undecided(alike, checkpoint) if len(alike) > 1 else _Found(told)
+
+
+def _undecided(alike: tuple[Family, ...], checkpoint: Checkpoint) -> _Found:
+    """One of families that keys do not tell apart: as measured, else the one that is assumed."""
+    misfits = [each.misfit(checkpoint.weights) for each in alike if each.misfit is not None]
+    known = [misfit for misfit in misfits if misfit is not None]
+    if len(known) == len(alike):
+        best, following = sorted(known)[:2]
+        if best < _FITS and following > _APART * best:
+            family = alike[known.index(best)]
+            return _Found(family, _others(alike, family), best, following)
+    told, *_ = alike
+    if told.assumed:
+        return _Found(told, _others(alike, told))
+    names = [each.name for each in alike]
+    raise CheckpointError(
+        f"its keys and shapes are those of {', '.join(names)} alike, which compute different "
+        "functions",
+        where=checkpoint.source.file,
+        remedy=f"say which it is: --arch {' or --arch '.join(names)}",
+    )
+
+
+def _others(alike: tuple[Family, ...], family: Family) -> tuple[Family, ...]:
+    return tuple(each for each in alike if each is not family)
 
 
 def _named_by(config: CheckpointConfig | None) -> Family | None:
@@ -195,11 +245,6 @@ def _named_by(config: CheckpointConfig | None) -> Family | None:
         return parse_architecture(config.architecture)[0]
     except InputError:
         return None
-
-
-def _not_told(family: Family, twins: tuple[Family, ...], size: Size) -> list[str]:
-    variants = ", ".join(f"a {each.title} (--arch {each.member(size)})" for each in twins)
-    return [f"the weights' keys cannot tell a {family.title} from {variants}"]
 
 
 def _fused_on_load(family: Family, form: Form) -> list[str]:

@@ -101,6 +101,8 @@ class Family:
         also: What the shapes have to be besides.
         variant_of: The name of the family that it is an uncommon variant of, if it is one.
         assumed: Whether it is taken where keys and shapes fit variants of it as well.
+        misfit: How far what the weights keep of their training is from what the family predicts, 0
+            where it agrees and None where nothing was kept, to tell it from variants of it.
         first: The key of the convolution that reads the image.
         classifier: The key of the weight, classes × features, that tells the classes.
         renames: Other spellings of keys: pattern and replacement, applied to every key.
@@ -118,6 +120,7 @@ class Family:
     also: Callable[[Shapes], bool] = lambda _: True
     variant_of: str = ""
     assumed: bool = True
+    misfit: Callable[[Mapping[str, torch.Tensor]], float | None] | None = None
     first: str = "conv_stem.weight"
     classifier: str = "classifier.weight"
     renames: tuple[tuple[str, str], ...] = ()

@@ -21,6 +21,7 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
 from ghostedge_convert import (
     CheckpointConfig,
+    Detection,
     ResolvedPreprocessing,
     build,
     detect_architecture,
@@ -112,7 +113,7 @@ def load(options: ConvertOptions) -> Loaded:
     )
     named = class_names(checkpoint.config, options, kind)
     inferred = (
-        *_architecture_facts(architecture, options, detection.twins),
+        *_architecture_facts(detection, options),
         kind.fact,
         *(() if is_for_colours(preprocessing) else (channel_fact(channels, _FROM_SHAPES),)),
         *preprocessing_facts(preprocessing, resolved, options, checkpoint.config),
@@ -210,10 +211,13 @@ def label_words(labels: Sequence[str] | None) -> str:
     return f"{len(labels)}: {shown}{', …' if len(labels) > 3 else ''}"
 
 
-def _architecture_facts(
-    architecture: ArchitectureInfo, options: ConvertOptions, twins: tuple[str, ...]
-) -> tuple[Inferred, ...]:
-    unsure = f"; its keys are those of {', '.join(twins)} too: --arch says which" if twins else ""
+def _architecture_facts(detection: Detection, options: ConvertOptions) -> tuple[Inferred, ...]:
+    architecture, unsure = detection.architecture, ""
+    if detection.twins:
+        means = " and the means its batch norms kept" if detection.measured else ""
+        unsure = (
+            f"{means}; its keys are those of {', '.join(detection.twins)} too: --arch says which"
+        )
     facts = (
         ("architecture", architecture.name, options.arch, "--arch", unsure),
         ("width", f"{architecture.width:g}", options.width, "--width", ""),

@@ -122,6 +122,64 @@ def test_a_config_that_names_one_of_them_is_believed(name) -> None:
     assert found.architecture.name == "repghostnet_norep_050"
 
 
+def trained(
+    branch: str, *, shortcuts: bool = True, momentum: float | None = None, side: int = 64
+) -> RepGhostNet:
+    """A network whose batch norms have seen images."""
+    made = network(branch, shortcuts=shortcuts)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = momentum
+    with torch.no_grad():
+        for seed in range(1 if momentum is None else 40):
+            generator = torch.Generator().manual_seed(seed)
+            made.train()(torch.randn(8, 3, side, side, generator=generator))
+    return made.eval()
+
+
+@pytest.mark.parametrize("branch", SUFFIXES)
+@pytest.mark.parametrize("shortcuts", [True, False])
+def test_the_means_that_batch_norms_kept_tell_what_keys_do_not(branch, shortcuts) -> None:
+    made = trained(branch, shortcuts=shortcuts)
+    stored = checkpoint(made)
+    found = detect_architecture(stored)
+    name = name_of(branch, shortcuts=shortcuts, squeeze=True)
+    assert found.architecture.name == f"{name}_050"
+    assert found.measured
+    assert f"{name}_050" not in found.twins
+    (line,) = [line for line in found.evidence if "keys cannot tell" in line]
+    assert "they are 0% off this one's" in line
+    assert difference(made, build(stored, found.architecture)) < 1e-4
+
+
+@pytest.mark.parametrize("shortcuts", [True, False])
+def test_they_may_lag_behind_the_weights(shortcuts) -> None:
+    made = trained("norm", shortcuts=shortcuts, momentum=0.1)
+    found = detect_architecture(checkpoint(made))
+    assert found.measured
+    assert found.architecture.name == f"repghostnet{'' if shortcuts else '_wo'}_050"
+
+
+@pytest.mark.parametrize("shortcuts", [True, False])
+def test_they_tell_it_of_a_deployed_network_too(shortcuts) -> None:
+    made = fuse(trained("norm", shortcuts=shortcuts, side=224))
+    found = detect_architecture(checkpoint(made))
+    assert found.measured
+    assert found.architecture.name == f"repghostnet{'' if shortcuts else '_wo'}_050"
+
+
+def test_means_that_fit_nothing_tell_nothing() -> None:
+    found = detect_architecture(checkpoint(network()))
+    assert not found.measured
+
+
+def test_what_is_said_comes_before_what_is_measured() -> None:
+    found = detect_architecture(checkpoint(trained("norm")), arch="repghostnet_wo")
+    assert found.architecture.name == "repghostnet_wo_050"
+    assert found.twins == ()
+
+
 def test_a_fused_identity_is_the_deployed_network() -> None:
     made = fuse(network("identity"))
     stored = checkpoint(made)

@@ -13,6 +13,7 @@ from itertools import product
 
 from ghostedge_convert.architectures.ghostnet import LAST_EXPANSION
 from ghostedge_convert.architectures.repghost import Branch, RepGhostNet, fuse
+from ghostedge_convert.architectures.repghost_means import misfit
 from ghostedge_convert.family import Family, Form, Shapes
 from ghostedge_convert.multiplier import Multiplier
 from ghostedge_runtime.metadata import Preprocessing
@@ -67,6 +68,7 @@ def _variant(
         tells=f"{_BRANCH}|{_FUSED}" if beside == "norm" else _NORMED,
         also=also,
         variant_of="repghostnet" if words else "",
+        misfit=partial(misfit, branch=beside, shortcuts=adds),
         assumed=beside == "norm" and adds,
         fuse=fuse,
         # timm's defaults, with which the authors trained and evaluated.

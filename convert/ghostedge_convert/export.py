@@ -18,6 +18,7 @@ import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import NameFixPass
+from onnxscript import opset18 as op
 
 from ghostedge_convert.naming import name_by_module, name_constants, strip_origin
 from ghostedge_convert.outputs import check_names, name_outputs, names_of
@@ -95,6 +96,9 @@ def _trace(
             verbose=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
+            custom_translation_table={
+                torch.ops.aten._upsample_nearest_exact2d.vec: _nearest_exact,
+            },
         )
     if exported is None:  # the type says so of its older, file-writing form
         raise RuntimeError("torch.onnx.export returned no program")
@@ -123,6 +127,28 @@ def _use_known_resizes(program: torch.export.ExportedProgram) -> None:
         stated = len(scales) == 2 and None not in scales
         node.target = _RESIZES[node.target]
         node.args = (image, None if stated else size, *aligned, list(scales) if stated else None)
+
+
+def _nearest_exact(
+    image: ir.Value, size: Sequence[int] | None, scales: Sequence[float] | None
+) -> ir.Value:
+    """``nearest-exact`` as a Resize; torch's own form of it is gathers by computed indices.
+
+    It takes the element in which ``(i + 0.5) / scale`` lies.
+    """
+    modes = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "half_pixel",
+        "nearest_mode": "round_prefer_ceil",
+    }
+    factors = sizes = None
+    if scales is not None:
+        factors = op.Constant(value_floats=[1.0, 1.0, *scales])
+    else:
+        sides = op.Constant(value_ints=list(size or ()))
+        sizes = op.Concat(op.Shape(image, start=0, end=2), sides, axis=0)
+    resized: ir.Value = op.Resize(image, None, factors, sizes, **modes)
+    return resized
 
 
 def _names(program: torch.export.ExportedProgram, stated: Sequence[str] | None) -> tuple[str, ...]:

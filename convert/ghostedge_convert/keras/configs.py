@@ -82,6 +82,26 @@ def refuse_unsafe(config: dict[str, Any], path: Path) -> None:
             )
 
 
+def refuse_other_kernels(config: dict[str, Any], path: Path) -> None:
+    """Refuse what Keras's torch backend computes otherwise than TensorFlow and cannot be mended.
+
+    Bicubic weights have a = -0.75 in torch and a = -0.5 in TensorFlow.
+
+    Raises:
+        CheckpointError: There is such a layer; it is named.
+    """
+    for layer in layers_of(config):
+        inside = layer.get("config")
+        if isinstance(inside, dict) and inside.get("interpolation") == "bicubic":
+            raise CheckpointError(
+                f"its layer {inside.get('name')!r} interpolates by bicubic weights, which Keras "
+                "takes from torch here and from TensorFlow there, and which differ",
+                where=path,
+                remedy="save it as a SavedModel, model.export(folder), and convert that folder; or "
+                "use interpolation='bilinear'",
+            )
+
+
 def refuse_unknown(config: dict[str, Any], known: Set[str], custom: Set[str], path: Path) -> None:
     """Refuse classes that neither Keras nor the custom objects have.
 

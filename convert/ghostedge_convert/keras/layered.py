@@ -26,7 +26,13 @@ import torch
 
 from ghostedge_convert.export import export_onnx
 from ghostedge_convert.keras.average_pool import mend_average_pools
-from ghostedge_convert.keras.configs import HARD_SIGMOID_2, mended, refuse_unknown, refuse_unsafe
+from ghostedge_convert.keras.configs import (
+    HARD_SIGMOID_2,
+    mended,
+    refuse_other_kernels,
+    refuse_unknown,
+    refuse_unsafe,
+)
 from ghostedge_convert.keras.facts import KerasFacts
 from ghostedge_convert.keras.files import Config, Kind, config_of
 from ghostedge_convert.keras.frames import Array
@@ -51,6 +57,7 @@ class LayeredModel:
         config = config_of(path) if kind is Kind.KERAS else _config_of_h5(path)
         _refuse_old(config, kind, path)
         refuse_unsafe(config.model, path)
+        refuse_other_kernels(config.model, path)
         registered = keras.saving.get_custom_objects()
         refuse_unknown(config.model, set(dir(keras.layers)), {*custom, *registered}, path)
         ready = mended(config.model, keras_version=config.keras_version)

@@ -33,6 +33,11 @@ class Row:
     reads: Callable[[Any], Sequence[Any]] = lambda op: op.inputs
 
 
+def first_input(op: Any) -> list[Any]:
+    """What an op reads whose first input is data and whose others are parameters."""
+    return [op.inputs[0]]
+
+
 class Writer:
     """The ONNX graph as far as it is written.
 

@@ -10,6 +10,7 @@ from ghostedge_convert.passes.fold_batch_norm import fold_batch_norm
 from ghostedge_convert.passes.fold_constants import fold_constants
 from ghostedge_convert.passes.fold_conv_bias import fold_conv_bias
 from ghostedge_convert.passes.fold_conv_scale import fold_conv_scale
+from ghostedge_convert.passes.fold_crop import fold_crop
 from ghostedge_convert.passes.fold_gemm_scale import fold_gemm_scale
 from ghostedge_convert.passes.fold_hard_sigmoid_gate import fold_hard_sigmoid_gate
 from ghostedge_convert.passes.fold_pad import fold_pad
@@ -26,6 +27,7 @@ from ghostedge_convert.passes.use_flatten import use_flatten
 from ghostedge_convert.passes.use_gemm import use_gemm
 from ghostedge_convert.passes.use_global_average_pool import use_global_average_pool
 from ghostedge_convert.passes.use_max_pool import use_max_pool
+from ghostedge_convert.passes.use_nearest_resize import use_nearest_resize
 from ghostedge_convert.passes.use_pointwise_conv import use_pointwise_conv
 
 # Clean-up first, so that constants are initializers when the others look for them; then the axis
@@ -39,8 +41,10 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     drop_noop_slice,
     use_activations,
     use_pointwise_conv,
+    use_nearest_resize,
     cancel_transposes,
     fold_pad,
+    fold_crop,
     fold_batch_norm,
     spread_batch_norm,
     join_constant_arithmetic,
@@ -71,6 +75,7 @@ __all__ = [
     "fold_constants",
     "fold_conv_bias",
     "fold_conv_scale",
+    "fold_crop",
     "fold_gemm_scale",
     "fold_hard_sigmoid_gate",
     "fold_pad",
@@ -88,5 +93,6 @@ __all__ = [
     "use_gemm",
     "use_global_average_pool",
     "use_max_pool",
+    "use_nearest_resize",
     "use_pointwise_conv",
 ]

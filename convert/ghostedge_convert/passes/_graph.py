@@ -86,6 +86,28 @@ def add_constant(model: ir.Model, name: str, array: Array) -> ir.Value:
     return value
 
 
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def output_channels(conv: ir.Node, weight: Array) -> int:
+    """Channels that a convolution of this weight makes.
+
+    A transposed one has its weight as [in, out / groups, height, width].
+    """
+    transposed = conv.op_type == "ConvTranspose"
+    return int(weight.shape[1] * int_attr(conv, "group", 1) if transposed else weight.shape[0])
+
+
+def over_weight(conv: ir.Node, weight: Array, values: Array) -> Array:
+    """Values of the output channels, shaped to be multiplied with a convolution's weight."""
+    ones = [1] * (weight.ndim - 2)
+    if conv.op_type != "ConvTranspose":
+        return values.reshape(-1, 1, *ones)
+    groups = int_attr(conv, "group", 1)
+    rows: Array = np.repeat(values.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    return rows.reshape(*rows.shape, *ones)
+
+
 def free_name(model: ir.Model, name: str) -> str:
     """The name where no initializer has it, else with the first number that makes it new."""
     free, number = name, 1

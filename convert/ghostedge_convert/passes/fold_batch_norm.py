@@ -1,4 +1,4 @@
-"""A batch norm after a conv becomes part of the conv.
+"""A batch norm after a conv, transposed or not, becomes part of the conv.
 
 ``gamma * (Wx + b - mean) / sqrt(var + eps) + beta`` is a conv with weights ``W * s`` and bias
 ``(b - mean) * s + beta``, ``s = gamma / sqrt(var + eps)`` per output channel. Computed in float64,
@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_convert.passes._graph import (
+    CONVOLUTIONS,
     bypass,
     constant,
     float_attr,
@@ -19,6 +20,7 @@ from ghostedge_convert.passes._graph import (
     int_attr,
     nodes_of,
     only_consumer,
+    over_weight,
     set_bias,
     set_constant,
 )
@@ -26,7 +28,7 @@ from ghostedge_convert.passes._infra import PassNote
 
 
 def fold_batch_norm(model: ir.Model) -> PassNote:
-    """Fold each foldable BatchNormalization into the Conv before it, in place."""
+    """Fold each foldable BatchNormalization into the convolution before it, in place."""
     found = nodes_of(model, "BatchNormalization")
     left = [str(norm.name) for norm in found if not _fold(model, norm)]
     folded = len(found) - len(left)
@@ -39,7 +41,7 @@ def fold_batch_norm(model: ir.Model) -> PassNote:
 def _fold(model: ir.Model, norm: ir.Node) -> bool:
     source = norm.inputs[0]
     conv = source.producer() if source is not None else None
-    if conv is None or conv.op_type != "Conv" or int_attr(norm, "training_mode", 0):
+    if conv is None or conv.op_type not in CONVOLUTIONS or int_attr(norm, "training_mode", 0):
         return False
     if only_consumer(conv.outputs[0]) is not norm:
         return False
@@ -50,8 +52,8 @@ def _fold(model: ir.Model, norm: ir.Node) -> bool:
         return False
     gamma, beta, mean, var = (np.asarray(p, np.float64) for p in parameters)
     scale = gamma / np.sqrt(var + float_attr(norm, "epsilon", 1e-5))
-    per_channel = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    set_constant(model, conv, 1, (weight.astype(np.float64) * per_channel).astype(weight.dtype))
+    scaled = weight.astype(np.float64) * over_weight(conv, weight, scale)
+    set_constant(model, conv, 1, scaled.astype(weight.dtype))
     set_bias(model, conv, ((bias.astype(np.float64) - mean) * scale + beta).astype(weight.dtype))
     bypass(model, norm, conv.outputs[0])
     return True

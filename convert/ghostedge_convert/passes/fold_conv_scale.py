@@ -6,12 +6,15 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_convert.passes._graph import (
+    CONVOLUTIONS,
     Array,
     bypass,
     constant,
     input_at,
     nodes_of,
     only_consumer,
+    output_channels,
+    over_weight,
     per_channel,
     set_bias,
     set_constant,
@@ -34,13 +37,13 @@ def _fold(model: ir.Model, product: ir.Node) -> bool:
     for data, other in orders if product.op_type == "Mul" else orders[:1]:
         conv = data.producer() if data is not None else None
         factor = constant(other)
-        if conv is None or conv.op_type != "Conv" or factor is None:
+        if conv is None or conv.op_type not in CONVOLUTIONS or factor is None:
             continue
         weight, old_bias = constant(conv.inputs[1]), input_at(conv, 2)
         bias = None if old_bias is None else constant(old_bias)
         if weight is None or only_consumer(conv.outputs[0]) is not product:
             continue
-        scale = per_channel(factor, weight.shape[0], weight.ndim)
+        scale = per_channel(factor, output_channels(conv, weight), weight.ndim)
         if scale is None or (old_bias is not None and bias is None):
             continue
         wide = scale.astype(np.float64)
@@ -55,7 +58,7 @@ def _fold(model: ir.Model, product: ir.Node) -> bool:
 
 
 def _scale(model: ir.Model, conv: ir.Node, weight: Array, bias: Array | None, scale: Array) -> None:
-    spread = scale.reshape(-1, *[1] * (weight.ndim - 1))
-    set_constant(model, conv, 1, (weight * spread).astype(weight.dtype))
+    scaled = weight * over_weight(conv, weight, scale)
+    set_constant(model, conv, 1, scaled.astype(weight.dtype))
     if bias is not None:
         set_bias(model, conv, (bias * scale).astype(weight.dtype))

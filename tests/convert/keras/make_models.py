@@ -115,11 +115,91 @@ def pyramid() -> keras.Model:
     return keras.Model(images, {"maps": maps, "scores": scores})
 
 
+def activations() -> keras.Model:
+    """Every activation that small networks use, an output each."""
+    images = keras.Input((48, 32, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same")(layers.Rescaling(1 / 64, -2.0)(images))
+    named = ("elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "tanh", "relu6")
+    named += ("hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "log_softmax", "log_sigmoid")
+    ends = {name: layers.Activation(name)(x) for name in (*named, "exponential", "squareplus")}
+    slopes = keras.initializers.RandomUniform(0.05, 0.5)
+    ends["prelu"] = layers.PReLU(slopes)(x)
+    ends["prelu_shared"] = layers.PReLU(slopes, shared_axes=[1, 2])(x)
+    ends["elu_layer"] = layers.ELU(0.7)(x)
+    ends["relu_bounds"] = layers.ReLU(max_value=1.5, negative_slope=0.1, threshold=0.2)(x)
+    return keras.Model(images, ends)
+
+
+def decoder() -> keras.Model:
+    """What makes images larger, smaller or cuts them, and norms, an output each."""
+    images = keras.Input((48, 32, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(8, 3, strides=4, padding="same")(images))
+    ends = {
+        f"transposed_{padding}_{kernel}": layers.Conv2DTranspose(
+            6, kernel, strides=2, padding=padding, bias_initializer="glorot_normal"
+        )(x)
+        for padding in ("same", "valid")
+        for kernel in (2, 3, 4)
+    }
+    more = layers.Conv2DTranspose(6, 3, strides=2, padding="same", output_padding=1)
+    ends["transposed_more"] = more(x)
+    for name in ("nearest", "bilinear"):
+        ends[f"up_{name}"] = layers.UpSampling2D((2, 3), interpolation=name)(x)
+        ends[f"resized_{name}"] = layers.Resizing(18, 13, interpolation=name)(x)
+    ends["padded"] = layers.Conv2D(4, 3)(layers.ZeroPadding2D(((1, 0), (0, 2)))(x))
+    ends["cropped"] = layers.Cropping2D(((1, 2), (0, 1)))(x)
+    ends["group_norm"] = layers.GroupNormalization(4)(x)
+    ends["instance_norm"] = layers.GroupNormalization(-1)(x)
+    ends["layer_norm"] = layers.LayerNormalization()(x)
+    ends["rms_norm"] = layers.RMSNormalization()(x)
+    ends["unit_norm"] = layers.UnitNormalization()(x)
+    ends["separable"] = layers.SeparableConv2D(6, 3, padding="same", depth_multiplier=2)(x)
+    ends["dilated"] = layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")(x)
+    rows = layers.Permute((3, 1, 2))(layers.Reshape((24, 16, 2))(x))
+    ends["shuffled"] = layers.Reshape((24, 16, 2))(layers.Permute((2, 3, 1))(rows))
+    return keras.Model(images, ends)
+
+
+def tokens() -> keras.Model:
+    """One-dimensional layers, products and merges, an output each."""
+    images = keras.Input((48, 32, 3))
+    x = layers.Conv2D(8, 3, strides=8, padding="same")(images)
+    y = layers.Conv2D(8, 1, strides=8)(images)
+    one, other = layers.Reshape((-1, 8))(x), layers.Reshape((-1, 8))(y)
+    gate = layers.Reshape((8, 1))(layers.GlobalAveragePooling2D()(x))
+    gate = layers.Conv1D(1, 3, padding="same", activation="sigmoid")(gate)
+    whole = layers.GlobalMaxPooling2D(keepdims=True)(x)
+    merges = ("Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+    means = keras.ops.mean(x, axis=-1, keepdims=True), keras.ops.max(x, axis=-1, keepdims=True)
+    places = layers.Conv2D(1, 3, padding="same", activation="sigmoid")(layers.Concatenate()(means))
+    return keras.Model(
+        images,
+        {
+            **{name.lower(): getattr(layers, name)()([x, y]) for name in merges},
+            "conv1d": layers.GlobalAveragePooling1D()(layers.Conv1D(6, 5, strides=2)(one)),
+            "pooled1d": layers.AveragePooling1D(2)(layers.MaxPooling1D(2)(one)),
+            "eca": layers.Multiply()([x, layers.Reshape((1, 1, 8))(gate)]),
+            "cbam": x * places,
+            "dot": layers.Dot(axes=(2, 2))([one, other]),
+            "cosine": layers.Dot(1, normalize=True)([layers.Flatten()(x), layers.Flatten()(y)]),
+            "repeated": layers.RepeatVector(3)(layers.Flatten()(whole)),
+            "dropped": layers.SpatialDropout2D(0.3)(layers.GaussianNoise(0.1)(x)),
+            "cut": x[:, 1:-1, ::2, 3] + 0.5,
+        },
+    )
+
+
+LAYERS = ("activations", "decoder", "tokens")
+"""Models whose outputs are single layers; TensorFlow's own conversion of them is not asked for."""
+
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "ghostnet": ghostnet,
     "flattened": flattened,
     "gates": gates,
     "pyramid": pyramid,
+    "activations": activations,
+    "decoder": decoder,
+    "tokens": tokens,
 }
 
 
@@ -157,13 +237,15 @@ def main(folder: Path, pixels: dict[str, np.ndarray], names: list[str]) -> None:
         height, width = model.input_shape[1:3]
         images = pixels[f"{height}x{width}"].astype(np.float32)
         # A model without a rescaling of its own gets what most training scripts feed: 0 to 1.
-        images = images / 255 if name == "gates" else images
+        images = images / 255 if name in ("gates", "decoder", "tokens") else images
         vary(model, images)
         found = model(images, training=False)
         outputs = found if isinstance(found, dict) else {"logits": found}
         answers = {key: value.numpy() for key, value in outputs.items()}
-        by_shape = {each.shape: each for each in tflite_answers(model, images)}
-        own = {f"tflite_{key}": by_shape[value.shape] for key, value in answers.items()}
+        own = {}
+        if name not in LAYERS:
+            by_shape = {each.shape: each for each in tflite_answers(model, images)}
+            own = {f"tflite_{key}": by_shape[value.shape] for key, value in answers.items()}
         np.savez(folder / f"{name}.npz", images=images, **answers, **own)
         model.save(folder / f"{name}.keras")
         model.save(folder / f"{name}.h5")

@@ -10,6 +10,7 @@ from ghostedge_convert.keras.configs import (
     HARD_SIGMOID_2,
     layers_of,
     mended,
+    refuse_other_kernels,
     refuse_unknown,
     refuse_unsafe,
 )
@@ -122,3 +123,10 @@ def test_reduced_precision_is_computed_in_float32_and_said(dtype):
 
 def test_float32_is_nothing_to_note():
     assert mended(model(layer("Dense", dtype="float32")), keras_version="3.5.0").notes == ()
+
+
+def test_bicubic_interpolation_which_the_backends_weigh_otherwise_is_refused():
+    refuse_other_kernels(model(layer("UpSampling2D", interpolation="bilinear")), FILE)
+    with pytest.raises(CheckpointError, match="'my_resizing' interpolates by bicubic") as caught:
+        refuse_other_kernels(model(layer("Resizing", interpolation="bicubic")), FILE)
+    assert "SavedModel" in caught.value.remedy

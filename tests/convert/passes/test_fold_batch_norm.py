@@ -91,3 +91,15 @@ def test_a_batch_norm_after_something_else_is_left_and_named(graph, apply, ops, 
     result, note = apply(fold_batch_norm, model)
     assert ops(result) == ["Relu", "BatchNormalization"]
     assert "left out_node" in note.note
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_transposed_conv_is_folded_whatever_its_groups(graph, apply, weights, norm, groups):
+    channels = 4 if groups == 1 else 3
+    model = graph(
+        f"c = ConvTranspose<group={groups}, strides=[2,2]>(input, w) out = {NORM}",
+        w=weights(3, channels // groups, 2, 2),
+        **{name: array[:channels] for name, array in norm.items()},
+    )
+    result, _ = apply(fold_batch_norm, model)
+    assert [node.op_type for node in result.graph.node] == ["ConvTranspose"]

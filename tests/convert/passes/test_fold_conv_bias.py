@@ -41,3 +41,12 @@ def test_a_constant_that_varies_elsewhere_is_left(graph, apply, ops, weights, sh
 def test_two_branches_added_are_left(graph, apply, ops, weights):
     model = graph("c = Conv(input, w) r = Relu(c) out = Add(c, r)", w=weights(4, 3, 3, 3))
     assert ops(apply(fold_conv_bias, model)[0]) == ["Conv", "Relu", "Add"]
+
+
+def test_a_transposed_conv_gets_one_as_well(graph, apply, ops, weights):
+    model = graph(
+        "c = ConvTranspose<strides=[2,2]>(input, w) out = Add(c, s)",
+        w=weights(3, 4, 3, 3),
+        s=weights(1, 4, 1, 1),
+    )
+    assert ops(apply(fold_conv_bias, model)[0]) == ["ConvTranspose"]

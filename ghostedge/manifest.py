@@ -99,6 +99,8 @@ class Parity:
         reference: What it was compared with, ``"checkpoint"`` or an artefact's file name.
         images: How many images, and in words which.
         max_abs_diff: Largest absolute difference of any number of any output.
+        max_relative_diff: Largest difference as a share of the largest magnitude that its output
+            has in the reference; None where that is zero.
         agreement_pct: Share of images with the same top-1, 0 to 100; None for a network that
             scores no classes.
         sqnr_db: Power of the reference over that of the difference, in dB: of a classifier's
@@ -113,6 +115,7 @@ class Parity:
     images: int
     image_source: str
     max_abs_diff: float
+    max_relative_diff: float | None
     agreement_pct: float | None
     sqnr_db: float | None
     budget: str

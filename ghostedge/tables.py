@@ -86,7 +86,7 @@ def _parity_words(parity: Parity | None, *, by_top1: bool) -> str:
     elif by_top1:
         found = f"same top-1 {parity.agreement_pct:.2f} %, {_ratio_words(parity.sqnr_db)}"
     else:
-        found = f"logits ± {parity.max_abs_diff:.1e}"
+        found = f"logits {_difference_words(parity)}"
     return f"{mark} {found} of {parity.reference}"
 
 
@@ -94,9 +94,16 @@ def _output_words(parity: Parity, *, by_noise: bool) -> str:
     """The noisiest output of a network that scores no classes; named where there are several."""
     worst = parity.worst
     if worst is None or not by_noise:
-        return f"outputs ± {parity.max_abs_diff:.1e}"
+        return f"outputs {_difference_words(parity)}"
     named = len(parity.outputs) > 1 or worst.worst_part is not None
     return _ratio_words(worst.counted_db) + (f" ({worst})" if named else "")
+
+
+def _difference_words(parity: Parity) -> str:
+    found = f"± {parity.max_abs_diff:.1e}"
+    if not parity.max_relative_diff:
+        return found
+    return f"{found} (relative {parity.max_relative_diff:.1e})"
 
 
 def _ratio_words(sqnr_db: float | None) -> str:

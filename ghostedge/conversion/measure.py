@@ -6,9 +6,11 @@ model, so that files are compared on exactly the same pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,14 @@ from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.checks import Gap, Scores, agreement_pct, class_budget, parity
+from ghostedge.conversion.checks import (
+    Gap,
+    Scores,
+    agreement_pct,
+    class_budget,
+    parity,
+    rounding_of,
+)
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
 from ghostedge.conversion.load import Loaded
 from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
@@ -76,9 +85,11 @@ def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Scores:
 
 def compare(
     files: Sequence[ModelFile],
+    models: Mapping[str, Model],
     logits: Mapping[str, Scores],
     loaded: Loaded,
     images: ImageSet,
+    *,
     batch: int,
 ) -> dict[str, Parity]:
     """Each file held against the one it was made from.
@@ -87,6 +98,7 @@ def compare(
     ``PARITY_IMAGES`` of the images, every other one on all of them.
     """
     found: dict[str, Parity] = {}
+    rounding = rounding_of(models[files[0].path.name], loaded, images, batch)
     for file in files:
         mine, source = logits[file.path.name], images
         if file.reference is None:
@@ -95,16 +107,16 @@ def compare(
             theirs = origin_logits(loaded, source, batch)
         else:
             theirs = logits[file.reference]
-        found[file.path.name] = parity(
-            mine,
-            theirs,
-            reference=file.reference or loaded.origin,
-            image_source=images.description,
-            budget=class_budget(
-                file.format,
-                file.precision if file.reference else loaded.origin_precision,
-                assumed=loaded.kind.assumed,
+        precision = file.precision if file.reference else loaded.origin_precision
+        found[file.path.name] = rounding.judged(
+            partial(
+                parity,
+                mine,
+                theirs,
+                reference=file.reference or loaded.origin,
+                image_source=images.description,
             ),
+            class_budget(file.format, precision, assumed=loaded.kind.assumed),
         )
     return found
 
@@ -179,7 +191,8 @@ def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
     """The bounds that were not kept, a sentence each."""
     return tuple(
         f"{a.file}: against {a.parity.reference} largest difference "
-        f"{a.parity.max_abs_diff:.2g}, {likeness(a.parity)} on "
+        f"{a.parity.max_abs_diff:.2g} (relative {a.parity.max_relative_diff or math.inf:.2g}), "
+        f"{likeness(a.parity)} on "
         f"{a.parity.images} images; the budget is {a.parity.budget}"
         for a in artefacts
         if a.parity and not a.parity.within_budget

@@ -279,7 +279,7 @@ def _class_findings(
 ) -> dict[str, Findings]:
     """Of a network that scores classes: what its files put first, and whether that is right."""
     logits = measure.collect_logits(models, images, mode_of(loaded.preprocessing), reporter)
-    parity = measure.compare(files, logits, loaded, images, batch)
+    parity = measure.compare(files, models, logits, loaded, images, batch=batch)
     findings = {}
     for file in files:
         agreement, ratio = measure.to_float(file, files, logits)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.checks import BUDGETS, Budget, Gap
+from ghostedge.conversion.checks import BUDGETS, Budget, Gap, rounding_of
 from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.parts import Parts, output_parts
@@ -171,6 +172,7 @@ def compare(
     mode = mode_of(loaded.preprocessing)
     gaps = _between_files(pairs, files, models, images, parts, mode=mode, reporter=reporter)
     origin = Batches(some, loaded.preprocessing, batch)
+    rounding = rounding_of(models[first.path.name], loaded, images, batch)
     of_origin = _from_origin(models[first.path.name], loaded.network.answers, origin, parts)
     found = {}
     for file in files:
@@ -181,7 +183,7 @@ def compare(
         budget = BUDGETS[file.format, precision]
         to_float = gaps.get((file.path.name, first.path.name))
         found[file.path.name] = SignalFindings(
-            parity=signal_parity(own, name, source, budget),
+            parity=rounding.judged(partial(signal_parity, own, name, source), budget),
             float_sqnr_db=None
             if to_float is None
             else signal_parity(to_float, first.path.name, images, budget).sqnr_db,
@@ -197,6 +199,7 @@ def signal_parity(gaps: Gaps, reference: str, images: ImageSet, budget: Budget) 
         images=len(images),
         image_source=images.description,
         max_abs_diff=max(each.max_abs_diff for each in outputs),
+        max_relative_diff=_largest(gap.whole.relative for gap in gaps.values()),
         agreement_pct=None,
         sqnr_db=_worst_db(outputs),
         budget=budget_words(budget),
@@ -216,6 +219,13 @@ def _worst_db(outputs: Iterable[OutputParity]) -> float | None:
     """The smallest ratio of several outputs, None where none differs."""
     ratios = [each.counted_db for each in outputs]
     return min((ratio for ratio in ratios if ratio is not None), default=None)
+
+
+def _largest(shares: Iterable[float | None]) -> float | None:
+    """The largest share; None where one is of nothing."""
+    found = list(shares)
+    known = [share for share in found if share is not None]
+    return max(known) if len(known) == len(found) else None
 
 
 def _between_files(

@@ -53,7 +53,7 @@ def conversion_headings(*, accuracy: Accuracy | None, speed_up: float | None) ->
         sha256="0",
         inputs=signature,
         outputs=signature,
-        parity=Parity("checkpoint", 1, "images", 0.0, 100.0, None, "none", within_budget=True),
+        parity=Parity("checkpoint", 1, "images", 0.0, 0.0, 100.0, None, "none", within_budget=True),
         accuracy=accuracy,
         latency=Latency(1, 50, 1.0, 1.1, 1.2, 5.0, 2.0, True, None, speed_up),
     )

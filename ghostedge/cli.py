@@ -74,13 +74,13 @@ def _code_of(arguments: list[str], *, debug: bool) -> int:
         return error.exit_code
     except GhostEdgeError as error:
         if debug:
-            traceback.print_exc()
+            TextConsole(stderr=True).say(traceback.format_exc())
         return _failed(str(error), error.exit_code)
     except BrokenPipeError:  # the reader of a pipe (`| head`) has gone
         return 0
     except Exception as error:  # the last line of defence: a fault of ours is said to be one
         if debug:
-            traceback.print_exc()
+            TextConsole(stderr=True).say(traceback.format_exc())
         return _failed(
             f"internal error: {type(error).__name__}: {error}\n"
             "  → a fault of GhostEdge, not of your input: run again with `ghostedge --debug …` "

@@ -158,10 +158,10 @@ def _store(connection: sqlite3.Connection, run: BenchRun, db: Where) -> bool:
                 remedy="one of the two was edited: keep this one in another file",
             )
         return False
-    board = run.machine.board or run.machine.cpu
+    board = _valid(run.machine.board or run.machine.cpu or "") or None
     connection.execute(
         "INSERT INTO runs (id, created, device, board, document) VALUES (?, ?, ?, ?, ?)",
-        (run.id, run.created, run.device, board, text),
+        (run.id, _valid(run.created), _valid(run.device), board, text),
     )
     connection.executemany(
         "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -170,13 +170,18 @@ def _store(connection: sqlite3.Connection, run: BenchRun, db: Where) -> bool:
     return True
 
 
+def _valid(text: str) -> str:
+    """SQLite's text is valid Unicode, which a file's name or a device's word need not be."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _case_row(run: BenchRun, number: int, result: Result) -> tuple[str | int | float | None, ...]:
     case = result.case
     kinds = dict.fromkeys(mark.kind for mark in run.marks_of(number))
     return (
         run.id,
         number,
-        Path(case.model).name,
+        _valid(Path(case.model).name),
         case.sha256,
         case.backend,
         case.threads,
@@ -227,6 +232,12 @@ def _reading(db: Where) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def _opened(db: Where, *, create: bool) -> Iterator[sqlite3.Connection]:
     """A connection whose transaction is undone unless it was committed."""
+    if Path(db).exists() and not Path(db).is_file():  # SQLite would leave its journal beside it
+        raise InputError(
+            "measurements are kept in a file, and this is none",
+            where=db,
+            remedy="name another file, or one that is not there yet",
+        )
     address = f"{Path(db).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         with closing(

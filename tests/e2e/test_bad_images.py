@@ -18,6 +18,7 @@ from ghostedge_runtime import image_check
 from ghostedge_runtime.errors import ImageError, InputError
 
 SHAPE = (1, 3, 16, 16)
+QUANTIZED = Path(__file__).parents[1] / "convert" / "foreign" / "data" / "nncf_mixed.onnx"
 
 
 class Net(torch.nn.Module):
@@ -132,3 +133,21 @@ def test_a_fault_while_scoring_or_timing_is_raised_once_the_files_are_there(
         assert (tmp_path / "out" / artefact["file"]).is_file()
         assert (artefact["parity"] is None) == (stage == "collect_logits")
         assert (artefact["latency"] is None) == (stage == "time_all")
+
+
+def test_a_quantized_onnx_keeps_its_files_likewise(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_check, "DECODE_SECONDS", -1.0)
+    bad = spoil(labelled / "b" / "2.png")
+    manifest = ghostedge.convert(QUANTIZED, calib=labelled, output=tmp_path / "out")
+    assert [str(bad) in each for each in manifest.unscored] == [True]
+    for artefact in manifest.artefacts:
+        assert (tmp_path / "out" / artefact.file).is_file()
+        assert artefact.parity is not None
+        assert artefact.parity.image_source == "5 of 6 images of --calib"
+    skipping = ghostedge.convert(
+        QUANTIZED, calib=labelled, skip_bad_images=True, output=tmp_path / "out"
+    )
+    assert [each.file for each in skipping.skipped_images] == [str(bad)]
+    assert skipping.unscored == ()

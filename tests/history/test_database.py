@@ -44,6 +44,22 @@ def test_other_programs_find_a_case_by_its_columns(tmp_path, one_case_run):
     assert version == SCHEMA_VERSION
 
 
+def test_a_name_that_is_no_unicode_is_kept_as_an_escape(tmp_path, one_case_run):
+    run = one_case_run(1, model="out/net\udcff.tflite", device="ssh://pi@a")
+    run = replace(run, machine=replace(run.machine, board="Board \ud800\x1b[1m"))
+    append(tmp_path / "lab.db", [run])
+    (found,) = entries(tmp_path / "lab.db", device="ssh://pi@a")
+    assert (found.board, found.models) == ("Board \\ud800\x1b[1m", ("net\\udcff.tflite",))
+    assert load(tmp_path / "lab.db", [run.id]) == (run,)
+
+
+def test_a_pipe_is_no_database_and_gets_no_journal(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="this is none"):
+        prepare(tmp_path / "pipe")
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_the_latest_is_the_last_that_came_in_whatever_its_clock_said(tmp_path, one_case_run):
     db = tmp_path / "lab.db"
     append(db, [one_case_run(2, created="2026-11-20T10:00:00+00:00")])

@@ -176,8 +176,9 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
             config or CheckpointConfig(defaulted=("interpolation", "crop_pct")),
             preprocessing=normalization.preprocessing,
         )
+    network = GivenOnnxNetwork(found)
     given = Given(
-        network=GivenOnnxNetwork(found),
+        network=network,
         title=found.title,
         source=found.source,
         in_channels=found.in_channels,
@@ -185,7 +186,7 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
         size_origin=None if found.input_size == stated else _FROM_GRAPH,
         config=config,
         inside=inside,
-        notes=found.notes,
+        notes=(*found.notes, *network.notes),
         precision="float16" if found.computed_in_half else "float32",
     )
     result = loaded(given, options)

@@ -16,6 +16,7 @@ from ghostedge.conversion.network import Answers
 from ghostedge_convert import export_onnx
 from ghostedge_convert.doors.float_onnx import GivenOnnx
 from ghostedge_convert.doors.given import in_a_line
+from ghostedge_convert.foreign.use_float32 import in_float32
 from ghostedge_runtime.errors import GhostEdgeError, InputError, ModelFileError
 
 _DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -84,19 +85,40 @@ class GivenOnnxNetwork:
         found = session.run(None, {image.name: feed})
         return tuple(each.astype(np.float32) if each.dtype.kind == "f" else each for each in found)
 
-    @cached_property
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its answers are, where they are not the original's own."""
+        if self._session_and_doubt[1] is None:
+            return ()
+        return (
+            "ONNX Runtime does not compute it in its own precision, so the files are compared with "
+            "the same graph in float32",
+        )
+
+    @property
     def _session(self) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # what it warns of in somebody's file is not ours to mend
+        return self._session_and_doubt[0]
+
+    @cached_property
+    def _session_and_doubt(self) -> tuple[onnxruntime.InferenceSession, Exception | None]:
+        """The original; in float32 where ONNX Runtime has no kernels for bfloat16 and float64."""
+        original = self.given.original
         try:
-            return onnxruntime.InferenceSession(
-                self.given.original.SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
-            )
+            return _session_of(original), None
         except Exception as error:  # onnxruntime's errors have no common base
-            raise ModelFileError(
-                f"ONNX Runtime cannot load it ({in_a_line(error)})",
-                where=self.given.source.file,
-                remedy="export it again; see that onnxruntime.InferenceSession takes it",
-            ) from error
+            try:
+                return _session_of(in_float32(original)), error
+            except Exception:  # as above; the first one says more
+                raise ModelFileError(
+                    f"ONNX Runtime cannot load it ({in_a_line(error)})",
+                    where=self.given.source.file,
+                    remedy="export it again; see that onnxruntime.InferenceSession takes it",
+                ) from error
+
+
+def _session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # what it warns of in somebody's file is not ours to mend
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from ghostedge.inspection.report import Inspection, OpCount
 from ghostedge.manifest import TensorSignature
-from ghostedge_convert.external_data import take_in_external_data
+from ghostedge_convert.onnx_files import parse
 from ghostedge_runtime.backend import TensorInfo, model_io
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import METADATA_KEY
@@ -65,8 +65,7 @@ def parse_onnx(data: bytes, where: Path) -> tuple[onnx.ModelProto, onnx.GraphPro
         ModelFileError: It is not an ONNX file, or damaged, or weights beside it are missing.
     """
     try:
-        model = onnx.load_model_from_string(data)
-        take_in_external_data(model, data, where)
+        model = parse(data, where)
         onnx.checker.check_model(model)
         return model, onnx.shape_inference.infer_shapes(model).graph
     except (

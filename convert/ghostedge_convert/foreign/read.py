@@ -16,10 +16,10 @@ from google.protobuf.message import DecodeError
 from onnx import checker, defs, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
-from ghostedge_convert.external_data import take_in_external_data
 from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.foreign.shapes import with_shapes
 from ghostedge_convert.lower.read import OLDEST_OPSET
+from ghostedge_convert.onnx_files import parse
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.loading import read_model_file
 
@@ -71,14 +71,13 @@ def open_onnx(path: Path) -> onnx.ModelProto:
     """
     data = read_model_file(path)
     try:
-        model = onnx.load_model_from_string(data)
+        model = parse(data, path)
     except DecodeError as error:
         raise ModelFileError(
             f"it is no ONNX file, or a cut one ({error})",
             where=path,
             remedy="copy or export it again",
         ) from error
-    take_in_external_data(model, data, path)
     if not model.graph.node:
         raise ModelFileError(
             "it is no ONNX file, or holds no graph",
@@ -253,9 +252,9 @@ def _name_old_sampling(model: onnx.ModelProto, old: onnx.ModelProto) -> None:
     """
     resized = {n.output[0] for n in old.graph.node if n.op_type in ("Upsample", "Resize")}
     nodes = list(model.graph.node)
+    split = [_by_direction(model, node) if node.output[0] in resized else () for node in nodes]
     del model.graph.node[:]
-    for node in nodes:
-        steps = _by_direction(model, node) if node.output[0] in resized else ()
+    for node, steps in zip(nodes, split, strict=True):
         for step, rounding in steps:
             for name, value in (
                 ("coordinate_transformation_mode", "asymmetric"),
@@ -270,6 +269,9 @@ def _by_direction(
 ) -> tuple[tuple[onnx.NodeProto, str], ...]:
     """A Resize as one that shrinks and one that grows, or the one of them it is; how they round."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants |= {
+        n.output[0]: n.attribute[0].t for n in model.graph.node if n.op_type == "Constant"
+    }
     scales = constants.get(node.input[2])
     factors = np.ones(1) if scales is None else numpy_helper.to_array(scales)
     if factors.min() >= 1:

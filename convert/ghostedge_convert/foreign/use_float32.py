@@ -11,7 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 
 from ghostedge_convert.passes._graph import bypass
 
@@ -31,6 +33,14 @@ class Float32:
 
     computed_in_half: bool
     notes: tuple[str, ...]
+
+
+def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model that computes in float32 and is otherwise as it was."""
+    graph = ir.from_proto(model)
+    ShapeInferencePass()(graph)
+    use_float32(graph)
+    return ir.to_proto(graph)
 
 
 def use_float32(model: ir.Model) -> Float32:
@@ -61,7 +71,7 @@ def use_float32(model: ir.Model) -> Float32:
             bypass(model, node, node.inputs[0])
     if not kinds:
         return Float32(computed_in_half=False, notes=())
-    gone = f", {dropped} casts gone" if dropped else ""
+    gone = f", {dropped} cast{'s' * (dropped > 1)} gone" if dropped else ""
     return Float32(half, (f"{' and '.join(sorted(kinds))} brought to float32{gone}",))
 
 

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.conversion.given_networks import GivenOnnxNetwork
+from ghostedge.inspection.files import inspect_file
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
 from ghostedge_convert.doors.float_onnx import GivenOnnx, load_float_onnx
 
@@ -118,3 +119,31 @@ def test_a_network_of_float32_is_left_alone(tmp_path: Path) -> None:
     found = loaded(network(stored=FLOAT, inner=FLOAT, outer=FLOAT), tmp_path)
     assert found.notes == ("operator set 17 brought up to 18",)
     assert not found.computed_in_half
+
+
+def test_casts_at_the_end_of_the_list_are_put_in_order(tmp_path: Path) -> None:
+    """As ONNX Runtime's and onnxconverter-common's float16 converters write them."""
+    model = network(stored=HALF, inner=HALF, outer=FLOAT)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*(n for n in nodes if n.op_type != "Cast"), nodes[0], nodes[-1]])
+    with pytest.raises(onnx.checker.ValidationError, match="topologically sorted"):
+        onnx.checker.check_model(model)
+    assert gap(loaded(model, tmp_path)) < 5e-3
+    assert inspect_file(tmp_path / "model.onnx").macs > 0
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, DOUBLE])
+def test_what_onnx_runtime_has_no_kernels_for_is_compared_in_float32(
+    tmp_path: Path, kind: int
+) -> None:
+    model = network(stored=FLOAT, inner=FLOAT, outer=FLOAT)
+    for tensor in (*model.graph.initializer, model.graph.node[1].attribute[0].t):
+        values = numpy_helper.to_array(tensor)
+        name, shape = tensor.name, values.shape
+        tensor.CopyFrom(helper.make_tensor(name, kind, shape, values.reshape(-1).tolist()))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = kind
+    found = loaded(model, tmp_path)
+    assert "compared with the same graph in float32" in GivenOnnxNetwork(found).notes[0]
+    assert gap(found) < 1e-5

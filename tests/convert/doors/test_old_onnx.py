@@ -168,6 +168,15 @@ def test_doubling_takes_one_kernel(opset: int, mode: str, tmp_path: Path) -> Non
     assert said["coordinate_transformation_mode"] == b"asymmetric"
 
 
+def test_scales_may_be_a_node(tmp_path: Path) -> None:
+    scales = constant("scales", [1, 1, 0.4, 1.7])
+    nodes = [
+        helper.make_node("Constant", [], ["scales"], value=scales),
+        helper.make_node("Resize", ["image", "scales"], ["y"], mode="nearest"),
+    ]
+    check(model(nodes, opset=10), tmp_path)
+
+
 def test_constants_of_ir_3_are_no_inputs(tmp_path: Path) -> None:
     for opset in (7, 9):
         nodes = [

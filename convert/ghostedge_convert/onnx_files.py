@@ -1,29 +1,61 @@
-"""Weights that an ONNX file keeps in other files, taken into the model."""
+"""An ``.onnx`` file as a whole model: its weights taken in, its nodes in order."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.onnx_data import data_files
 
 
-def take_in_external_data(model: onnx.ModelProto, data: bytes, path: Path) -> None:
-    """Fill in the tensors that lie in other files, in place.
+def parse(data: bytes, path: Path) -> onnx.ModelProto:
+    """The model in a file, with the weights that lie beside it and each node behind what it reads.
 
-    ``onnx.load`` does so too, but refuses the links of which the Hugging Face cache is made.
+    ONNX wants that order, but ONNX Runtime does not, and the usual converters to float16 append
+    their casts at the end.
 
     Args:
-        model: As read of ``data``.
         data: The ``.onnx`` file.
         path: Where it lies.
 
     Raises:
-        ModelFileError: A file is missing or cut, or lies outside the model's folder.
+        google.protobuf.message.DecodeError: It is no protobuf.
+        ModelFileError: A file of weights is missing or cut, or lies outside the model's folder.
+    """
+    model = onnx.load_model_from_string(data)
+    _take_in_external_data(model, data, path)
+    return model if _is_in_order(model.graph) else _in_order(model)
+
+
+def _is_in_order(graph: onnx.GraphProto) -> bool:
+    """Whether each node stands behind those that it reads."""
+    made: set[str] = set()
+    later = {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        if any(name in later and name not in made for name in node.input if name):
+            return False
+        made.update(node.output)
+    return True
+
+
+def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its nodes sorted."""
+    graph = ir.from_proto(model)
+    with contextlib.suppress(ValueError):  # a circle, which the checker refuses
+        graph.graph.sort()
+    return ir.to_proto(graph)
+
+
+def _take_in_external_data(model: onnx.ModelProto, data: bytes, path: Path) -> None:
+    """Fill in the tensors that lie in other files, in place.
+
+    ``onnx.load`` does so too, but refuses the links of which the Hugging Face cache is made.
     """
     files = data_files(data, path)
     if not files:

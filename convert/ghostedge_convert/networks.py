@@ -81,10 +81,11 @@ def choose_network(
     prefix = _told(wanted, ema=ema)
     if prefix is None:
         shown = ", ".join(repr(each) for each in wanted)
+        choices = " or ".join(f"{FLAG} {each.rstrip('.')}" for each in wanted if each)
         raise CheckpointError(
             f"it holds several networks, under {shown}, and nothing tells which is meant",
             where=where,
-            remedy=f"choose one: {FLAG} {wanted[0].rstrip('.') or wanted[-1].rstrip('.')}",
+            remedy=f"choose one: {choices}",
         )
     chosen = _split(weights, prefix, [each for each in prefixes if each != prefix], beside)
     doubtful = chosen.doubtful()

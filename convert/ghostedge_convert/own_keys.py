@@ -19,6 +19,7 @@ from ghostedge_convert.family import Family, Form, empty_network, expected_shape
 from ghostedge_convert.mismatch import listed
 from ghostedge_runtime.errors import CheckpointError
 
+_WITH_FACTORY = "make your network with --factory FILE.py:FUNCTION, and pass this file with it"
 # torch.ao's fused modules for training hold the batch norm inside the convolution.
 _INSIDE_CONV = re.compile(r"(.+)\.bn\.(\w+)")
 
@@ -94,8 +95,14 @@ def _with_own_head(
     head = {key: value for key, value in weights.items() if key not in trunk}
     dense = [key for key, value in head.items() if _is_dense(key, value)]
     lacks = [k for k in trunk if k not in weights and not k.endswith("num_batches_tracked")]
+    if not lacks and not head:
+        raise CheckpointError(
+            f"it is all of a {family.title} but its classifier, {family.classifier}",
+            where=where,
+            remedy=f"pass a file with both, or as an embedding {_WITH_FACTORY}",
+        )
     if lacks or not dense:
-        return weights, ()  # another network's, or without a classifier: refused by what follows
+        return weights, ()  # another network's, or of a wrong shape: refused by what follows
     features = expected[family.classifier][1]
     if len(dense) > 1 or not _is_layer(head, dense[0], features):
         if _is_layer({k: v for k, v in head.items() if k in expected}, family.classifier, features):
@@ -140,7 +147,7 @@ def _refuse_head(
     raise CheckpointError(
         f"{what}; a {family.title} ends in one, {family.classifier}, classes × {features}",
         where=where,
-        remedy="make your network with --factory FILE.py:FUNCTION, and pass this file with it",
+        remedy=_WITH_FACTORY,
     )
 
 

@@ -160,7 +160,8 @@ def plain_weights(
             counts[kind.title] = counts.get(kind.title, 0) + 1
     _refuse_parametrized(plain, where, keep)
     return plain, tuple(
-        f"computed {count} weights from the parts that {title} of torch.nn.utils left"
+        f"computed {count} weight{'s' * (count > 1)} from the parts that {title} of torch.nn.utils "
+        "left"
         for title, count in counts.items()
     )
 

@@ -136,8 +136,7 @@ def _choose(
     average = _wrapper_in(content, EMA_WRAPPERS)
     if ema and average is None:
         inside = content if plain is None else content[plain]
-        beside = isinstance(inside, Mapping) and has_averaged_network(inside)
-        if not (beside and _is_lightning(content)):
+        if not (isinstance(inside, Mapping) and has_averaged_network(inside)):
             raise CheckpointError(
                 f"it has no averaged weights ({' or '.join(EMA_WRAPPERS)}), only "
                 f"{_listed(content)}",

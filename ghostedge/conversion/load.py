@@ -256,9 +256,10 @@ def preprocessing_facts(
                 *resolved.defaulted
             }
             return NOTHING_SAYS if neither else f"{_FROM_DEFAULT}; averaged for other channels"
-        of_config = getattr(config.preprocessing, field)
-        if field in _OF_CHANNELS and len(of_config) != len(getattr(preprocessing, field)):
-            return f"from {config.origin}: the average of its {len(of_config)}, as timm takes it"
-        return f"from {config.origin}"
+        count = len(getattr(config.preprocessing, field)) if field in _OF_CHANNELS else 0
+        if count in (0, len(preprocessing.mean)):
+            return f"from {config.origin}"
+        how = "its one value for each channel" if count == 1 else f"the average of its {count}"
+        return f"from {config.origin}: {how}, as timm takes it"
 
     return tuple(Inferred(name, value, origin(name)) for name, value in values.items())

@@ -145,6 +145,12 @@ def test_the_student_of_a_pair_is_taken_and_either_can_be_chosen(tmp_path, stude
         assert is_network(loaded(tmp_path, content, key_prefix=student), 0)
 
 
+def test_of_a_network_and_its_average_the_flag_takes_the_average(tmp_path) -> None:
+    content = {"state_dict": {**under("net.", of_ghostnet(0)), **under("ema.", of_ghostnet(1))}}
+    assert is_network(loaded(tmp_path, content), 0)
+    assert is_network(loaded(tmp_path, content, ema=True), 1)
+
+
 def test_a_pair_may_be_two_entries_of_the_file(tmp_path) -> None:
     optimizer = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}
     content = {"student": of_ghostnet(0), "teacher": of_ghostnet(1), "optimizer": optimizer}

@@ -118,7 +118,9 @@ def test_the_own_key_with_another_width_is_refused_likewise() -> None:
 
 def test_a_network_without_any_classifier_is_missing_it() -> None:
     weights = {k: v for k, v in trained().items() if not k.startswith("classifier.")}
-    assert "classifier.weight" in refusal(weights).what
+    error = refusal(weights)
+    assert "all of a GhostNet V1 but its classifier, classifier.weight" in error.what
+    assert "--factory" in str(error.remedy)
 
 
 def test_batch_norms_inside_fused_convolutions_go_where_they_were() -> None:

@@ -114,7 +114,7 @@ def test_the_note_counts_each_kind() -> None:
     _, notes = plain_weights(network.state_dict(), "w.pt")
     assert notes == (
         "computed 2 weights from the parts that pruning of torch.nn.utils left",
-        "computed 1 weights from the parts that weight norm of torch.nn.utils left",
+        "computed 1 weight from the parts that weight norm of torch.nn.utils left",
     )
 
 

@@ -25,6 +25,7 @@ MOVES = frozenset(
         "Expand",
         "Flatten",
         "Gather",
+        "GatherND",
         "Identity",
         "Reshape",
         "Slice",

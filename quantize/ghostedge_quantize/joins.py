@@ -4,6 +4,9 @@ A concat of int8 tensors has one scale, TFLite's as well as ours. Where its resu
 (moved perhaps, but never computed with), that one step is too coarse for the smaller parts and
 gains nothing: scores of 0.01 to 0.98 in steps of 1.88 are 0 or 1.88. Such a concat stays float, and
 with it whatever moves its result on; every part is dequantized with its own scale.
+
+A sigmoid that leaves the graph as float is computed in float: in steps of 1/256, the only ones that
+the kernels know, the many scores near zero of a detector are 0 or 0.004.
 """
 
 from __future__ import annotations
@@ -13,13 +16,18 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ghostedge_quantize.ops import Role, data_inputs
+from ghostedge_quantize.ops import Role, data_inputs, rule_of
 from ghostedge_quantize.plan import Plan, make_plan, name_of
 from ghostedge_quantize.ranges import MIN_SPAN, Range
 from ghostedge_runtime.errors import InputError
 
 MOST_UNLIKE = 4.0
 """Times that a part's range may lie within another's: two of the eight bits, 12 dB."""
+
+
+_COMPUTES = frozenset({"GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "ReduceMin", "Resize"})
+"""Ops that share their input's scale but do more than move elements; on large maps they are slow
+in float."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,30 @@ def output_joins(graph: ir.Graph) -> tuple[Join, ...]:
         for output in graph.outputs
         for node in _concats(output, plan)
     )
+
+
+def output_sigmoids(graph: ir.Graph, float_joins: Collection[str]) -> frozenset[str]:
+    """The sigmoids whose results leave a canonical graph, and the concats of nothing else.
+
+    Args:
+        graph: The graph.
+        float_joins: Concats that stay float anyway.
+    """
+    found: set[str] = set()
+    waiting = list(graph.outputs)
+    while waiting:
+        value = waiting.pop()
+        node = value.producer()
+        if node is None or node.name in found:
+            continue
+        joins = node.op_type == "Concat" and node.name not in float_joins
+        if joins and not all(map(_is_sigmoids, node.inputs)):
+            continue
+        if joins or node.op_type == "Sigmoid":
+            found.add(str(node.name))
+        if _moves(node):
+            waiting.extend(each for _, each in data_inputs(node, rule_of(node)))
+    return frozenset(found)
 
 
 def part_ranges(
@@ -120,6 +152,19 @@ def _mover(value: ir.Value, plan: Plan) -> ir.Node | None:
     node = value.producer()
     rule = None if node is None else plan.nodes.get(str(node.name))
     return node if rule is not None and rule.role is Role.SHARES else None
+
+
+def _is_sigmoids(value: ir.Value | None) -> bool:
+    """Whether a tensor holds nothing but results of sigmoids."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type == "Sigmoid":
+        return node is not None
+    return _moves(node) and all(_is_sigmoids(each) for _, each in data_inputs(node, rule_of(node)))
+
+
+def _moves(node: ir.Node) -> bool:
+    """Whether a node's results are elements of its input, all of them or some, each unchanged."""
+    return rule_of(node).role is Role.SHARES and node.op_type not in _COMPUTES
 
 
 def _data(node: ir.Node, plan: Plan) -> list[ir.Value]:

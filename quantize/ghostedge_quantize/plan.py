@@ -41,6 +41,12 @@ class Plan:
     fixed: Mapping[str, Range]
     constants: Mapping[str, Range]
 
+    @property
+    def dictated(self) -> dict[str, Range]:
+        """The range of every tensor that the kernels dictate one for."""
+        groups = self.groups.items()
+        return {name: self.fixed[group] for name, group in groups if group in self.fixed}
+
 
 def make_plan(
     graph: ir.Graph, output_type: OutputType = "float32", keep_float: Collection[str] = ()

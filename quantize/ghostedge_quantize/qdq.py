@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
 from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.joins import refuse_int8
+from ghostedge_quantize.joins import output_sigmoids, refuse_int8
 from ghostedge_quantize.plan import OutputType, make_plan
 from ghostedge_quantize.ranges import Range, Ranges
 from ghostedge_quantize.raw_input import float_shift, take_raw_image
@@ -57,9 +57,12 @@ def quantize(
             that is to be int8 joins parts of unlike ranges.
     """
     quantized, known = float_graph(model, preprocessing)
+    float_nodes = {*keep_float, *float_shift(quantized.graph, keep_float), *ranges.float_joins}
     if output_type == "int8":
         refuse_int8(quantized.graph, ranges.float_joins, ranges.tensors)
-    float_nodes = {*keep_float, *float_shift(quantized.graph, keep_float), *ranges.float_joins}
+    else:
+        known |= make_plan(quantized.graph, output_type, float_nodes).dictated
+        float_nodes |= output_sigmoids(quantized.graph, ranges.float_joins)
     plan = make_plan(quantized.graph, output_type, float_nodes)
     everything = replace(ranges, tensors={**ranges.tensors, **known})
     params = assign(quantized.graph, plan, everything)

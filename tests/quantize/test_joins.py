@@ -94,6 +94,67 @@ def test_unlike_parts_keep_their_own_ranges_and_the_concat_is_float(
     assert np.abs(shared[:, small]).max() > 0.5 * np.abs(wanted[:, small]).max()
 
 
+def float_sigmoids(model: onnx.ModelProto, data: list[np.ndarray], **settings: str) -> set[str]:
+    """The sigmoids, and concats, of the QDQ graph whose results are not quantized at once."""
+    ranges = calibrate(model, data, method="minmax")
+    qdq = quantize(model, ranges, preprocessing=None, **settings)
+    read = {name: node.op_type for node in qdq.graph.node for name in node.input}
+    return {
+        node.op_type
+        for node in qdq.graph.node
+        if node.op_type in ("Sigmoid", "Concat") and read.get(node.output[0]) != "QuantizeLinear"
+    }
+
+
+SIGMOID = "a = Conv(input, w) b = Sigmoid(a)"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (f"{SIGMOID} logits = Identity(b)", {"Sigmoid"}),
+        (f"{SIGMOID} logits = Transpose<perm=[0,1,3,2]>(b)", {"Sigmoid"}),
+        (f"{SIGMOID} c = Mul(a, b) d = Conv(c, v) logits = Add(b, d)", set()),
+        (f"{SIGMOID} logits = MaxPool<kernel_shape=[1,1]>(b)", set()),
+        ("a = Conv(input, u) b = Sigmoid(a) c = Sigmoid(input) d = Slice(c, zero, one, one) "
+         "logits = Concat<axis=1>(b, d)", {"Sigmoid", "Concat"}),
+    ],
+)  # fmt: skip
+def test_sigmoids_that_leave_the_graph_as_float_are_float(
+    toy: Toy, batches: Batches, body: str, found: set[str]
+) -> None:
+    constants = {**CONV, "u": np.ones((2, 3, 1, 1)), "zero": np.array([0]), "one": np.array([1])}
+    used = {name: array for name, array in constants.items() if f" {name}" in body}
+    model = toy(body, used, output=(1, 3, 8, 8))
+    assert float_sigmoids(model, batches(2)) == found
+    assert float_sigmoids(model, batches(2), output_type="int8") == set()
+
+
+def test_scores_near_zero_keep_their_size(
+    toy: Toy, batches: Batches, run: Callable[..., np.ndarray]
+) -> None:
+    body = "a = Conv(input, w) c = Add(a, low) logits = Sigmoid(c)"
+    model = toy(body, {"w": CONV["w"], "low": np.float32(-9)}, output=(1, 3, 8, 8))
+    data = batches(4)
+    found = run(quantize(model, calibrate(model, data), preprocessing=None), data)
+    wanted = run(model, data)
+    assert wanted.max() < 0.1
+    assert np.square(found - wanted).sum() < 0.01 * np.square(wanted).sum()
+
+
+def test_a_sigmoid_that_is_an_output_and_a_gate_serves_both(
+    toy: Toy, batches: Batches, run: Callable[..., np.ndarray]
+) -> None:
+    body = f"{SIGMOID} c = Mul(a, b) logits = Conv(c, v)"
+    model, data = toy(body, CONV, output=(1, 3, 8, 8)), batches(4)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("b", 1, [1, 3, 8, 8]))
+    found = quantize(model, calibrate(model, data), preprocessing=None)
+    for name in ("logits", "b"):
+        wanted = run(model, data, outputs=[name])
+        noise = np.square(run(found, data, outputs=[name]) - wanted).sum()
+        assert noise < 0.01 * np.square(wanted).sum()
+
+
 def test_an_int8_output_of_unlike_parts_is_refused_with_their_ranges(
     toy: Toy, batches: Batches
 ) -> None:

@@ -13,6 +13,7 @@ from ghostedge.inspection.report import Inspection
 from ghostedge.manifest import Artefact, Manifest, Parity
 from ghostedge.output_summary import OutputSummary
 from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
+from ghostedge.terminal import printable
 from ghostedge_runtime import Classification
 from ghostedge_runtime.machine.words import fact_rows
 
@@ -119,7 +120,7 @@ def classification_table(
         for rank, guess in enumerate(guesses):
             table.add_row(
                 "" if rank else image,
-                guess.label,
+                printable(guess.label),
                 f"{guess.score:.3f}",
                 "" if rank else f"{ms:.1f} ms",
             )
@@ -181,7 +182,9 @@ def _metadata_rows(found: Inspection) -> dict[str, str]:
         f"{preprocessing['interpolation']}, crop {preprocessing['crop_pct']:g}, "
         f"mean {preprocessing['mean']}, std {preprocessing['std']}"
         + (" (by the caller)" if data["input"]["normalized"] else " (inside the graph)"),
-        "labels": "none" if labels is None else f"{len(labels)}: {', '.join(labels[:5])}, …",
+        "labels": "none"
+        if labels is None
+        else f"{len(labels)}: {', '.join(map(printable, labels[:5]))}, …",
         "made by": data["producer"] or "not stated",
     }
     if data["source"]:

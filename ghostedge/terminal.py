@@ -91,13 +91,13 @@ class TextConsole(Console):
 def standard_streams() -> Iterator[None]:
     """Make standard output and error take any text, for as long as the block runs."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (
-        _Stream(stream, is_results=stream is sys.stdout)
-        if isinstance(stream, io.TextIOWrapper)
-        else stream
-        for stream in before
-    )
-    made = [each for each in (sys.stdout, sys.stderr) if isinstance(each, _Stream)]
+    made = []
+    for name, stream in zip(("stdout", "stderr"), before, strict=True):
+        if stream is None:  # closed by whoever started this
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            made.append(_Stream(stream, is_results=name == "stdout"))
+            setattr(sys, name, made[-1])
     try:
         yield
     finally:

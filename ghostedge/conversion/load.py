@@ -19,6 +19,7 @@ from ghostedge.conversion.labels import read_labels
 from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
+from ghostedge.terminal import printable
 from ghostedge_convert import (
     CheckpointConfig,
     Detection,
@@ -207,7 +208,7 @@ def label_words(labels: Sequence[str] | None) -> str:
     """How many labels there are, and the first of them, for a report."""
     if labels is None:
         return "none"
-    shown = ", ".join(labels[:3])
+    shown = ", ".join(map(printable, labels[:3]))
     return f"{len(labels)}: {shown}{', …' if len(labels) > 3 else ''}"
 
 

@@ -135,8 +135,8 @@ class UsableImages:
 def usable_images(options: ConvertOptions, reporter: Reporter) -> UsableImages:
     """Look at every image of ``--calib`` and ``--eval``; see `ghostedge_runtime.image_check`.
 
-    With ``--skip-bad-images`` those that will be used are decoded in full, so that none is found to
-    be bad later.
+    With ``--skip-bad-images``, and where int8 is held to a budget on them over and over, those that
+    will be used are decoded in full, so that none is found to be bad later.
 
     Raises:
         ImageError: Some cannot be used, and are all named; or a folder is missing, or none is left.
@@ -154,14 +154,17 @@ def usable_images(options: ConvertOptions, reporter: Reporter) -> UsableImages:
     bad = dict(checked.bad)
     if not options.skip_bad_images:
         checked.refuse(folders)
-        if checked.decoded < checked.count:
-            reporter.note(f"  {checked.words}")
     chosen = _spread_over([path for path in calib if path not in bad], options.calib_images)
-    if options.skip_bad_images:
+    if options.skip_bad_images or options.is_guarded:
         used = dict.fromkeys([*chosen, *(path for path in labelled if path not in bad)])
         with reporter.counted("decode images", len(used)) as progress:
-            bad |= check_images(list(used), decode_all=True, progress=progress).bad
+            again = check_images(list(used), decode_all=True, progress=progress)
+        if not options.skip_bad_images:
+            again.refuse(folders)
+        bad |= again.bad
         chosen = [path for path in chosen if path not in bad]
+    elif checked.decoded < checked.count:
+        reporter.note(f"  {checked.words}")
     if calib and not chosen:
         raise ImageError("none of its images can be used", where="--calib")
     skipped = tuple(SkippedImage(str(path), error.what) for path, error in bad.items())

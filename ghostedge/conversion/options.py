@@ -250,6 +250,11 @@ class ConvertOptions:
         return is_file and self.model.suffix.lower() == ".onnx"
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether int8 is held to a budget of classes."""
+        return self.max_drop is not None or self.min_agreement is not None
+
+    @property
     def artefact_name(self) -> str:
         """The artefacts' common name."""
         return self.name or artefact_name(self.model, self.factory)

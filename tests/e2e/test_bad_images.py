@@ -91,6 +91,20 @@ def test_bad_images_are_left_out_on_request_and_named(labelled: Path, tmp_path: 
     assert [each["file"] for each in kept["skipped_images"]] == [str(path) for path in bad]
 
 
+def test_a_budget_decodes_all_images_first(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_check, "DECODE_SECONDS", -1.0)
+    bad = spoil(labelled / "b" / "2.png")
+    monkeypatch.setattr(pipeline, "_loaded", None)  # it would fail, were it called
+    with pytest.raises(ImageError, match="1 of 6 images cannot be used") as caught:
+        ghostedge.convert(
+            Net(), SHAPE, int8=True, calib=labelled, eval=labelled, max_drop=1.0,
+            output=tmp_path / "out",
+        )  # fmt: skip
+    assert str(bad) in str(caught.value)
+
+
 def test_an_image_found_bad_while_scoring_costs_the_score_and_no_file(
     labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

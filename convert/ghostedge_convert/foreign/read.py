@@ -239,20 +239,19 @@ def _updated(model: onnx.ModelProto, version: int, opset: int) -> onnx.ModelProt
         ) from error
     del newer.graph.value_info[:]  # sizes it could not tell stay unknown as long as they are there
     if version < _RESIZE_SAYS_HOW:
-        _name_old_sampling(newer, model)
+        _name_old_sampling(newer)
     return newer
 
 
-def _name_old_sampling(model: onnx.ModelProto, old: onnx.ModelProto) -> None:
+def _name_old_sampling(model: onnx.ModelProto) -> None:
     """Give resizes the sampling that they had before they could name one.
 
     The converter leaves them without it, which is another one. Pixels were taken at ``position /
     scale``, by ``nearest`` rounded down where an axis grows, and up where it shrinks (ONNX
     Runtime's ``upsamplebase.h``, ``SIMPLE``); where one grows and one shrinks, each takes a node.
     """
-    resized = {n.output[0] for n in old.graph.node if n.op_type in ("Upsample", "Resize")}
     nodes = list(model.graph.node)
-    split = [_by_direction(model, node) if node.output[0] in resized else () for node in nodes]
+    split = [_by_direction(model, node) if node.op_type == "Resize" else () for node in nodes]
     del model.graph.node[:]
     for node, steps in zip(nodes, split, strict=True):
         for step, rounding in steps:

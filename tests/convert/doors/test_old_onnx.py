@@ -136,11 +136,11 @@ def upsample(opset: int, mode: str, scales: Sequence[float]) -> onnx.ModelProto:
     """A resize as operator sets before 11 have it, none of which can name its sampling."""
     op = "Resize" if opset == 10 else "Upsample"
     if opset < 9:
-        return model(
-            [helper.make_node(op, ["image"], ["y"], mode=mode, scales=scales)], opset=opset
-        )
-    given = [constant("scales", scales)]
-    return model([helper.make_node(op, ["image", "scales"], ["y"], mode=mode)], given, opset=opset)
+        resize, given = helper.make_node(op, ["image"], ["x"], mode=mode, scales=scales), []
+    else:
+        resize = helper.make_node(op, ["image", "scales"], ["x"], mode=mode)
+        given = [constant("scales", scales)]
+    return model([resize, helper.make_node("Relu", ["x"], ["y"])], given, opset=opset)
 
 
 @settings(max_examples=40, deadline=None)
@@ -163,7 +163,7 @@ def test_old_resizes_sample_as_they_did(
 @pytest.mark.parametrize("opset", [7, 9, 10])
 def test_doubling_takes_one_kernel(opset: int, mode: str, tmp_path: Path) -> None:
     deployed = check(upsample(opset, mode, [1.0, 1.0, 2.0, 2.0]), tmp_path)
-    (resize,) = deployed.graph.node
+    resize, _ = deployed.graph.node
     said = {a.name: helper.get_attribute_value(a) for a in resize.attribute}
     assert said["coordinate_transformation_mode"] == b"asymmetric"
 

@@ -123,6 +123,7 @@ def test_a_network_without_any_classifier_is_missing_it() -> None:
     assert "--factory" in str(error.remedy)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_batch_norms_inside_fused_convolutions_go_where_they_were() -> None:
     """As eager quantization-aware training of torch.ao leaves them."""
     torch.manual_seed(0)

@@ -146,6 +146,7 @@ def test_parts_that_a_network_has_itself_are_kept() -> None:
     assert (list(found), notes) == (list(weights), ())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_observers_and_fake_quantization_are_dropped() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
     names = list(network.state_dict())

@@ -72,9 +72,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def weights(folder: Path) -> Callable[..., Checkpoint]:
-    def write(content: object) -> Checkpoint:
+    def write(content: object, key_prefix: str | None = None) -> Checkpoint:
         torch.save(content, folder / "w.pt")
-        return load_checkpoint(folder / "w.pt", integers=True)
+        return load_checkpoint(folder / "w.pt", integers=True, key_prefix=key_prefix)
 
     return write
 
@@ -129,6 +129,31 @@ def test_a_part_that_is_called_module_is_no_wrapper(weights: Callable[..., Check
     plain = {"module.weight": torch.randn(4, 3, 1, 1), "module.bias": torch.randn(4)}
     with pytest.raises(CheckpointError, match="1 weights are missing: order"):
         made_by("net.py:make", None, weights(plain))
+
+
+def is_loaded(module: nn.Module) -> bool:
+    return all(torch.equal(module.state_dict()[key], value) for key, value in state().items())
+
+
+def test_a_prefix_that_the_network_has_not_is_dropped(weights: Callable[..., Checkpoint]) -> None:
+    found = made_by("net.py:make", None, weights({f"a.b.{k}": v for k, v in state().items()}))
+    assert is_loaded(found.module)
+
+
+def test_of_two_networks_the_prefix_chooses(weights: Callable[..., Checkpoint]) -> None:
+    two = {f"{name}.{k}": v * n for n, name in enumerate("ab") for k, v in state().items()}
+    assert is_loaded(made_by("net.py:make", None, weights(two, "b")).module)
+
+
+def test_pruned_weights_of_an_unpruned_network_are_multiplied(
+    weights: Callable[..., Checkpoint],
+) -> None:
+    stored = state()
+    pruned = {"module.weight_orig": stored.pop("module.weight"),
+              "module.weight_mask": torch.ones(4, 3, 1, 1)}  # fmt: skip
+    found = made_by("net.py:make", None, weights({**pruned, **stored}))
+    assert is_loaded(found.module)
+    assert any("pruning" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

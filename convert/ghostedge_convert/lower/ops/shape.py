@@ -163,7 +163,7 @@ def take(e: Emitter, x: int, axis: int, indices: Array) -> int:
         target = e.temporary(f"{source.name}/taken", shape, x)
         return e.op("GATHER", [x, e.int32(indices, "indices")], [target], axis=axis)
     spans = [(int(run[0]), run.size) for run in runs]
-    parts = {span: _cut(e, x, axis, *span) for span in spans}
+    parts = {span: _cut(e, x, axis, *span) for span in dict.fromkeys(spans)}
     return joined(e, [parts[span] for span in spans], axis)
 
 

@@ -8,8 +8,10 @@ trained one; the classifier may stand outside, beside the network.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import NoReturn
 
 from torch import Tensor
@@ -169,21 +171,26 @@ def keys_under(
 
 def _prefixes(weights: Mapping[str, Tensor]) -> list[str]:
     """What stands before the keys of each network of the family."""
+    keys = sorted(weights)
     found: list[str] = []
     for first in dict.fromkeys(family.first for family in FAMILIES.values()):
         for key in weights:
             prefix = key.removesuffix(first)
-            if prefix == key or (prefix and not prefix.endswith(".")) or prefix in found:
+            if prefix == key or (prefix and not prefix.endswith(".")):
                 continue
-            shapes = {
-                k.removeprefix(prefix): tuple(v.shape)
-                for k, v in weights.items()
-                if k.startswith(prefix)
-            }
-            told = tell_family(shapes)
+            told = tell_family(_shapes_under(prefix, keys, weights))
             if told is not None and told[0].first == first:
                 found.append(prefix)
     return found
+
+
+def _shapes_under(
+    prefix: str, keys: list[str], weights: Mapping[str, Tensor]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights whose keys, in order, begin with a prefix, without it."""
+    start = bisect_left(keys, prefix)
+    inside = takewhile(lambda key: key.startswith(prefix), islice(keys, start, None))
+    return {key.removeprefix(prefix): tuple(weights[key].shape) for key in inside}
 
 
 def _under(

@@ -147,23 +147,34 @@ def plain_weights(
     plain = dict(weights)
     counts: dict[str, int] = {}
     for kind in _KINDS:
-        for key in list(plain):
-            match = _FIRST_PARTS[kind].fullmatch(key)
-            if match is None or key in keep:
-                continue
-            module, name = match["module"], match["name"]
-            parts = [module + part.format(name) for part in kind.parts]
-            product = _product(kind, [plain.get(part) for part in parts])
-            if product is None or module + name in plain:
-                continue
-            plain = _replaced(plain, parts, module + name, product)
-            counts[kind.title] = counts.get(kind.title, 0) + 1
+        found, parts = _products(kind, plain, keep)
+        plain = _replaced(plain, found, parts)
+        counts[kind.title] = counts.get(kind.title, 0) + len(found)
     _refuse_parametrized(plain, where, keep)
     return plain, tuple(
         f"computed {count} weight{'s' * (count > 1)} from the parts that {title} of torch.nn.utils "
         "left"
         for title, count in counts.items()
+        if count
     )
+
+
+def _products(
+    kind: _Kind, weights: Weights, keep: Container[str]
+) -> tuple[dict[str, tuple[str, Tensor]], set[str]]:
+    """The weights stored in this way, each by its first part's key, and the keys of all parts."""
+    found: dict[str, tuple[str, Tensor]] = {}
+    used: set[str] = set()
+    for key in weights:
+        match = _FIRST_PARTS[kind].fullmatch(key)
+        if match is None or key in keep or match["module"] + match["name"] in weights:
+            continue
+        parts = [match["module"] + part.format(match["name"]) for part in kind.parts]
+        product = _product(kind, [weights.get(part) for part in parts])
+        if product is not None:
+            found[key] = match["module"] + match["name"], product
+            used.update(parts)
+    return found, used
 
 
 def _product(kind: _Kind, parts: list[Tensor | None]) -> Tensor | None:
@@ -179,12 +190,12 @@ def _is_dense(part: Tensor) -> bool:
     return part.layout is torch.strided and not part.is_quantized and not part.is_meta
 
 
-def _replaced(weights: Weights, parts: list[str], key: str, product: Tensor) -> dict[str, Tensor]:
-    """The weights in their order, the parts' first place taken by the product."""
-    named = (
-        (key, product) if each == parts[0] else (each, value) for each, value in weights.items()
-    )
-    return {each: value for each, value in named if each not in parts}
+def _replaced(
+    weights: Weights, products: Mapping[str, tuple[str, Tensor]], parts: Container[str]
+) -> dict[str, Tensor]:
+    """The weights in their order, each product in the place of its first part."""
+    named = (products.get(key, (key, value)) for key, value in weights.items())
+    return {key: value for key, value in named if key not in parts}
 
 
 def _refuse_parametrized(weights: Weights, where: str, keep: Container[str]) -> None:

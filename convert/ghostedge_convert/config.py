@@ -87,7 +87,9 @@ def config_of(data: object, path: Path, origin: str) -> CheckpointConfig:
     if num_classes is None:
         num_classes = reader.count(trained, "num_classes", "pretrained_cfg.num_classes")
     labels = _labels(reader, top, trained)
-    if labels is not None and num_classes is not None and len(labels) != num_classes:
+    # A single number may part two classes.
+    counts = (num_classes,) if num_classes != 1 else (1, 2)
+    if labels is not None and num_classes is not None and len(labels) not in counts:
         raise reader.error("label_names", f"{len(labels)} labels for {num_classes} classes")
     return CheckpointConfig(
         reader.text(top, "architecture"),

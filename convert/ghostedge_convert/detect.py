@@ -261,7 +261,8 @@ def _num_classes(shapes: Shapes, family: Family, *, said: int | None, where: str
             where=where,
             remedy=f"pass the weights of a {family.title} classifier",
         )
-    if said is not None and said != shape[0]:
+    # A single number may part two classes.
+    if said is not None and said != shape[0] and (said, shape[0]) != (2, 1):
         raise CheckpointError(
             f"num_classes is given as {said}, but {family.classifier} is {_times(shape)}: "
             f"{shape[0]} classes",
@@ -312,7 +313,8 @@ def _check_config_classes(
     said = [(config.num_classes, config.origin)]
     if config.labels is not None:
         said.append((len(config.labels), config.labels_origin))
-    wrong = [(n, origin) for n, origin in said if n not in (None, info.num_classes)]
+    fitting = {None, info.num_classes, max(2, info.num_classes)}  # one number may part two
+    wrong = [(n, origin) for n, origin in said if n not in fitting]
     if not wrong:
         return []
     number, origin = wrong[0]

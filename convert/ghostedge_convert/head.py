@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import onnx
 
 _PROBABILITIES = ("Sigmoid", "Softmax")
-_KEEPS_VALUES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_KEEPS_VALUES = (
+    *("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"),
+    *("DequantizeLinear", "QuantizeLinear"),
+)
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_LONGEST = 8
+_LONGEST = 12
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Head:
 
 
 def head_of(model: onnx.ModelProto) -> Head:
-    """Look at the end of a float network."""
+    """Look at the end of a network, float or quantized in the QDQ format."""
     made_by = {name: node for node in model.graph.node for name in node.output}
     weights = {tensor.name for tensor in model.graph.initializer}
     output = model.graph.output[0].name

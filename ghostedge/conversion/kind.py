@@ -166,9 +166,8 @@ def _check(evidence: Evidence) -> None:
             where="--task",
             remedy="leave --task out",
         )
-    if options.num_classes is not None and (
-        evidence.columns == 0 or options.num_classes != evidence.classes
-    ):
+    fitting = (evidence.columns, evidence.classes) if evidence.columns else ()
+    if options.num_classes is not None and options.num_classes not in fitting:
         raise InputError(
             f"the network's output is of shape {shapes}, which is not "
             f"{options.num_classes} classes",
@@ -187,7 +186,7 @@ def _by_flags(evidence: Evidence) -> Kind | None:
         "--task": options.task,
         "--labels": options.labels,
         "--eval": options.eval,
-        "--num-classes": options.num_classes,
+        "--num-classes": evidence.classes if options.num_classes == evidence.classes else None,
     }
     stated = [flag for flag, value in flags.items() if value is not None]
     return evidence.classifier(f"from {stated[0]}") if stated else None

@@ -6,7 +6,6 @@ model, so that files are compared on exactly the same pixels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -35,7 +34,7 @@ from ghostedge_runtime.bench.protocol import run_bench
 from ghostedge_runtime.bench.record import Result, Settings
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.evaluation import score_logits
-from ghostedge_runtime.images import LabelledImages, open_image
+from ghostedge_runtime.images import ImageSource, LabelledImages, open_image
 from ghostedge_runtime.real_values import two_classes
 
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.
@@ -58,18 +57,29 @@ def collect_logits(
 ) -> dict[str, Scores]:
     """Scores of every model on every image, (images, classes) float32 by file name.
 
+    Of a model of one row of other numbers these, as they are.
+
     ``mode`` is what the models' images are decoded to.
     """
 
     def run(source: Path | Image.Image) -> list[Scores]:
         image = open_image(source, mode)
-        return [model.logits(model.preprocess(image)) for model in models.values()]
+        return [row_of(model, image) for model in models.values()]
 
     # Networks this small gain more from two images at a time than from two threads on one.
     with ThreadPoolExecutor(host_facts().cores) as pool:
         rows = list(reporter.track(pool.map(run, images.sources), "score", total=len(images)))
     by_model = zip(*rows, strict=True)
     return {name: np.concatenate(each) for name, each in zip(models, by_model, strict=True)}
+
+
+def row_of(model: Model, image: ImageSource) -> Scores:
+    """A model's one row of numbers for an image, a classifier's as scores of its classes."""
+    batch = model.preprocess(image)
+    if model.is_classifier:
+        return model.logits(batch)
+    (row,) = model.values(batch).values()
+    return row
 
 
 def origin_logits(loaded: Loaded, images: ImageSet, batch: int) -> Scores:
@@ -190,12 +200,17 @@ def latency(timed: Result) -> Latency:
 def missed_budgets(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
     """The bounds that were not kept, a sentence each."""
     return tuple(
-        f"{a.file}: against {a.parity.reference} largest difference "
-        f"{a.parity.max_abs_diff:.2g} (relative {a.parity.max_relative_diff or math.inf:.2g}), "
-        f"{likeness(a.parity)} on "
-        f"{a.parity.images} images; the budget is {a.parity.budget}"
-        for a in artefacts
-        if a.parity and not a.parity.within_budget
+        parity_words(a.file, a.parity) for a in artefacts if a.parity and not a.parity.within_budget
+    )
+
+
+def parity_words(file: str, parity: Parity) -> str:
+    """How far a file is from what it was made from, and how far it may be, in a line."""
+    share = parity.max_relative_diff
+    relative = "" if share is None else f" (relative {share:.2g})"
+    return (
+        f"{file}: against {parity.reference} largest difference {parity.max_abs_diff:.2g}"
+        f"{relative}, {likeness(parity)} on {parity.images} images; the budget is {parity.budget}"
     )
 
 
@@ -205,5 +220,5 @@ def likeness(parity: Parity) -> str:
         return "no difference in any output"
     ratio = f"sqnr {parity.sqnr_db:.1f} dB"
     if parity.agreement_pct is not None:
-        return f"same top-1 {parity.agreement_pct:.1f} %, {ratio},"
+        return f"same top-1 {parity.agreement_pct:.1f} %, {ratio}"
     return f"{ratio} of the noisiest output ({parity.worst})" if parity.worst else ratio

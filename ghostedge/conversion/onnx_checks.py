@@ -12,19 +12,23 @@ import numpy as np
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
 from ghostedge.conversion.artefacts import ModelFile, opened
-from ghostedge.conversion.checks import CLASS_BUDGETS, Budget, Scores, parity
+from ghostedge.conversion.checks import BUDGETS, Budget, Scores, class_budget, parity
 from ghostedge.conversion.imagesets import PARITY_IMAGES, ImageSet, decodable, spread
 from ghostedge.conversion.onnx_source import OnnxSource
+from ghostedge.conversion.parts import output_parts
 from ghostedge.conversion.records import Failures, Findings, artefacts, with_latency
+from ghostedge.conversion.signals import OutputGap, signal_parity
 from ghostedge.manifest import Artefact, Parity
 from ghostedge_convert import embed_onnx_metadata
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of
 
-_SAME_GRAPH = CLASS_BUDGETS["onnx", "float32"]
-_SAME_INTEGERS = CLASS_BUDGETS["tflite", "int8"]
-_REQUANTIZED = CLASS_BUDGETS["onnx", "int8"]
+# Whose budgets the files are held to: the same graph as a float ONNX is to its network, the same
+# integers as an int8 TFLite is to its ONNX, requantized ones as an int8 ONNX is to the float.
+_SAME_GRAPH = ("onnx", "float32")
+_SAME_INTEGERS = ("tflite", "int8")
+_REQUANTIZED = ("onnx", "int8")
 
 
 def judge(
@@ -73,14 +77,9 @@ def judge(
 
 def parity_words(artefact: Artefact) -> str:
     """One line: how far a file is from what it was made from."""
-    found = artefact.parity
-    if found is None:
+    if artefact.parity is None:
         return f"{artefact.file} could not be checked"
-    return (
-        f"{artefact.file} against {found.reference} on {found.images} images: "
-        f"{measure.likeness(found)} largest difference {found.max_abs_diff:.3g}; "
-        f"the budget: {found.budget}"
-    )
+    return measure.parity_words(artefact.file, artefact.parity)
 
 
 def _parities(
@@ -95,33 +94,48 @@ def _parities(
     first, second = (file.path.name for file in files)
     origin = "MODEL" if source.metadata.source is None else source.metadata.source.file
     some = images.head(PARITY_IMAGES)
+    mine = logits[first][spread(len(images), PARITY_IMAGES)]
+    compared = (
+        (first, mine, _source_logits(source, some), origin, some, _SAME_GRAPH),
+        (
+            *(second, logits[second], logits[first], first, images),
+            _SAME_INTEGERS if exact else _REQUANTIZED,
+        ),
+    )
     return {
-        first: parity(
-            logits[first][spread(len(images), PARITY_IMAGES)],
-            _source_logits(source, some),
-            reference=origin,
-            image_source=images.description,
-            budget=_SAME_GRAPH,
-        ),
-        second: parity(
-            logits[second],
-            logits[first],
-            reference=first,
-            image_source=images.description,
-            budget=_agreement(len(images), exact=exact),
-        ),
+        name: _parity(source, found, wanted, reference=reference, images=seen, made=made)
+        for name, found, wanted, reference, seen, made in compared
     }
 
 
-def _agreement(images: int, *, exact: bool) -> Budget:
-    """Same top-1 on a share of the images, of a few images on all but one.
+def _parity(
+    source: OnnxSource,
+    found: Scores,
+    wanted: Scores,
+    *,
+    reference: str,
+    images: ImageSet,
+    made: tuple[str, str],
+) -> Parity:
+    """By the budget of a file that was ``made`` of its reference: format and precision."""
+    if source.kind.classes is None:
+        (name,) = (output.name for output in source.pinned.model.graph.output)
+        gap = OutputGap.between(found, wanted, output_parts(source.pinned.model)[name])
+        return signal_parity({name: gap}, reference, images, BUDGETS[made])
+    budget = _few_images(class_budget(*made, assumed=source.kind.assumed), len(images))
+    return parity(found, wanted, budget, reference=reference, image_source=images.description)
+
+
+def _few_images(budget: Budget, images: int) -> Budget:
+    """Of a few images the top-1 may differ on one.
 
     Classes that one step of an integer output parts, or none, change places by rounding; how
     decided the source is about the user's images is not known here.
     """
-    budget = _SAME_INTEGERS if exact else _REQUANTIZED
+    if budget.min_agreement_pct is None:
+        return budget
     all_but_one = 100.0 * (images - 1) / images
-    return replace(budget, min_agreement_pct=min(budget.min_agreement_pct or 0.0, all_but_one))
+    return replace(budget, min_agreement_pct=min(budget.min_agreement_pct, all_but_one))
 
 
 def _source_logits(source: OnnxSource, images: ImageSet) -> Scores:
@@ -130,5 +144,5 @@ def _source_logits(source: OnnxSource, images: ImageSet) -> Scores:
         path = Path(folder) / "source.onnx"
         path.write_bytes(embed_onnx_metadata(source.original, source.metadata).SerializeToString())
         with Model(path) as model:
-            rows = [model.logits(model.preprocess(image)) for image in images.sources]
+            rows = [measure.row_of(model, image) for image in images.sources]
     return np.concatenate(rows)

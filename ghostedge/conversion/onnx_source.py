@@ -13,13 +13,20 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 import ghostedge
-from ghostedge.conversion.labels import read_labels
-from ghostedge.conversion.load import label_words, overridden
+from ghostedge.conversion.kind import Evidence, Kind, kind_of
+from ghostedge.conversion.load import class_names, overridden
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.manifest import Inferred
-from ghostedge_convert import Pinned, pinned, read_onnx, read_onnx_metadata
+from ghostedge_convert import (
+    CheckpointConfig,
+    Pinned,
+    head_of,
+    pinned,
+    read_onnx,
+    read_onnx_metadata,
+)
 from ghostedge_runtime.errors import InputError, ModelFileError
-from ghostedge_runtime.images import LabelledImages, list_labelled
+from ghostedge_runtime.images import LabelledImages
 from ghostedge_runtime.metadata import (
     InputSpec,
     Layout,
@@ -30,7 +37,8 @@ from ghostedge_runtime.metadata import (
 )
 from ghostedge_runtime.onnx_data import whole_digest
 
-_FROM_FILE = "from the metadata inside the file"
+_INSIDE = "the metadata inside the file"
+_FROM_FILE = f"from {_INSIDE}"
 _FROM_GRAPH = "from the graph's input"
 _FROM_DEFAULT = "the family's ImageNet default; the file does not say"
 _USED = frozenset(
@@ -42,6 +50,7 @@ _USED = frozenset(
         "eval",
         "skip_bad_images",
         "labels",
+        "task",
         "preprocessing",
         "batch",
         "threads",
@@ -63,6 +72,7 @@ class OnnxSource:
         original: As it was read.
         pinned: With its sizes fixed.
         metadata: For the ONNX artefact: the same graph, explaining itself.
+        kind: What its output is taken for.
         evaluation: The labelled images of ``--eval``.
         inferred: What was not stated, and where it is from.
     """
@@ -70,6 +80,7 @@ class OnnxSource:
     original: onnx.ModelProto
     pinned: Pinned
     metadata: ModelMetadata
+    kind: Kind
     evaluation: LabelledImages | None
     inferred: tuple[Inferred, ...]
 
@@ -78,7 +89,8 @@ def read_source(options: ConvertOptions) -> OnnxSource:
     """Read the model and find out how it is used.
 
     Raises:
-        ModelFileError: It cannot be read, is not quantized in the QDQ format, or no classifier.
+        ModelFileError: It cannot be read, is not quantized in the QDQ format, or has
+            another output than one row of numbers.
         InputError: A flag contradicts it, or is of no use to it.
         ImageError: ``--eval`` does not fit its classes.
     """
@@ -87,34 +99,41 @@ def read_source(options: ConvertOptions) -> OnnxSource:
     fixed = pinned(
         original, batch=options.batch, size=options.preprocessing.stated().get("input_size")
     )
-    classes = _classes(fixed.model)
+    columns = _columns(fixed.model)
     inside = read_onnx_metadata(original, where=str(options.model))
+    config = None
+    if inside is not None:
+        config = CheckpointConfig(labels=inside.labels, labels_origin=_INSIDE)
+    kind = kind_of(
+        Evidence(
+            options,
+            shapes=((options.batch, columns),),
+            head=head_of(fixed.model),
+            model_name=options.artefact_name,
+            config=config,
+            inside=inside,
+        )
+    )
     base = Preprocessing() if inside is None else inside.preprocessing
     preprocessing = replace(overridden(base, options), input_size=fixed.size)
-    labels, label_origin = _labels(options, inside, classes)
-    evaluation = None
-    if options.eval is not None:
-        evaluation = list_labelled(options.eval, labels, classes)
-        if labels is None and len(evaluation.class_names) == classes:
-            labels = tuple(evaluation.class_names)
-            label_origin = "from the evaluation set's folder names"
+    named = class_names(config, options, kind)
     metadata = ModelMetadata(
         preprocessing=preprocessing,
         input=_input_spec(fixed, inside),
         architecture=None if inside is None else inside.architecture,
-        labels=labels,
+        labels=named.labels,
         precision="int8",
         quantization=_quantization(fixed.model, inside),
         source=Source(
             options.model.name, whole_digest(options.model.read_bytes(), options.model)[0]
         ),
         producer=f"ghostedge {ghostedge.__version__}",
+        classifies=kind.classes is not None,
+        probabilities=kind.probabilities,
+        binary=kind.binary,
     )
-    inferred = (
-        *_facts(preprocessing, options, inside is not None),
-        Inferred("labels", label_words(labels), label_origin),
-    )
-    return OnnxSource(original, fixed, metadata, evaluation, inferred)
+    inferred = (kind.fact, *_facts(preprocessing, options, inside is not None), named.fact)
+    return OnnxSource(original, fixed, metadata, kind, named.evaluation, inferred)
 
 
 def _refuse_other_flags(options: ConvertOptions) -> None:
@@ -130,14 +149,15 @@ def _refuse_other_flags(options: ConvertOptions) -> None:
             )
 
 
-def _classes(model: onnx.ModelProto) -> int:
+def _columns(model: onnx.ModelProto) -> int:
+    """Length of the one output's rows."""
     outputs = [o.type.tensor_type.shape.dim for o in model.graph.output]
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1].dim_value < 1:
         shapes = [[d.dim_value or "?" for d in dims] for dims in outputs]
         raise ModelFileError(
-            f"its outputs are of shape {', '.join(map(str, shapes))}, which is no classifier's",
+            f"its outputs are of shape {', '.join(map(str, shapes))}, not one row of numbers",
             where=f"graph {model.graph.name!r}",
-            remedy="only models with one output (N, classes) can be converted",
+            remedy="only models with one output (images, numbers) can be converted",
         )
     return int(outputs[0][1].dim_value)
 
@@ -179,17 +199,6 @@ def _quantization(model: onnx.ModelProto, inside: ModelMetadata | None) -> Quant
                 output_zero_point=int(zero_point.reshape(-1)[0]),
             )
     return None
-
-
-def _labels(
-    options: ConvertOptions, inside: ModelMetadata | None, classes: int
-) -> tuple[tuple[str, ...] | None, str]:
-    if options.labels is not None:
-        found = read_labels(options.labels, classes)
-        return found.names, f"from --labels{found.how}"
-    if inside is not None and inside.labels is not None:
-        return inside.labels, _FROM_FILE
-    return None, "neither --labels nor the file names them; classes go by number"
 
 
 def _facts(

@@ -103,7 +103,8 @@ def test_requantizing_states_the_loss_of_each_tensor(tmp_path: Path) -> None:
     assert note.startswith("requantized 'cat_1' (node 'node_cat_1': a concat of parts")
     largest = float(note.split("largest difference ")[1].split(",")[0])
     assert 0 < largest < 0.05  # half a step of the wider part
-    assert "nncf_mixed_int8.tflite against nncf_mixed_int8.onnx on 16 images" in done.stderr
+    assert "nncf_mixed_int8.tflite: against nncf_mixed_int8.onnx largest difference" in done.stderr
+    assert " on 16 images; the budget is same top-1 on 90 %, sqnr at least" in done.stderr
 
 
 def test_a_model_of_our_own_keeps_its_preprocessing_and_labels(

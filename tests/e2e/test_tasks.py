@@ -129,6 +129,29 @@ def test_a_sigmoid_is_a_binary_classifier_without_a_word_and_a_logit_is_not(
     assert "from --task" in done.stderr
 
 
+@pytest.mark.parametrize("sigmoid", [True, False])
+def test_one_number_of_a_quantized_model_is_what_its_float_original_was(
+    in_process: Command, red_or_blue: Path, tmp_path: Path, *, sigmoid: bool
+) -> None:
+    """A QDQ file that is lowered as it is: classes by the metadata, or signal-to-noise."""
+    model = red_number(tmp_path / "m.onnx", sigmoid=sigmoid)
+    converted(in_process, model, "--int8", "--calib", red_or_blue)
+    out = tmp_path / "again"
+    done = in_process(
+        "convert", tmp_path / "m" / "m_int8.onnx", "--calib", red_or_blue, "--json", "-o", out,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    assert task(manifest).startswith("classify: 2 classes" if sigmoid else "regress")
+    assert manifest["metadata"].get("binary", False) is sigmoid
+    assert manifest["metadata"]["probabilities"] is sigmoid
+    for artefact in manifest["artefacts"]:
+        assert artefact["parity"]["agreement_pct"] == (100.0 if sigmoid else None)
+        assert artefact["parity"]["within_budget"]
+    assert ("same top-1" in int8(manifest, "tflite")["parity"]["budget"]) is sigmoid
+
+
 def test_the_guard_holds_one_number_by_its_threshold(
     in_process: Command, red_or_blue: Path, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def end(op: str | None, output: str = "y", *names: str) -> Head:
         ({"labels": Path("l.txt"), "model_name": "landmarks"}, 10, "--labels"),
         ({"eval": Path("set"), "columns": 1}, 2, "--eval"),
         ({"num_classes": 2, "columns": 1}, 2, "--num-classes"),
+        ({"num_classes": 1, "columns": 1}, None, "one number"),
         ({"task": "classify", "columns": 1}, 2, "--task"),
         ({"task": "classify", "rows": UNIT}, 2, "--task"),
         ({"task": "regress", "labels": Path("l.txt")}, None, "--task"),

@@ -23,6 +23,7 @@ from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm
 from ghostedge_convert.passes.spread_group_norm import spread_group_norm
 from ghostedge_convert.passes.use_activations import use_activations
+from ghostedge_convert.passes.use_add import use_add
 from ghostedge_convert.passes.use_block_first import use_block_first
 from ghostedge_convert.passes.use_channelwise_conv import use_channelwise_conv
 from ghostedge_convert.passes.use_flatten import use_flatten
@@ -41,6 +42,7 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     remove_dead_nodes,
     drop_expand,
     drop_noop_slice,
+    use_add,
     use_activations,
     use_pointwise_conv,
     use_nearest_resize,
@@ -93,6 +95,7 @@ __all__ = [
     "spread_batch_norm",
     "spread_group_norm",
     "use_activations",
+    "use_add",
     "use_block_first",
     "use_channelwise_conv",
     "use_flatten",

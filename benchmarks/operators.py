@@ -35,7 +35,7 @@ from ghostedge_runtime import Model
 
 OPSET = 20
 CHANNELS, SIDE = 4, 8
-NEWER = {"GroupNormalization": 21, "Swish": 24}
+NEWER = {"Attention": 23, "GroupNormalization": 21, "Swish": 24}
 """Operators, or forms of them, that came later."""
 
 RANKING = frozenset({"ArgMax", "ArgMin"})
@@ -92,6 +92,7 @@ EXAMPLES: dict[str, Example] = {
         _of(np.float32(0.5)),
     ),
     **dict.fromkeys(("ArgMax", "ArgMin"), _of(axis=1, keepdims=0)),
+    "Attention": _of("x", "x"),
     "AveragePool": _WINDOW,
     "BatchNormalization": _of(*_PARAMETERS, _CHANNELS, _CHANNELS),
     "Cast": _of(to=TensorProto.FLOAT, source="mask"),

@@ -17,6 +17,7 @@ from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE, Graph, Node
 from ghostedge_convert.lower.layout import Rule
 from ghostedge_convert.lower.ops import (
     activations,
+    attention,
     blocks,
     conv,
     einsum,
@@ -107,6 +108,15 @@ def _moves(op: str, emit: Emit, *attributes: str) -> Row:
 
 _WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
 _PAIR = ("axis", "block_size", "output_dtype", "precision", "saturate")
+_ATTENTION = (
+    "is_causal",
+    "kv_num_heads",
+    "q_num_heads",
+    "qk_matmul_output_mode",
+    "scale",
+    "softcap",
+    "softmax_precision",
+)
 _RESIZE = (
     "antialias",
     "axes",
@@ -267,6 +277,7 @@ ROWS: tuple[Row, ...] = (
     Row("Gather", gather.gather, attributes=("axis",), types=ALL_TYPES),
     _moves("GatherND", gather.gather_nd, "batch_dims"),
     Row("ScatterND", gather.scatter_nd, Rule.FREE, ("reduction",), _never),
+    Row("Attention", attention.attention, Rule.FREE, _ATTENTION, _never),
     Row("Einsum", einsum.einsum, Rule.FREE, ("equation",), _never),
     Row("CumSum", reduce.cumulative_sum, attributes=("exclusive", "reverse"), on_integers=_never),
     _moves("Reshape", shape.reshape, "allowzero"),

@@ -150,3 +150,39 @@ def test_attention_stays_in_xnnpack(agree, left_outside_xnnpack, kind, dynamo):
     deployed = to_deploy_graph(exported(model, image, dynamo=dynamo)).model
     agree(deployed, {deployed.graph.input[0].name: image.numpy()})
     assert not left_outside_xnnpack(lower_to_tflite(deployed).data)
+
+
+@sampled
+@given(
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.sampled_from([1, 2]),
+    st.booleans(),
+    st.sampled_from([None, "float", "bool"]),
+    st.booleans(),
+    seeds,
+)
+def test_attention_of_opset_23(net, agree, batch, few, groups, apart, mask, causal, seed):
+    network = net()
+    rng = np.random.default_rng(seed)
+    rows, columns, depth, width = 3, 3 if causal else 4, 2, 3
+    sizes = [(few * groups, rows, depth), (few, columns, depth), (few, columns, width)]
+    shapes = [(batch, *size) if apart else (batch, size[1], size[0] * size[2]) for size in sizes]
+    operands = [network.input(shape, name) for shape, name in zip(shapes, "qkv", strict=True)]
+    if mask == "float":
+        operands.append(network.input((rows, columns), "mask"))
+    elif mask == "bool":
+        operands.append(rng.random((rows, columns)) < np.eye(rows, columns) + 0.7)
+    heads = {} if apart else {"q_num_heads": few * groups, "kv_num_heads": few}
+    y = network.add("Attention", *operands, is_causal=int(causal), **heads)
+    agree(network.model(y, opset=23), network.feeds(seed))
+
+
+@pytest.mark.parametrize("kind", ["module", "function"])
+def test_torch_exports_attention_as_one_op(agree, kind):
+    torch.manual_seed(0)
+    model, image = Attention(kind).eval(), torch.randn(1, 8, 3, 4)
+    program = torch.onnx.export(model, (image,), dynamo=True, verbose=False, opset_version=23)
+    deployed = to_deploy_graph(program.model_proto).model
+    assert "Attention" in {node.op_type for node in deployed.graph.node}
+    agree(deployed, {deployed.graph.input[0].name: image.numpy()})

@@ -55,7 +55,7 @@ def output_joins(graph: ir.Graph) -> tuple[Join, ...]:
     """The joins of a canonical graph that a plan with every output in int8 has, outermost first."""
     plan = make_plan(graph, "int8")
     return tuple(
-        Join(str(node.name), name_of(output), tuple(dict.fromkeys(_parts(node, plan))))
+        Join(str(node.name), name_of(output), tuple(_parts(node, plan)))
         for output in graph.outputs
         for node in _concats(output, plan)
     )
@@ -76,7 +76,7 @@ def output_sigmoids(graph: ir.Graph, float_joins: Collection[str]) -> frozenset[
         if node is None or node.name in found:
             continue
         joins = node.op_type == "Concat" and node.name not in float_joins
-        if joins and not all(map(_is_sigmoids, node.inputs)):
+        if joins and not _joins_sigmoids(node):
             continue
         if joins or node.op_type == "Sigmoid":
             found.add(str(node.name))
@@ -139,12 +139,18 @@ def _concats(output: ir.Value, plan: Plan) -> Iterator[ir.Node]:
 
 
 def _parts(node: ir.Node, plan: Plan) -> Iterator[str]:
-    for value in _data(node, plan):
+    """What a concat joins, each tensor once, in order."""
+    waiting, seen = list(reversed(_data(node, plan))), set()
+    while waiting:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
         mover = _mover(value, plan)
         if mover is None:
             yield name_of(value)
         else:
-            yield from _parts(mover, plan)
+            waiting.extend(reversed(_data(mover, plan)))
 
 
 def _mover(value: ir.Value, plan: Plan) -> ir.Node | None:
@@ -154,12 +160,19 @@ def _mover(value: ir.Value, plan: Plan) -> ir.Node | None:
     return node if rule is not None and rule.role is Role.SHARES else None
 
 
-def _is_sigmoids(value: ir.Value | None) -> bool:
-    """Whether a tensor holds nothing but results of sigmoids."""
-    node = None if value is None else value.producer()
-    if node is None or node.op_type == "Sigmoid":
-        return node is not None
-    return _moves(node) and all(_is_sigmoids(each) for _, each in data_inputs(node, rule_of(node)))
+def _joins_sigmoids(node: ir.Node) -> bool:
+    """Whether a concat joins nothing but results of sigmoids, moved perhaps."""
+    waiting, seen = [node], {node}
+    while waiting:
+        moving = waiting.pop()
+        for _, value in data_inputs(moving, rule_of(moving)):
+            maker = value.producer()
+            if maker is None or not (maker.op_type == "Sigmoid" or _moves(maker)):
+                return False
+            if maker.op_type != "Sigmoid" and maker not in seen:
+                seen.add(maker)
+                waiting.append(maker)
+    return True
 
 
 def _moves(node: ir.Node) -> bool:

@@ -82,12 +82,34 @@ def _is_dense(node: ir.Node) -> bool:
     )
 
 
-def _averages_values(node: ir.Node) -> bool:
-    """True but for a mean of squares: a variance spans too much for the steps of one scale."""
-    above = None if node.inputs[0] is None else node.inputs[0].producer()
-    if above is None or above.op_type not in ("Pow", "Mul"):
-        return True
-    return above.op_type == "Mul" and above.inputs[0] is not above.inputs[1]
+_SUMS = frozenset({"GlobalAveragePool", "ReduceMean", "ReduceSum"})
+
+
+def _squares_nothing(node: ir.Node) -> bool:
+    """True but for squares that are summed: those span too much for the steps of one scale."""
+    squares = node.inputs[0] is node.inputs[1]
+    return not (squares and any(user.op_type in _SUMS for user in _users(node)))
+
+
+def _centres_nothing(node: ir.Node) -> bool:
+    """True but for a difference that is squared, as from the mean: a norm in its parts.
+
+    A norm's op is float as well. What differs from its mean by less than a step is all that there
+    is of a channel that varies little.
+    """
+    for user in _users(node):
+        if user.op_type == "Pow" or (user.op_type == "Mul" and user.inputs[0] is user.inputs[1]):
+            return False
+    return True
+
+
+def _is_no_norms_mean(node: ir.Node) -> bool:
+    """True but for a mean that a norm in its parts subtracts."""
+    return not any(user.op_type == "Sub" and not _centres_nothing(user) for user in _users(node))
+
+
+def _users(node: ir.Node) -> list[ir.Node]:
+    return [use.node for use in node.outputs[0].uses()]
 
 
 def _is_plain_elu(node: ir.Node) -> bool:
@@ -150,10 +172,10 @@ TABLE: dict[str, OpRule] = {
     "ConvTranspose": OpRule(Role.WEIGHTED, _is_transposed_conv),
     "Gemm": OpRule(Role.WEIGHTED, _is_dense),
     "Add": ARITHMETIC,
-    "Sub": ARITHMETIC,
-    "Mul": ARITHMETIC,
-    "GlobalAveragePool": OpRule(Role.MEAN),
-    "ReduceMean": OpRule(Role.MEAN, _averages_values),
+    "Sub": OpRule(Role.ARITHMETIC, _centres_nothing, all_inputs=True),
+    "Mul": OpRule(Role.ARITHMETIC, _squares_nothing, all_inputs=True),
+    "GlobalAveragePool": OpRule(Role.MEAN, _is_no_norms_mean),
+    "ReduceMean": OpRule(Role.MEAN, _is_no_norms_mean),
     "LeakyRelu": OpRule(Role.MEAN),
     "Elu": OpRule(Role.MEAN, _is_plain_elu),
     # Lowered as a product with -1 and as a leaky ReLU with a slope of -1.

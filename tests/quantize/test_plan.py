@@ -184,21 +184,30 @@ def test_a_tanh_has_the_scale_that_its_kernel_dictates(toy: Toy) -> None:
     assert plan.fixed == {plan.groups["b"]: TANH_RANGE}
 
 
-def test_a_variance_and_what_is_made_of_it_stay_float(toy: Toy) -> None:
-    body = """
+@pytest.mark.parametrize("squares", ["Pow(centred, two)", "Mul(centred, centred)"])
+@pytest.mark.parametrize("mean", ["ReduceMean<keepdims=1>({x}, axes)", "GlobalAveragePool({x})"])
+def test_a_norm_in_its_parts_stays_float(toy: Toy, squares: str, mean: str) -> None:
+    body = f"""
         a = Conv(input, w)
-        mean = ReduceMean<keepdims=1>(a, axes)
+        mean = {mean.format(x="a")}
         centred = Sub(a, mean)
-        squares = Pow(centred, two)
-        variance = ReduceMean<keepdims=1>(squares, axes)
+        squares = {squares}
+        variance = {mean.format(x="squares")}
         bounded = Add(variance, epsilon)
         root = Sqrt(bounded)
         z = Div(centred, root)
     """
     constants = {"axes": np.array([2, 3]), "two": np.float32(2), "epsilon": np.float32(1e-5)}
     plan = image_toy(toy, body, constants)
-    assert {"mean", "centred"} <= plan.carried
-    assert {"squares", "variance", "bounded", "root"}.isdisjoint(plan.groups)
+    parts = {"mean", "centred", "squares", "variance", "bounded", "root"}
+    assert parts.isdisjoint(plan.groups)
+    assert "a" in plan.carried
+
+
+def test_a_square_alone_and_a_difference_are_int8(toy: Toy) -> None:
+    body = """a = Conv(input, w) m = GlobalAveragePool(a) b = Sub(a, m) c = Conv(b, v)
+        z = Mul(c, c)"""
+    assert {"m", "b", "z"} <= image_toy(toy, body).carried
 
 
 def test_arithmetic_between_float_ops_stays_float(toy: Toy) -> None:

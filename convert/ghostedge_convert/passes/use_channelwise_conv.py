@@ -26,7 +26,9 @@ from ghostedge_convert.passes._infra import PassNote
 def use_channelwise_conv(model: ir.Model) -> PassNote:
     """Replace each ``x * factor`` or ``x * factor + term`` of an image by a Conv, in place.
 
-    A factor that is the same for all channels stays, unless a term follows.
+    A factor that is the same for all channels stays, unless a term follows. So does what is made of
+    sums and of means of squares, as in a norm: they span too much for int8, and stay float only
+    where no layer with weights reads them.
     """
     replaced = sum(_replace(model, product) for product in nodes_of(model, "Mul"))
     note = f"{replaced} factors per channel written as convolutions" if replaced else "none left"
@@ -39,6 +41,8 @@ def _replace(model: ir.Model, product: ir.Node) -> bool:
     if shape is None or found is None:
         return False
     source, factor = found
+    if _is_sum(source):
+        return False
     last, term = product, np.zeros(shape[1], np.float32)
     after = only_consumer(product.outputs[0])
     added = None if after is None or after.op_type != "Add" else _split(after, shape)
@@ -63,6 +67,20 @@ def _replace(model: ir.Model, product: ir.Node) -> bool:
     if last is not product:
         model.graph.remove(product, safe=True)
     return True
+
+
+_SUMS = ("ReduceL1", "ReduceL2", "ReduceSum", "ReduceSumSquare")
+_MEANS = ("GlobalAveragePool", "ReduceMean")
+
+
+def _is_sum(value: ir.Value) -> bool:
+    node = value.producer()
+    if node is None or node.op_type not in _MEANS:
+        return node is not None and node.op_type in _SUMS
+    squares = None if node.inputs[0] is None else node.inputs[0].producer()
+    if squares is None or squares.op_type != "Mul":
+        return squares is not None and squares.op_type == "Pow"
+    return squares.inputs[0] is squares.inputs[1]
 
 
 def _split(node: ir.Node, shape: tuple[int, ...]) -> tuple[ir.Value, Array] | None:

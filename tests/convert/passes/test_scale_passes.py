@@ -132,6 +132,26 @@ def test_a_factor_per_channel_is_a_depthwise_convolution(graph, apply, ops, weig
     assert ops(apply(use_channelwise_conv, model)[0]) == kinds
 
 
+@pytest.mark.parametrize(
+    ("total", "left"),
+    [
+        ("s = Mul(input, input) v = GlobalAveragePool(s)", True),
+        ("s = Pow(input, two) v = GlobalAveragePool(s)", True),
+        ("v = ReduceSum(input, space)", True),
+        ("v = GlobalAveragePool(input)", False),
+        ("s = Mul(input, two) v = GlobalAveragePool(s)", False),
+    ],
+)
+def test_a_variance_times_a_factor_is_no_convolution(graph, apply, ops, total, left):
+    known = {"two": np.float32(2), "space": np.array([2, 3])}
+    model = graph(
+        f"{total} m = Mul(v, half) out = Add(m, half)",
+        half=np.float32(0.5),
+        **{name: array for name, array in known.items() if name in total},
+    )
+    assert ("Conv" in ops(apply(use_channelwise_conv, model)[0])) is not left
+
+
 @pytest.mark.parametrize("transposed", [0, 1])
 @pytest.mark.parametrize("bias", ["", ", b"])
 def test_a_batch_norm_of_features_ends_in_the_dense_layer(

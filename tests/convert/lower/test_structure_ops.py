@@ -105,6 +105,14 @@ def test_transposed_conv_with_every_auto_pad(net, agree, auto_pad, kernel, strid
     agree(network.model(y), network.feeds(seed))
 
 
+def test_a_computed_bias_is_refused(net):
+    network = net()
+    x, bias = network.input((1, 2, 3, 3)), network.input((3,), "b")
+    y = network.add("ConvTranspose", x, weights_of(0, 2, 3, 3, 3), bias)
+    with pytest.raises(UnsupportedOpError, match="bias"):
+        lower_to_tflite(network.model(y))
+
+
 def test_transposed_conv_to_a_stated_size(net, agree):
     network = net()
     x = network.input((1, 2, 3, 4))
@@ -381,3 +389,26 @@ def test_expand_and_tile(net, agree, shape, integer, seed, data):
         assert finish(network, y, seed, agree)["QUANTIZE"] == 1
     else:
         agree(network.model(y), network.feeds(seed), tolerance=0)
+
+
+@sampled
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3)),
+    st.booleans(),
+    seeds,
+    st.data(),
+)
+def test_every_other_element_is_a_column(net, agree, shape, strides, integer, seed, data):
+    network = net()
+    shape = (shape[0], *(s * t for s, t in zip(shape[1:], strides, strict=True)))
+    x = quantized_input(network, shape) if integer else behind_conv(network, shape, seed)
+    starts = np.asarray([data.draw(st.integers(0, t - 1)) for t in strides])
+    ends, axes = np.asarray(shape[1:]), np.asarray([1, 2, 3])
+    y = network.add("Slice", x, starts, ends, axes, np.asarray(strides))
+    if integer:
+        found = finish(network, y, seed, agree)
+    else:
+        y = network.add("Conv", y, weights_of(seed, 2, shape[1] // strides[0], 1, 1))
+        found = agree(network.model(y), network.feeds(seed))
+    assert "STRIDED_SLICE" not in found

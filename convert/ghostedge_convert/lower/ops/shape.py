@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -69,10 +70,33 @@ def slice_(e: Emitter, node: Node) -> None:
         inputs = [x, e.int32(begins, "begin"), e.int32(sizes, "size")]
         e.result(node, "SLICE", inputs, quant=quant)
         return
+    if all(_is_even(*bound, size) for bound, size in zip(bounds, shape, strict=True)):
+        for axis, (begin, end, stride) in enumerate(bounds[a] for a in order):
+            if stride == 1:
+                x = _cut(e, x, axis, begin, end - begin)
+            else:
+                x = _every(e, x, axis, begin, stride)
+        e.bind(node, x)
+        return
     # An end of -1 would mean the last element: backwards to the first one is said by a mask.
     mask = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
     numbers = [e.int32(v, n) for v, n in ((begins, "begin"), (ends, "end"), (steps, "step"))]
     e.result(node, "STRIDED_SLICE", [x, *numbers], quant=quant, endMask=mask)
+
+
+def _is_even(begin: int, end: int, stride: int, size: int) -> bool:
+    """Whether a slice takes neighbours, or one element of each of as many groups as there are."""
+    whole = len(range(begin, end, stride)) * stride == size
+    return stride == 1 or (whole and 0 <= begin < stride)
+
+
+def _every(e: Emitter, x: int, axis: int, begin: int, stride: int) -> int:
+    """Every so many elements of an axis: columns of a matrix, which XNNPACK has a SLICE for."""
+    source = e.tensor(x).shape
+    groups, width = source[axis] // stride, math.prod(source[axis + 1 :])
+    rows = e.shaped(x, (math.prod(source[:axis]) * groups, stride * width))
+    taken = _cut(e, rows, 1, begin * width, width)
+    return e.shaped(taken, (*source[:axis], groups, *source[axis + 1 :]))
 
 
 def _ranges(e: Emitter, node: Node) -> dict[int, slice]:

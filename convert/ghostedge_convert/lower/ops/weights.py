@@ -118,6 +118,8 @@ def bias(
         repeat: How often the channels follow one another (see :mod:`.fold`).
     """
     name = node.input(_BIAS)
+    if name is not None and not e.graph.is_constant(name):
+        node.refuse("its bias is computed by the graph", "add it with an Add instead")
     real = np.zeros(count, np.float32) if name is None else e.real(name)
     label = f"{node.outputs[0]}/bias" if name is None else name
     if weight_quant is None:

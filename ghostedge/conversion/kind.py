@@ -262,7 +262,10 @@ def _by_unit_rows(evidence: Evidence) -> Kind | None:
 
 
 def _by_sigmoid(evidence: Evidence) -> Kind | None:
-    return evidence.classifier("it ends in a sigmoid") if evidence.ends_in == "Sigmoid" else None
+    """One probability; several may be labels that do not exclude each other, or coordinates."""
+    if evidence.columns == 1 and evidence.ends_in == "Sigmoid":
+        return evidence.classifier("it ends in a sigmoid")
+    return None
 
 
 def _sums_to_one(rows: npt.NDArray[np.float32]) -> bool:

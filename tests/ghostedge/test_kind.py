@@ -49,7 +49,7 @@ def end(op: str | None, output: str = "y", *names: str) -> Head:
         ({"rows": UNIT * np.float32(1.1)}, 2, "nothing says otherwise"),
         ({"rows": np.eye(3, dtype=np.float32)}, 3, "softmax"),  # sure ones are no unit vectors
         ({"head": end("LogSoftmax")}, 10, "softmax"),
-        ({"head": end("Sigmoid")}, 10, "sigmoid"),
+        ({"head": end("Sigmoid")}, 10, "nothing says otherwise"),
         ({"columns": 1, "head": end("Sigmoid")}, 2, "sigmoid"),
         ({"columns": 1, "head": end("Gemm", "logit")}, None, "one number"),
         ({"columns": 1, "head": end("Sigmoid", "age")}, None, "'age'"),

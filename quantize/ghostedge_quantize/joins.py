@@ -6,7 +6,8 @@ gains nothing: scores of 0.01 to 0.98 in steps of 1.88 are 0 or 1.88. Such a con
 with it whatever moves its result on; every part is dequantized with its own scale.
 
 A sigmoid that leaves the graph as float is computed in float: in steps of 1/256, the only ones that
-the kernels know, the many scores near zero of a detector are 0 or 0.004.
+the kernels know, the many scores near zero of a detector are 0 or 0.004. So is a product that makes
+channels unlike, of relative boxes beside scores with the picture's sides and ones.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
+from ghostedge_quantize.canonical import constant
 from ghostedge_quantize.ops import Role, data_inputs, rule_of
 from ghostedge_quantize.plan import Plan, make_plan, name_of
 from ghostedge_quantize.ranges import MIN_SPAN, Range
@@ -32,7 +35,7 @@ in float."""
 
 @dataclass(frozen=True)
 class Join:
-    """A concat whose result reaches an output through nothing but what moves values.
+    """A concat whose result reaches an output through what moves values, or scales its channels.
 
     Attributes:
         node: The concat's name.
@@ -61,26 +64,31 @@ def output_joins(graph: ir.Graph) -> tuple[Join, ...]:
     )
 
 
-def output_sigmoids(graph: ir.Graph, float_joins: Collection[str]) -> frozenset[str]:
-    """The sigmoids whose results leave a canonical graph, and the concats of nothing else.
+def float_ends(graph: ir.Graph, float_joins: Collection[str]) -> frozenset[str]:
+    """What makes a canonical graph's float outputs and is better computed in float.
 
     Args:
         graph: The graph.
         float_joins: Concats that stay float anyway.
+
+    Returns:
+        The sigmoids whose results leave the graph, concats of nothing else, and products with
+        constants that make channels unlike.
     """
     found: set[str] = set()
-    waiting = list(graph.outputs)
+    waiting, seen = list(graph.outputs), set()
     while waiting:
-        value = waiting.pop()
-        node = value.producer()
-        if node is None or node.name in found:
+        node = waiting.pop().producer()
+        if node is None or node in seen:
             continue
+        seen.add(node)
         joins = node.op_type == "Concat" and node.name not in float_joins
         if joins and not _joins_sigmoids(node):
             continue
-        if joins or node.op_type == "Sigmoid":
+        ends = joins or node.op_type == "Sigmoid" or _parts_channels(node)
+        if ends:
             found.add(str(node.name))
-        if _moves(node):
+        if ends or _moves(node):
             waiting.extend(each for _, each in data_inputs(node, rule_of(node)))
     return frozenset(found)
 
@@ -127,11 +135,17 @@ def refuse_int8(graph: ir.Graph, float_joins: Collection[str], ranges: Mapping[s
 
 
 def _concats(output: ir.Value, plan: Plan) -> Iterator[ir.Node]:
-    """The concats behind an output, itself included, outermost first."""
+    """The concats behind an output, itself included, outermost first.
+
+    A concat may be multiplied by a constant on its way, as boxes beside scores are.
+    """
     seen: dict[ir.Node, None] = {}
     waiting = [output]
     while waiting:
-        node = _mover(waiting.pop(), plan)
+        value = waiting.pop()
+        maker = value.producer()
+        scales = maker is not None and maker.name in plan.nodes and _parts_channels(maker)
+        node = maker if scales else _mover(value, plan)
         if node is not None and node not in seen:
             seen[node] = None
             waiting.extend(_data(node, plan))
@@ -151,6 +165,15 @@ def _parts(node: ir.Node, plan: Plan) -> Iterator[str]:
             yield name_of(value)
         else:
             waiting.extend(reversed(_data(mover, plan)))
+
+
+def _parts_channels(node: ir.Node) -> bool:
+    """Whether a node is a product with a constant whose numbers are unlike."""
+    sizes = [np.abs(each) for each in map(constant, node.inputs) if each is not None]
+    if node.op_type != "Mul" or not sizes:
+        return False
+    (numbers,) = sizes
+    return bool(numbers.max() > MOST_UNLIKE * numbers.min())
 
 
 def _mover(value: ir.Value, plan: Plan) -> ir.Node | None:

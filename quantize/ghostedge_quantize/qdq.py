@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
 from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.joins import output_sigmoids, refuse_int8
+from ghostedge_quantize.joins import float_ends, refuse_int8
 from ghostedge_quantize.plan import OutputType, make_plan
 from ghostedge_quantize.ranges import Range, Ranges
 from ghostedge_quantize.raw_input import float_shift, take_raw_image
@@ -62,7 +62,7 @@ def quantize(
         refuse_int8(quantized.graph, ranges.float_joins, ranges.tensors)
     else:
         known |= make_plan(quantized.graph, output_type, float_nodes).dictated
-        float_nodes |= output_sigmoids(quantized.graph, ranges.float_joins)
+        float_nodes |= float_ends(quantized.graph, ranges.float_joins)
     plan = make_plan(quantized.graph, output_type, float_nodes)
     everything = replace(ranges, tensors={**ranges.tensors, **known})
     params = assign(quantized.graph, plan, everything)

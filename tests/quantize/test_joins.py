@@ -130,6 +130,37 @@ def test_sigmoids_that_leave_the_graph_as_float_are_float(
     assert float_sigmoids(model, batches(2), output_type="int8") == set()
 
 
+GAIN = np.array([320.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = Conv(input, w) b = Sigmoid(a) logits = Mul(b, gain)",
+        "a = Conv(input, w) b = Mul(gain, a) logits = Transpose<perm=[0,1,3,2]>(b)",
+        "q = Conv(input, one) c = Sigmoid(q) r = Conv(input, two) b = Concat<axis=1>(q, r) "
+        "logits = Mul(b, gain)",
+    ],
+)
+def test_channels_that_a_product_makes_unlike_keep_their_own_resolution(
+    toy: Toy, batches: Batches, run: Callable[..., np.ndarray], body: str
+) -> None:
+    random = np.random.default_rng(0)
+    constants = {
+        "w": random.normal(size=(3, 3, 1, 1)),
+        "one": random.normal(size=(1, 3, 1, 1)),
+        "two": random.normal(size=(2, 3, 1, 1)) * 20,
+        "gain": GAIN / (1 if "two" not in body else np.array([1, 20, 20]).reshape(1, 3, 1, 1)),
+    }
+    used = {name: array for name, array in constants.items() if name in body}
+    model, data = toy(body, used, output=(1, 3, 8, 8)), batches(6)
+    found = run(quantize(model, calibrate(model, data), preprocessing=None), data)
+    wanted = run(model, data)
+    axes = (0, 2, 3)
+    noise = np.square(found - wanted).sum(axes) / np.square(wanted).sum(axes)
+    assert noise.max() < 1e-3
+
+
 def test_scores_near_zero_keep_their_size(
     toy: Toy, batches: Batches, run: Callable[..., np.ndarray]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from ghostedge.features.drawing import decibel_words, scale_words
 from ghostedge.features.report import FeaturesReport, LayerFacts
+from ghostedge.terminal import printable
 
 _STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 2240px;
@@ -30,19 +31,19 @@ def page(report: FeaturesReport) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"{body}\n</body>\n</html>\n"
     )
 
 
 def _body(report: FeaturesReport, title: str) -> Iterator[str]:
-    yield f"<h1>{escape(title)}</h1>"
+    yield f"<h1>{_text(title)}</h1>"
     for sentence in _sentences(report):
-        yield f"<p>{escape(sentence)}</p>"
+        yield f"<p>{_text(sentence)}</p>"
     for number, image in enumerate(report.images):
         layers = [layer for layer in report.layers if layer.image == number]
-        yield f'<h2 id="image-{number + 1}">{escape(image.file)}</h2>'
-        yield f'<img class="seen" src="{escape(image.picture)}" alt="as the network sees it">'
+        yield f'<h2 id="image-{number + 1}">{_text(image.file)}</h2>'
+        yield f'<img class="seen" src="{_text(image.picture)}" alt="as the network sees it">'
         if report.against is not None:
             yield from _table(layers, rescaled=report.rescaled)
         for layer in layers:
@@ -83,7 +84,7 @@ def _table(layers: list[LayerFacts], *, rescaled: bool) -> Iterator[str]:
     for layer in layers:
         *figures, factors = _cells(layer, rescaled=rescaled)
         yield (
-            f'<tr><td><a href="#{_anchor(layer)}">{escape(layer.name)}</a></td>'
+            f'<tr><td><a href="#{_anchor(layer)}">{_text(layer.name)}</a></td>'
             f"<td>{' × '.join(map(str, layer.shape))}</td>"
         )
         yield "".join(f'<td class="n">{figure}</td>' for figure in figures)
@@ -101,15 +102,20 @@ def _cells(layer: LayerFacts, *, rescaled: bool) -> tuple[str, ...]:
 
 
 def _layer(layer: LayerFacts) -> Iterator[str]:
-    yield f'<h3 id="{_anchor(layer)}">{escape(layer.name)}</h3>\n<div class="grids">'
+    yield f'<h3 id="{_anchor(layer)}">{_text(layer.name)}</h3>\n<div class="grids">'
     pictures = layer.pictures
     for name in (pictures.model, pictures.against, pictures.difference):
         if name is not None:
-            words = escape(f"{layer.name}, {PurePath(name).suffixes[-2][1:]}")
-            yield f'<img src="{escape(name)}" alt="{words}" loading="lazy">'
+            words = _text(f"{layer.name}, {PurePath(name).suffixes[-2][1:]}")
+            yield f'<img src="{_text(name)}" alt="{words}" loading="lazy">'
     yield "</div>"
 
 
 def _anchor(layer: LayerFacts) -> str:
     """The first picture's name without its ending, which no other layer has."""
-    return escape(layer.pictures.model.removesuffix(".model.png"))
+    return _text(layer.pictures.model.removesuffix(".model.png"))
+
+
+def _text(words: str) -> str:
+    """Words as they are, whatever they hold."""
+    return escape(printable(words))

@@ -91,9 +91,7 @@ def write_features(options: FeatureOptions, reporter: Reporter) -> FeaturesRepor
         )
         text = json.dumps(report.to_dict(), indent=2, sort_keys=True)
         (folder / FEATURES_NAME).write_text(text + "\n", encoding="utf-8")
-        # A name in a file system need not be valid UTF-8.
-        html = page(report).encode(errors="backslashreplace")
-        (folder / PAGE_NAME).write_bytes(html)
+        (folder / PAGE_NAME).write_text(page(report), encoding="utf-8")
     return report
 
 

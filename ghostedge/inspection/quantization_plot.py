@@ -17,10 +17,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ghostedge.inspection.quantization import QuantizationReport
+from ghostedge.terminal import printable
 
 _PLAIN, _WORST, _DOT, _GRID = "#4878a8", "#c8402f", "#202020", "#dddddd"
 _ROW_INCHES, _FRAME_INCHES, _WIDTH_INCHES, _DPI = 0.16, 1.5, 13.0, 110
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 8.0, "axes.axisbelow": True}
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.axisbelow": True,
+    "text.parse_math": False,  # a layer's name may hold dollars
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def draw_quantization(report: QuantizationReport) -> bytes:
         axes = figure.subplots(1, len(panels), sharey=True, width_ratios=(3, 2, 3))
         for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel, red)
-        _label_rows(axes[0], [layer.name for layer in layers], red)
+        _label_rows(axes[0], [printable(layer.name) for layer in layers], red)
         figure.suptitle(_title(report), x=0.01, ha="left")
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
         # The version of the library would make the bytes differ between machines.
@@ -97,4 +103,5 @@ def _label_rows(ax: Axes, names: Sequence[str], red: Sequence[bool]) -> None:
 def _title(report: QuantizationReport) -> str:
     found = report.analysis
     ratio = "exact" if found.total.sqnr_db is None else f"{found.total.sqnr_db:.1f} dB"
-    return f"{Path(report.file).name}: output SQNR {ratio} over {found.images} images; worst in red"
+    name = printable(Path(report.file).name)
+    return f"{name}: output SQNR {ratio} over {found.images} images; worst in red"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def report() -> QuantizationReport:
     worst = Culprit("second", *quarter, "it is cut off", "widen it")
     analysis = Analysis(8, False, all_of_it, layers, (worst,))
     return QuantizationReport("some_int8.onnx", "photos", None, ("assumed",), analysis)
+
+
+def test_a_layer_of_any_name_is_drawn() -> None:
+    found = report()
+    layers = [
+        replace(layer, name=name)
+        for layer, name in zip(found.analysis.layers, ("$\\frac$", "\x1b[1m\ud800"), strict=True)
+    ]
+    odd = replace(found, file="$\\x$.onnx", analysis=replace(found.analysis, layers=tuple(layers)))
+    assert draw_quantization(odd).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ class Affine:
             return None
         return Affine(self.factor / other, self.term / other)
 
+    @property
+    def is_neutral(self) -> bool:
+        """Whether it changes nothing."""
+        return bool(np.all(self.factor == 1) and np.all(self.term == 0))
+
 
 IDENTITY = Affine(np.ones(()), np.zeros(()))
 
@@ -57,7 +62,7 @@ IDENTITY = Affine(np.ones(()), np.zeros(()))
 def join_constant_arithmetic(model: ir.Model) -> PassNote:
     """Write each row of two or more constant Add, Sub, Mul, Div as one Mul and one Add, in place.
 
-    A row that is a Mul and an Add already is left.
+    A row that is a Mul and an Add already is left; a single one that changes nothing goes.
     """
     joined = 0
     for node in nodes_of(model, *_OPS):
@@ -92,7 +97,9 @@ def _row(start: ir.Node) -> _Row | None:
         before = node.outputs[0]
         node = only_consumer(before)
     kinds = [node.op_type for node in nodes]
-    if len(nodes) < 2 or kinds == ["Mul", "Add"]:
+    if not nodes or kinds == ["Mul", "Add"]:
+        return None
+    if len(nodes) == 1 and not affine.is_neutral:
         return None
     return _Row(tuple(nodes), source, affine)
 

@@ -2,9 +2,9 @@
 
 Exporters write these functions in many ways: by the error function or by tanh, with factors before
 or behind, as quotients or products. So it is not the writing that is recognised but the function:
-what is made of one tensor and numbers alone, around an Erf, a Tanh or a Log, is computed on sample
-points and compared. As one node the function takes one kernel, and int8 has a border on each side
-of it instead of several inside.
+what is made of one tensor and numbers alone, around an Erf, a Tanh, a Log or a Softplus, is
+computed on sample points and compared. As one node the function takes one kernel, and int8 has a
+border on each side of it instead of several inside.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from ghostedge_convert.passes._infra import PassNote
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 
 _erf = np.vectorize(math.erf, otypes=[float])
-_POINTS = np.linspace(-8.0, 8.0, 161)
+_POINTS = np.concatenate([np.linspace(-8.0, 8.0, 161), [-60.0, -25.0, 25.0, 60.0]])
+"""Far ones too: exporters take softplus(x) for x above a threshold."""
+
 _MOST_NODES = 24
 """Around an anchor; the longest writing known has 9."""
 
@@ -50,9 +52,11 @@ _ARITHMETIC: Mapping[str, Callable[..., Array]] = {
     "Erf": _erf,
     "Tanh": np.tanh,
     "Softplus": _softplus,
+    "Greater": np.greater,
+    "Where": np.where,
     "Identity": np.positive,
 }
-_ANCHORS = ("Erf", "Tanh", "Log")
+_ANCHORS = ("Erf", "Tanh", "Log", "Softplus")
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def use_activations(model: ir.Model) -> PassNote:
 
 
 def _replace(model: ir.Model, anchor: ir.Node) -> Iterator[str]:
-    for source in _sources(anchor):
+    for source in reversed(list(_sources(anchor))):  # the longest writing first
         for node, values in reversed(_made_of(source).items()):
             known = next((k for k in _KNOWN if _is_equal(values, k.values)), None)
             if known is None or node.op_type == known.op:

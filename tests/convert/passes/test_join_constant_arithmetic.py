@@ -37,6 +37,23 @@ def test_terms_that_cancel_leave_nothing(graph, apply, ops):
     assert ops(apply(join_constant_arithmetic, model)[0]) == ["Relu", "Neg"]
 
 
+@pytest.mark.parametrize("op", ["Mul(r, one)", "Div(r, one)", "Add(zero, r)", "Sub(r, zero)"])
+def test_what_changes_nothing_goes(graph, apply, ops, op):
+    known = {"one": np.ones((3, 1, 1), np.float32), "zero": np.float32(0)}
+    model = graph(
+        f"r = Relu(input) a = {op} out = Neg(a)", **{n: v for n, v in known.items() if n in op}
+    )
+    assert ops(apply(join_constant_arithmetic, model)[0]) == ["Relu", "Neg"]
+
+
+@pytest.mark.parametrize("op", ["Div(one, r)", "Sub(zero, r)"])
+def test_a_turned_quotient_or_difference_stays(graph, apply, ops, op):
+    known = {"one": np.float32(1), "zero": np.float32(0)}
+    body = f"e = Exp(input) r = Add(e, e) out = {op}"
+    model = graph(body, **{n: v for n, v in known.items() if n in op})
+    assert len(ops(apply(join_constant_arithmetic, model)[0])) == 3
+
+
 def test_a_constant_larger_than_the_value_is_left(graph, apply, ops, weights):
     model = graph(
         "m = GlobalAveragePool(input) a = Add(m, w) out = Mul(a, c)",

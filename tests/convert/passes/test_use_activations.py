@@ -10,6 +10,7 @@ CONSTANTS = {
     "root": np.float32(np.sqrt(2)), "over_root": np.float32(np.sqrt(0.5)), "half": np.float32(0.5),
     "one": np.float32(1), "three": np.float32(3), "cubic": np.float32(0.044715),
     "slope": np.float32(np.sqrt(2 / np.pi)), "odd": np.float32(0.6),
+    "far": np.float32(20),
 }  # fmt: skip
 
 # writing → op and its approximate attribute
@@ -47,6 +48,11 @@ def test_a_gelu_in_its_parts_is_one_node(graph, apply, text):
         ("s = Softplus(input) t = Tanh(s) out = Mul(input, t)", "Mish"),
         ("x = Exp(input) p = Add(x, one) l = Log(p) t = Tanh(l) out = Mul(t, input)", "Mish"),
         ("x = Exp(input) p = Add(one, x) out = Log(p)", "Softplus"),
+        (
+            """s = Mul(input, one) p = Softplus(s) d = Div(p, one) g = Greater(s, far)
+            out = Where(g, input, d)""",
+            "Softplus",
+        ),
     ],
 )
 def test_mish_and_softplus_in_their_parts_are_one_node(graph, apply, ops, text, op):

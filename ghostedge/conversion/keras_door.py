@@ -19,7 +19,7 @@ from ghostedge.conversion.given import Given, loaded, refuse_family_flags
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.network import Answers
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.rescaling import without_normalization
+from ghostedge.conversion.rescaling import takes_bytes, without_normalization
 from ghostedge_convert import CheckpointConfig, gives_probabilities
 from ghostedge_convert.config import read_config
 from ghostedge_convert.front import Front, without_rescaling
@@ -28,8 +28,6 @@ from ghostedge_convert.keras.remote import RemoteKeras
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing, Source
 
-# A rescaling that brings 255 to more than this expects pixels that were divided by 255 before.
-_LARGEST_INPUT = 25.0
 _FROM_MODEL = "from the model's input"
 _FROM_CONFIG = "from config.json"
 _KERAS_RESIZES = "Keras's own loaders resize bilinearly to the whole input size"
@@ -168,7 +166,7 @@ def _normalization(
     channels = len(front.factor)
     flagged = options.preprocessing.stated()
     stated = flagged if front.found else {**known, **flagged}
-    takes_pixels = front.found and max(front.factor) * 255 <= _LARGEST_INPUT
+    takes_pixels = front.found and takes_bytes(front)
     mean = tuple(stated.get("mean", (0.0,) * channels))
     std = tuple(stated.get("std", ((1 / 255) if takes_pixels else 1.0,) * channels))
     for field, values in (("mean", mean), ("std", std)):

@@ -6,9 +6,8 @@ here, for the two together are the preprocessing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.options import ConvertOptions
@@ -18,9 +17,11 @@ from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 
 _PIXEL = 1 / 255
-# A rescaling that brings 255 to no more than this expects bytes; statistics are those of images
-# where the mean lies well inside 0 to 1 and no channel spreads wider.
+# A rescaling that brings 255 to no more than this expects bytes, and so does one that subtracts
+# means which only bytes have, as Caffe's networks do; statistics are those of images where the mean
+# lies well inside 0 to 1 and no channel spreads wider.
 _LARGEST_INPUT = 25.0
+_MEANS_OF_BYTES = (10.0, 245.0)
 _MEANS, _STDS = (0.05, 0.95), (0.05, 1.0)
 
 
@@ -74,20 +75,29 @@ def joined(
     )
 
 
+def takes_bytes(front: Front) -> bool:
+    """Whether a rescaling is one of pixels of 0 to 255."""
+    return max(front.factor) * 255 <= _LARGEST_INPUT or _within(_own(front)[0], _MEANS_OF_BYTES)
+
+
 def _range(front: Front) -> float | None:
     """What 1 in the images that a rescaling was made for is of its input; None if that is unclear.
 
     It may as well be a layer, or change one normalisation to another.
     """
-    if max(front.factor) * 255 <= _LARGEST_INPUT:
+    if takes_bytes(front):
         return _PIXEL
-    mean, std = front.normalization([0.0] * len(front.factor), [1.0] * len(front.factor))
-    inside = all(
-        low <= value <= high
-        for values, (low, high) in ((mean, _MEANS), (std, _STDS))
-        for value in np.asarray(values)
-    )
-    return 1.0 if inside else None
+    mean, std = _own(front)
+    return 1.0 if _within(mean, _MEANS) and _within(std, _STDS) else None
+
+
+def _own(front: Front) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean that a rescaling subtracts, and what it divides by."""
+    return front.normalization([0.0] * len(front.factor), [1.0] * len(front.factor))
+
+
+def _within(values: Sequence[float], bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= min(values) and max(values) <= bounds[1]
 
 
 def without_normalization(options: ConvertOptions) -> ConvertOptions:

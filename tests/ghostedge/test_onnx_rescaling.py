@@ -170,6 +170,14 @@ def test_flags_that_would_normalise_pixels_are_refused(tmp_path: Path) -> None:
     [
         ([("Div", constant(255), {})], FIRST.astype(np.float32), "0 to 255"),
         (
+            [
+                ("Gather", constant([2, 1, 0], np.int64), {"axis": 1}),
+                ("Sub", constant([103.9, 116.8, 123.7]).reshape(3, 1, 1), {}),
+            ],
+            FIRST.astype(np.float32),
+            "0 to 255",
+        ),
+        (
             [("Sub", MEAN.reshape(3, 1, 1), {}), ("Div", STD.reshape(3, 1, 1), {})],
             (FIRST / 255).astype(np.float32),
             "0 to 1",

@@ -17,7 +17,7 @@ QUANTIZE = "QuantizeLinear"
 DEQUANTIZE = "DequantizeLinear"
 FLAG = "--requantize"
 
-_WEIGHT_OPS = ("Conv", "Gemm", "MatMul")
+_WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WEIGHT, _BIAS = 1, 2  # input positions
 
 
@@ -176,7 +176,7 @@ def output_axis(node: ir.Node) -> int:
     """Where the output channels are in the weights of a linear op."""
     if node.op_type == "Gemm":
         return 0 if int_attr(node, "transB", 0) else 1
-    return 0 if node.op_type == "Conv" else -1
+    return {"Conv": 0, "ConvTranspose": 1}.get(node.op_type, -1)
 
 
 def decode_with(

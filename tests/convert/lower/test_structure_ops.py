@@ -150,6 +150,35 @@ def test_int8_transposed_conv_stays_in_xnnpack(
     assert not left_outside_xnnpack(lower_to_tflite(model).data)
 
 
+@pytest.mark.parametrize(("outs", "axis"), [(1, 0), (3, 1), (3, None)])
+def test_int8_transposed_conv_with_groups(net, agree, outs, axis):
+    network = net()
+    x = quantized_input(network, (1, 4, 3, 3))
+    rng = np.random.default_rng(0)
+    groups = 4 if outs == 1 else 2
+    stored = rng.integers(-127, 128, (4, outs, 2, 2), np.int8)
+    scales = rng.uniform(0.5, 2.0, () if axis is None else stored.shape[axis]) / 127
+    parameters = np.float32(scales), np.zeros(scales.shape, np.int8)
+    place = {} if axis is None else {"axis": axis}
+    weights = network.add("DequantizeLinear", stored, *parameters, **place)
+    y = network.add("ConvTranspose", x, weights, group=groups, strides=[2, 2])
+    q = network.quantized_result(y, 2)
+    assert agree(network.model(q, dtype=np.int8), network.feeds(2))["TRANSPOSE_CONV"] == 1
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2), (4, 1, 2, 2), (2, 1, 2, 2), (2, 3, 2, 2)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_int8_weights_with_groups_are_decoded(net, agree, shape, axis):
+    network = net()
+    stored = np.random.default_rng(0).integers(-127, 128, shape, np.int8)
+    spread = tuple(-1 if a == axis else 1 for a in range(4))
+    scales = (np.arange(1, shape[axis] + 1, dtype=np.float32) / 127).reshape(spread)
+    weights = network.add("Mul", network.add("Cast", stored, to=1), scales)
+    x = network.input((1, shape[0], 3, 3))
+    y = network.add("ConvTranspose", x, weights, group=2, strides=[2, 2])
+    agree(network.model(y), network.feeds(0))
+
+
 @sampled
 @given(images, st.integers(1, 3), st.sampled_from(["DCR", "CRD"]), st.booleans(), seeds)
 def test_depth_to_space(net, agree, shape, block, mode, integer, seed):

@@ -89,28 +89,32 @@ def conv_transpose(e: Emitter, node: Node) -> None:
 def _kernel(e: Emitter, node: Node) -> Weights:
     """The weights I, O, kh, kw of a convolution without groups or dilation that does the same."""
     groups = int(node.attributes.get("group", 1))
-    count = e.value(node.inputs[1]).shape
-    depthwise = groups > 1 and count[1] == 1
+    depthwise = e.value(node.inputs[1]).shape[:2] == (groups, 1)
     stored = weights(e, node, 1, channel_axis=0 if depthwise else 1).over_image()
     if groups > 1:
-        stored = _ungrouped(node, stored, groups, depthwise=depthwise)
+        stored = _ungrouped(stored, groups)
     dilations = [1, *node.attributes.get("dilations", [1, 1])][-2:]
     return replace(stored, data=_dilated(stored.data, dilations))
 
 
-def _ungrouped(node: Node, stored: Weights, groups: int, *, depthwise: bool) -> Weights:
-    """The same function with each output channel reading all input channels."""
-    if stored.coded is not None and not stored.coded.per_tensor and not depthwise:
-        node.refuse(
-            "weights of a grouped transposed convolution quantized per channel",
-            "quantize them per tensor, or leave this node in float",
-        )
+def _ungrouped(stored: Weights, groups: int) -> Weights:
+    """The same function with each output channel reading all input channels.
+
+    Scales along the weights' second axis are those of every group's outputs alike. Along the first
+    they are the inputs', as which they are kept where they are only decoded; of a depthwise one
+    they are the outputs' too.
+    """
     ins, outs, *taps = stored.data.shape
     wide = np.zeros((ins, groups * outs, *taps), stored.data.dtype)
     for group in range(groups):
         rows = slice(group * ins // groups, (group + 1) * ins // groups)
         wide[rows, group * outs : (group + 1) * outs] = stored.data[rows]
-    return replace(stored, data=wide, coded=stored.coded and stored.coded.along(1))
+    coded = stored.coded
+    if coded is not None and coded.axis == 1:
+        coded = coded.repeated(groups)
+    elif coded is not None and stored.integer:
+        coded = coded.along(1)
+    return replace(stored, data=wide, coded=coded)
 
 
 def _dilated(kernel: Array, dilations: Sequence[int]) -> Array:

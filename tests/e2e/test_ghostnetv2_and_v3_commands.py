@@ -64,6 +64,25 @@ def test_convert_writes_float_and_int8_files(
     assert parities["tflite", "int8"]["agreement_pct"] >= 80
 
 
+def test_logits_of_some_hundreds_are_held_to_a_share_of_their_scale(
+    in_process: Command, tmp_path: Path
+) -> None:
+    """Large gains make float32's rounding large too: by absolute bounds the files would differ."""
+    torch.manual_seed(0)
+    network = GhostNetV3(width=0.5, num_classes=12)
+    for layer in network.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            layer.weight.data *= 1.3
+    torch.save(network.state_dict(), tmp_path / "m.pth")
+    done = in_process("convert", tmp_path / "m.pth", "--input-size", 64, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for artefact in json.loads(done.stdout)["artefacts"]:
+        parity = artefact["parity"]
+        assert parity["max_abs_diff"] > 1e-4
+        assert parity["max_relative_diff"] < 1e-3
+        assert parity["within_budget"]
+
+
 def test_an_input_too_small_to_be_halved_is_refused_without_a_traceback(
     in_process: Command, weights: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "peers_table.py": ("--networks", "ghostnet_050", "--loads", "4"),
     "raw_input.py": ("--rounds", "30"),
     "int16_layers.py": ("--rounds", "20"),
+    "whole_networks.py": (),
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -149,10 +147,15 @@ class YOLOv5(nn.Module):
 
 
 def spread_scores(network: YOLOv5 | YOLOv8) -> None:
-    """Make the heads' logits as wide as a trained detector's, so that scores span 0 to 1."""
-    heads = network.m if isinstance(network, YOLOv5) else [s[-1] for s in network.cv3]
-    with torch.no_grad():
-        for head in heads:
-            assert isinstance(head, nn.Conv2d)
-            head.weight *= 3 / math.sqrt(2)
-            head.bias.fill_(-1.0)
+    """Make the scores' logits as wide as a trained detector's, so that scores span 0 to 1.
+
+    Boxes of YOLOv5, whose sizes are squared, get narrow ones.
+    """
+    five = isinstance(network, YOLOv5)
+    heads = list(network.m) if isinstance(network, YOLOv5) else [s[-1] for s in network.cv3]
+    for head in heads:
+        wide = torch.full((head.out_channels,), 2.0)
+        if five:
+            wide.view(3, -1)[:, :4] = 0.3
+        head.weight.data *= wide.view(-1, 1, 1, 1)
+        head.bias.data = torch.where(wide > 1, -1.0, 0.0)

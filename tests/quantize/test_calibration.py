@@ -146,7 +146,7 @@ def test_a_poisoned_image_is_named_with_the_first_tensor_it_reached(
 
 
 def test_an_activation_that_overflows_is_named(toy: Toy, batches: Batches) -> None:
-    body = "y = Conv(input, w) z = Mul(y, y) m = GlobalAveragePool(z) logits = Flatten(m)"
+    body = "y = Conv(input, w) z = Mul(y, y) m = GlobalMaxPool(z) logits = Flatten(m)"
     model = toy(body, {"w": np.full((10, 3, 1, 1), 1e25)})
     with pytest.raises(InputError, match="NaN or infinite for calibration image 0") as caught:
         calibrate(model, batches(2))

@@ -18,8 +18,8 @@ from ghostedge_convert.passes.fold_transpose_into_gemm import fold_transpose_int
 from ghostedge_convert.passes.join_constant_arithmetic import join_constant_arithmetic
 from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
-from ghostedge_convert.passes.split_grouped_transpose import split_grouped_transpose
 from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
+from ghostedge_convert.passes.split_transposed_conv import split_transposed_conv
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm
 from ghostedge_convert.passes.spread_group_norm import spread_group_norm
 from ghostedge_convert.passes.use_activations import use_activations
@@ -55,7 +55,7 @@ DEPLOY_PASSES: tuple[Pass, ...] = (
     split_scale_at_concat,
     fold_conv_scale,
     fold_conv_bias,
-    split_grouped_transpose,
+    split_transposed_conv,
     use_block_first,
     fold_hard_sigmoid_gate,
     use_global_average_pool,
@@ -90,8 +90,8 @@ __all__ = [
     "join_reshapes",
     "remove_dead_nodes",
     "run_passes",
-    "split_grouped_transpose",
     "split_scale_at_concat",
+    "split_transposed_conv",
     "spread_batch_norm",
     "spread_group_norm",
     "use_activations",

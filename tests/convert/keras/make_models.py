@@ -181,6 +181,7 @@ def tokens() -> keras.Model:
             "eca": layers.Multiply()([x, layers.Reshape((1, 1, 8))(gate)]),
             "cbam": x * places,
             "dot": layers.Dot(axes=(2, 2))([one, other]),
+            "attended": layers.MultiHeadAttention(2, 4)(one, layers.LayerNormalization()(other)),
             "cosine": layers.Dot(1, normalize=True)([layers.Flatten()(x), layers.Flatten()(y)]),
             "repeated": layers.RepeatVector(3)(layers.Flatten()(whole)),
             "dropped": layers.SpatialDropout2D(0.3)(layers.GaussianNoise(0.1)(x)),

@@ -67,6 +67,8 @@ class OutputParity:
         max_abs_diff: Largest absolute difference of any number.
         sqnr_db: Power of the reference over that of the difference, in dB; None for no difference.
         worst_part: The part with the smallest ratio; None where none differs.
+        between_images_db: Of a single number, the ratio about the mean over the images; None for
+            other outputs, fewer than eight images, and no difference.
         within_budget: Whether the output and every part of it keep the budget.
     """
 
@@ -74,6 +76,7 @@ class OutputParity:
     max_abs_diff: float
     sqnr_db: float | None
     worst_part: PartParity | None = None
+    between_images_db: float | None = None
     within_budget: bool = True
 
     @property
@@ -83,12 +86,11 @@ class OutputParity:
         return self.worst_part.sqnr_db if self.worst_part and joined else self.sqnr_db
 
     def __str__(self) -> str:
-        part = self.worst_part
-        if part is None:
-            return self.name
-        return f"{self.name}, {part.name}" + (
-            "" if part.kind == "part" else f": {part.sqnr_db:.1f} dB"
-        )
+        part, between = self.worst_part, self.between_images_db
+        words = self.name
+        if part is not None:
+            words += f", {part.name}" + ("" if part.kind == "part" else f": {part.sqnr_db:.1f} dB")
+        return words if between is None else f"{words}; between images {between:.1f} dB"
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _output_words(parity: Parity, *, by_noise: bool) -> str:
     worst = parity.worst
     if worst is None or not by_noise:
         return f"outputs {_difference_words(parity)}"
-    named = len(parity.outputs) > 1 or worst.worst_part is not None
+    named = len(parity.outputs) > 1 or str(worst) != worst.name
     return _ratio_words(worst.counted_db) + (f" ({worst})" if named else "")
 
 

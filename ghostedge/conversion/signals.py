@@ -42,6 +42,13 @@ CHANNEL_SLACK_DB = 10.0
 between an output and its worst of up to 480, on features of a trained GhostNet, on pyramids, masks
 and embeddings of random weights. A channel that an int8 step is too coarse for has about 0 dB."""
 
+BETWEEN_IMAGES_DB = 1.0
+"""By how much what tells images apart in a single number, (images, 1), must be above the noise. An
+age of 40 ± 2 has a ratio of 26 dB to a file that answers 40 whatever it sees; about the mean over
+the images such a file has 0 dB at best."""
+FEWEST_IMAGES = 8
+"""Fewer say little of what lies between images."""
+
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 """Of the output's largest number: what float32 may do to its smaller parts on the way."""
 
@@ -53,6 +60,8 @@ class OutputGap:
     Attributes:
         parts: Of the output.
         signal, noise, largest, difference: As of `Gap`, float64, an entry for each part.
+        total: Sum of the reference, likewise.
+        images: How many, of an output that is a single number for each; else 0.
     """
 
     parts: Parts
@@ -60,6 +69,8 @@ class OutputGap:
     noise: Sums
     largest: Sums
     difference: Sums
+    total: Sums
+    images: int = 0
 
     @classmethod
     def between(
@@ -74,6 +85,8 @@ class OutputGap:
             noise=parts.total(np.square(difference)),
             largest=parts.largest(np.abs(exact)),
             difference=parts.largest(np.abs(difference)),
+            total=parts.total(exact),
+            images=len(exact) if exact.shape[1:] == (1,) else 0,
         )
 
     @classmethod
@@ -82,8 +95,14 @@ class OutputGap:
     ) -> OutputGap:
         """Of whole numbers, as `Gap.of_labels`; they are one part."""
         gap = Gap.of_labels(found, wanted)
-        sums = map(np.atleast_1d, (gap.signal, gap.noise, gap.largest, gap.difference))
-        return cls(Parts("channel", ("",), np.zeros((1,) * wanted.ndim, np.int64)), *sums)
+        return cls(
+            Parts("channel", ("",), np.zeros((1,) * wanted.ndim, np.int64)),
+            signal=np.array([gap.signal]),
+            noise=np.array([gap.noise]),
+            largest=np.array([gap.largest]),
+            difference=np.array([gap.difference]),
+            total=np.zeros(1),
+        )
 
     def __add__(self, other: OutputGap) -> OutputGap:
         return OutputGap(
@@ -92,6 +111,8 @@ class OutputGap:
             self.noise + other.noise,
             np.maximum(self.largest, other.largest),
             np.maximum(self.difference, other.difference),
+            self.total + other.total,
+            self.images + other.images,
         )
 
     @property
@@ -117,9 +138,29 @@ class OutputGap:
         ratio = 10 * math.log10(self.signal[index] / self.noise[index])
         return PartParity(self.parts.kind, self.parts.names[index], ratio)
 
+    @property
+    def between_images_db(self) -> float | None:
+        """The ratio about the mean over the images; None where none is to be had."""
+        if self.images < FEWEST_IMAGES or not self.noise.any():
+            return None
+        spread = float((self.signal - np.square(self.total) / self.images).sum())
+        rounding = float(np.square(ROUNDING * self.largest).sum()) * self.images
+        if spread <= rounding:  # the reference itself tells nothing apart
+            return None
+        return 10 * math.log10(spread / float(self.noise.sum()))
+
     def keeps(self, budget: Budget) -> bool:
         """Whether the output is inside the bound, and each part or channel inside its own."""
-        return self.whole.keeps(budget) and self._close(budget) and self._clear(budget)
+        return (
+            self.whole.keeps(budget)
+            and self._close(budget)
+            and self._clear(budget)
+            and self._tells_apart(budget)
+        )
+
+    def _tells_apart(self, budget: Budget) -> bool:
+        ratio = None if budget.min_sqnr_db is None else self.between_images_db
+        return ratio is None or ratio >= BETWEEN_IMAGES_DB
 
     def _close(self, budget: Budget) -> bool:
         if budget.max_difference is None or self.parts.kind == "channel":
@@ -136,7 +177,14 @@ class OutputGap:
     def parity(self, name: str, budget: Budget) -> OutputParity:
         """As the manifest has it."""
         whole = self.whole
-        return OutputParity(name, whole.difference, whole.sqnr_db, self.worst, self.keeps(budget))
+        return OutputParity(
+            name,
+            whole.difference,
+            whole.sqnr_db,
+            self.worst,
+            self.between_images_db,
+            self.keeps(budget),
+        )
 
 
 Gaps = Mapping[str, OutputGap]
@@ -209,10 +257,13 @@ def signal_parity(gaps: Gaps, reference: str, images: ImageSet, budget: Budget) 
 
 
 def budget_words(budget: Budget) -> str:
-    """The budget with what it means for channels."""
+    """The budget with what it means for channels and single numbers."""
     if budget.min_sqnr_db is None:
         return str(budget)
-    return f"{budget}, {budget.min_sqnr_db - CHANNEL_SLACK_DB:g} dB of any channel"
+    return (
+        f"{budget}, {budget.min_sqnr_db - CHANNEL_SLACK_DB:g} dB of any channel, "
+        f"{BETWEEN_IMAGES_DB:g} dB between images of a single number"
+    )
 
 
 def _worst_db(outputs: Iterable[OutputParity]) -> float | None:

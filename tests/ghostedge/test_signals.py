@@ -111,8 +111,37 @@ def test_a_channel_that_is_always_zero_has_no_ratio() -> None:
     assert gap.keeps(Budget(min_sqnr_db=20.0))
 
 
+AGES = np.linspace(36, 44, 16, dtype=np.float32).reshape(16, 1)
+ONE_NUMBER = Parts("channel", ("channel 0",), np.zeros((1, 1), np.int64))
+
+
+def test_a_number_that_is_the_same_for_every_image_breaks_the_budget_however_large_it_is() -> None:
+    constant = OutputGap.between(np.full_like(AGES, 40), AGES, ONE_NUMBER)
+    assert constant.whole.sqnr_db == pytest.approx(24.2, abs=0.1)
+    assert constant.between_images_db == pytest.approx(0.0, abs=1e-6)
+    assert not constant.keeps(Budget(min_sqnr_db=20.0))
+    assert str(constant.parity("age", Budget(min_sqnr_db=20.0))) == "age; between images 0.0 dB"
+    close = OutputGap.between(AGES + np.float32(0.2), AGES, ONE_NUMBER)
+    assert close.between_images_db == pytest.approx(21.8, abs=0.1)
+    assert close.keeps(Budget(min_sqnr_db=20.0))
+
+
+def test_images_are_counted_together_and_few_or_equal_ones_say_nothing() -> None:
+    noisy = AGES + np.float32(0.2)
+    halves = [OutputGap.between(noisy[i::2], AGES[i::2], ONE_NUMBER) for i in (0, 1)]
+    whole = OutputGap.between(noisy, AGES, ONE_NUMBER)
+    assert (halves[0] + halves[1]).between_images_db == pytest.approx(whole.between_images_db)
+    assert OutputGap.between(noisy[:7], AGES[:7], ONE_NUMBER).between_images_db is None
+    same = np.full((16, 1), 40, np.float32)
+    assert OutputGap.between(same + np.float32(0.2), same, ONE_NUMBER).between_images_db is None
+    two = Parts("channel", ("channel 0", "channel 1"), np.array([[0, 1]]))
+    assert OutputGap.between(np.hstack([noisy] * 2), np.hstack([AGES] * 2), two).images == 0
+
+
 def test_the_budget_says_what_channels_are_held_to() -> None:
-    assert budget_words(Budget(min_sqnr_db=20.0)).endswith("at least 20 dB, 10 dB of any channel")
+    assert budget_words(Budget(min_sqnr_db=20.0)).endswith(
+        "at least 20 dB, 10 dB of any channel, 1 dB between images of a single number"
+    )
     assert budget_words(Budget(max_difference=1e-4)) == str(Budget(max_difference=1e-4))
 
 

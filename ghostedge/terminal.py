@@ -82,6 +82,14 @@ class TextConsole(Console):
         codec = getattr(self.file, "codec", None)
         return super().render_str(shown if codec is None else narrowed(shown, codec), **style)
 
+    def on_broken_pipe(self) -> None:
+        """Rich would end with exit code 1 where the reader has gone, as that of ``| head`` does.
+
+        Raises:
+            BrokenPipeError: Always; the command line takes it for the end.
+        """
+        raise BrokenPipeError
+
     def say(self, text: str) -> None:
         """Print text as it is, however long its lines."""
         self.print(text, soft_wrap=True)

@@ -222,7 +222,7 @@ FACTORY = {"model": "-", "factory": "net.py:Net"}
         ({**FACTORY, "num_classes": 7}, "which is not 7 classes"),
         ({**FACTORY, "mean": (0.5,), "std": (0.5,)}, "it has 1 channels?, but the network takes 3"),
         ({"model": "-", "factory": "net.py:Branches"}, "module Branches.*torch cannot export it"),
-        ({"model": "absent.onnx"}, "absent.onnx: no such file"),
+        ({"model": "absent.onnx"}, "absent.onnx: there is no such file"),
         ({"model": "absent.pt2"}, "absent.pt2: the file cannot be read"),
         ({"model": "same.pt2", "input_size": (96, 96)}, "exported for 32×32, not for 96×96"),
         ({"model": "same.pt2", "batch": 2}, "takes batches of 1, not 2"),

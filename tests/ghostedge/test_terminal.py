@@ -181,6 +181,20 @@ def test_results_that_find_no_room_end_with_2(
     assert done.stderr.decode().startswith("error: standard output: it cannot be written")
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_has_gone_is_no_error(hostile: Path, form: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "ghostedge", "inspect", hostile / "m[b].onnx", *form],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_progress_that_finds_no_room_costs_no_result(hostile: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

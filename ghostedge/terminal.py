@@ -170,7 +170,7 @@ class _Stream(io.TextIOWrapper):
             if not self._is_results:
                 return
             if isinstance(error, BrokenPipeError):
-                raise
+                raise BrokenPipeError from error  # at one with an errno click ends with code 1
             raise InputError(
                 f"it cannot be written ({error.strerror or error})",
                 where="standard output",

@@ -95,6 +95,8 @@ _CONVERTED = tuple(
 # Where the slow files are: they come first, so that no worker is left alone with one at the end.
 _SLOW = (
     "tests/e2e/",
+    "tests/networks/",
+    "tests/detectors/",
     "tests/several_outputs/",
     "tests/convert/keras/",
     "tests/examples/",

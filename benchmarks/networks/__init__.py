@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from networks import attention, dense, detectors, heads
-from networks.blocks import images, with_sound_weights
+from networks.blocks import Attention, images, with_sound_weights
 
 __all__ = ["NETWORKS", "Network", "images", "make"]
 
@@ -33,7 +33,7 @@ class Network:
     title: str
 
 
-def _classifier(make_attention: attention.Attention, title: str) -> Network:
+def _classifier(make_attention: Attention, title: str) -> Network:
     return Network(lambda _: attention.Classifier(make_attention), (64, 64), f"GhostNet + {title}")
 
 

@@ -63,7 +63,8 @@ class CoordinateAttention(nn.Module):
         y = torch.cat([self.pool_h(x), self.pool_w(x).permute(0, 1, 3, 2)], dim=2)
         rows, columns = torch.split(self.act(self.bn1(self.conv1(y))), [height, width], dim=2)
         across = self.conv_w(columns.permute(0, 1, 3, 2)).sigmoid()
-        return x * across * self.conv_h(rows).sigmoid()
+        gated: Tensor = x * across * self.conv_h(rows).sigmoid()
+        return gated
 
 
 class SimAM(nn.Module):

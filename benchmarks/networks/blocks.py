@@ -11,11 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ghostedge_convert.architectures.ghostnet import (
-    BottleneckSpec,
-    GhostBottleneck,
-    SqueezeExcite,
-)
+from ghostedge_convert.architectures.ghostnet import BottleneckSpec, GhostBottleneck
 
 Attention = Callable[[int], nn.Module]
 
@@ -39,7 +35,8 @@ def images(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
     noise = 0.8 * noise.mean(1, keepdim=True) * 3**0.5 + 0.4 * noise
     pictures = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=size)
     spread, mean = torch.std_mean(pictures, dim=(2, 3), keepdim=True)
-    return (pictures - mean) / spread
+    normalized: Tensor = (pictures - mean) / spread
+    return normalized
 
 
 def with_sound_weights(network: nn.Module, size: tuple[int, int]) -> nn.Module:
@@ -87,10 +84,9 @@ class Backbone(nn.Module):
         self.c2 = GhostBottleneck(8, 24, 16, BottleneckSpec(3, 0, 0, stride=2))
         self.c3 = GhostBottleneck(16, 48, 24, BottleneckSpec(5, 0, 0, stride=2, se=True))
         self.c4 = GhostBottleneck(24, 72, 32, BottleneckSpec(3, 0, 0, stride=2, se=True))
-        for block in self.modules():
-            gated = isinstance(block, GhostBottleneck) and isinstance(block.se, SqueezeExcite)
-            if attention is not None and gated:
-                block.se = attention(block.ghost1.out_channels)
+        for block, gated in ((self.c3, 48), (self.c4, 72)):
+            if attention is not None:
+                setattr(block, "se", attention(gated))  # noqa: B010 - declared as its own kinds
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images ``[N, 3, H, W]`` to features at strides 4, 8 and 16."""

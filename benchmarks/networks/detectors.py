@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -101,7 +103,7 @@ class YOLOv8(nn.Module):
             torch.cat((box(f), score(f)), 1).view(len(f), 4 * self.bins + CLASSES, -1)
             for box, score, f in zip(self.cv2, self.cv3, self.neck(x), strict=True)
         ]
-        boxes, scores = torch.cat(levels, 2).split((4 * self.bins, CLASSES), 1)
+        boxes, scores = torch.split(torch.cat(levels, 2), [4 * self.bins, CLASSES], 1)
         left_top, right_bottom = self.dfl(boxes).chunk(2, 1)
         first, last = self.anchors - left_top, self.anchors + right_bottom
         decoded = torch.cat(((first + last) / 2, last - first), 1) * self.strides
@@ -152,10 +154,10 @@ def spread_scores(network: YOLOv5 | YOLOv8) -> None:
     Boxes of YOLOv5, whose sizes are squared, get narrow ones.
     """
     five = isinstance(network, YOLOv5)
-    heads = list(network.m) if isinstance(network, YOLOv5) else [s[-1] for s in network.cv3]
-    for head in heads:
+    lasts = network.m if isinstance(network, YOLOv5) else [[*s.children()][-1] for s in network.cv3]
+    for head in cast("list[nn.Conv2d]", lasts):
         wide = torch.full((head.out_channels,), 2.0)
         if five:
             wide.view(3, -1)[:, :4] = 0.3
         head.weight.data *= wide.view(-1, 1, 1, 1)
-        head.bias.data = torch.where(wide > 1, -1.0, 0.0)
+        head.bias = nn.Parameter(torch.where(wide > 1, -1.0, 0.0))

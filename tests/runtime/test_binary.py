@@ -85,7 +85,7 @@ def test_accuracy_counts_both_sides_of_the_threshold(model_file: Path, photos: P
 def test_bench_scores_it_on_a_folder_for_each_class(model_file: Path, photos: Path) -> None:
     session = Session(str(model_file), Case(str(model_file), "0", 1, "litert", 1))
     session.open(lambda *_: None)
-    assert session.score(lambda *_: None, str(photos))["top1_pct"] == pytest.approx(500 / 6)
+    assert session.score(lambda *_: None, str(photos), [])["top1_pct"] == pytest.approx(500 / 6)
 
 
 def test_one_number_that_nothing_explains_is_no_classifier(

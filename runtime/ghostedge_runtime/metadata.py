@@ -211,7 +211,7 @@ class ModelMetadata:
                 preprocessing=_build(Preprocessing, data["preprocessing"]),
                 input=_build(InputSpec, data["input"]),
                 architecture=_maybe(ArchitectureInfo, data.get("architecture")),
-                labels=None if data.get("labels") is None else tuple(data["labels"]),
+                labels=_labels(data.get("labels")),
                 precision=data.get("precision", "float32"),
                 quantization=_quantization(data.get("quantization")),
                 source=_maybe(Source, data.get("source")),
@@ -226,6 +226,14 @@ class ModelMetadata:
                 where=where,
                 remedy="convert the model again with `ghostedge convert`",
             ) from error
+
+
+def _labels(data: object) -> tuple[str, ...] | None:
+    if data is None:
+        return None
+    if not isinstance(data, list) or not all(isinstance(each, str) for each in data):
+        raise TypeError("labels must be a list of strings")
+    return tuple(data)
 
 
 def _build(kind: type[Any], data: Mapping[str, Any]) -> Any:

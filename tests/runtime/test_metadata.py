@@ -1,9 +1,12 @@
-"""What a file says about its integer outputs, read by this version and written by older ones."""
+"""What a file says of its outputs and labels, read by this version and written by older ones."""
 
 from __future__ import annotations
 
 import json
 
+import pytest
+
+from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import (
     InputSpec,
     ModelMetadata,
@@ -47,3 +50,10 @@ def test_a_file_from_before_outputs_had_names_reads_as_it_did() -> None:
     assert read is not None
     assert read.outputs == ()
     assert read.of_output("logits") == (0.5, -3)
+
+
+@pytest.mark.parametrize("labels", [[{}, {}], ["tench", 1], "tench", {"0": "tench"}])
+def test_labels_that_are_no_list_of_strings_are_refused(labels: object) -> None:
+    document = json.loads(described(BOXES).to_json()) | {"labels": labels}
+    with pytest.raises(ModelFileError, match="labels must be a list of strings"):
+        ModelMetadata.from_json(json.dumps(document), where="net.onnx")

@@ -193,7 +193,7 @@ def test_one_number_that_int8_destroys_misses_its_budget(
     assert any("m_int8.onnx" in sentence and "sqnr" in sentence for sentence in manifest["missed"])
 
 
-def test_a_classifier_that_int8_destroys_misses_its_budget_though_each_top1_agrees(
+def test_a_classifier_whose_scores_int8_destroys_misses_its_budget(
     in_process: Command, red_or_blue: Path, tmp_path: Path
 ) -> None:
     rows = [[0.02, 0.0, 0.0], [0.0, 0.0, 0.02], [0.05, -0.05, 0.0]]

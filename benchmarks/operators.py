@@ -29,8 +29,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ghostedge_convert import lower_to_tflite
 from ghostedge_convert.lower.table import TABLE
 from ghostedge_quantize import Range, Ranges, quantize
-from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.plan import make_plan
+from ghostedge_quantize.graph.canonical import canonical_ir
+from ghostedge_quantize.graph.plan import make_plan
 from ghostedge_runtime import Model
 
 OPSET = 20

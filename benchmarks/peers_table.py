@@ -57,8 +57,8 @@ from support.peers_markdown import NETWORKS, OURS
 from support.story import Story, Timed
 from support.workload import Workload, add_photo_arguments, workload
 
-from ghostedge_runtime.bench.record import Result
 from ghostedge_runtime.images import normalize
+from ghostedge_runtime.record import Result
 
 COMPARED_PHOTOS = 16
 

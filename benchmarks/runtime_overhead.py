@@ -32,8 +32,8 @@ import numpy as np
 from support import report
 
 from ghostedge_runtime import Model
+from ghostedge_runtime.formats.tflite.interpreter import find_interpreter
 from ghostedge_runtime.latency import Timing, summarize
-from ghostedge_runtime.tflite_backend import find_interpreter
 
 BUDGET_US = 30
 WARMUP_SECONDS = 1.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ghostedge.conversion.api import convert as convert
-    from ghostedge.manifest import Manifest as Manifest
+    from ghostedge.records.manifest import Manifest as Manifest
 
 __version__ = "0.1.0"
 __all__ = ["Manifest", "__version__", "convert"]
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return convert
     if name == "Manifest":
-        from ghostedge.manifest import Manifest
+        from ghostedge.records.manifest import Manifest
 
         return Manifest
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

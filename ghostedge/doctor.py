@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ghostedge_runtime.bench.record import MachineFacts
 from ghostedge_runtime.machine.facts import machine_facts
+from ghostedge_runtime.record import MachineFacts
 
 # What each job needs, and the line that installs it. One distribution of a tuple is enough.
 _JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (

@@ -17,8 +17,8 @@ from ghostedge.conversion.parts import output_parts
 from ghostedge.conversion.signals import OutputGap
 from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import Int8Settings, prepare
-from ghostedge_runtime.bench.record import Delegation
 from ghostedge_runtime.delegation import delegation_of, interpreter_nodes
+from ghostedge_runtime.record import Delegation
 
 Floats = npt.NDArray[np.float32]
 Outputs = Mapping[str, Floats]

@@ -22,8 +22,8 @@ from ai_edge_quantizer import (  # type: ignore[import-not-found]  # likewise
     recipe,
 )
 
-from ghostedge_convert.families import tell_family
-from ghostedge_convert.family import Size, expected_shapes
+from ghostedge_convert.architectures.family import Size, expected_shapes
+from ghostedge_convert.architectures.table import tell_family
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)

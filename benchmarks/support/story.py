@@ -9,12 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ghostedge_runtime.bench.record import BackendName, Case, Estimate, Result, Settings, Snapshot
 from ghostedge_runtime.bench.statistics import Rounds, drift_estimate, ratio_estimate
+from ghostedge_runtime.machine.doubts import find_marks
 from ghostedge_runtime.machine.facts import machine_facts
-from ghostedge_runtime.machine.marks import find_marks
 from ghostedge_runtime.machine.sensors import snapshot
 from ghostedge_runtime.machine.words import describe
+from ghostedge_runtime.record import BackendName, Case, Estimate, Result, Settings, Snapshot
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 
 from ghostedge_convert import Checkpoint, build, export_onnx, identify, load_checkpoint
 from ghostedge_convert.architectures.ghostnet import SqueezeExcite
-from ghostedge_convert.families import parse_architecture
+from ghostedge_convert.architectures.table import parse_architecture
 from ghostedge_runtime.images import list_images, normalize, open_image, prepare
 from ghostedge_runtime.metadata import Preprocessing
 from support.workload import ABOUT, SEED, Workload, add_arguments

@@ -10,55 +10,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ghostedge_convert.checkpoint import Checkpoint, load_checkpoint
-    from ghostedge_convert.config import CheckpointConfig
-    from ghostedge_convert.deploy import DeployResult, to_deploy_graph
-    from ghostedge_convert.detect import Detection, detect_architecture, identify
+    from ghostedge_convert.architectures.detect import Detection, detect_architecture, identify
+    from ghostedge_convert.architectures.preprocessing import (
+        ResolvedPreprocessing,
+        resolve_preprocessing,
+    )
+    from ghostedge_convert.checkpoint.config import CheckpointConfig
+    from ghostedge_convert.checkpoint.load import Checkpoint, load_checkpoint
     from ghostedge_convert.export import export_onnx
-    from ghostedge_convert.foreign.changes import Loss, Requantized
     from ghostedge_convert.foreign.left_float import left_float
-    from ghostedge_convert.foreign.normalize import Normalized, normalize_qdq
-    from ghostedge_convert.foreign.read import Pinned, pinned, read_onnx
     from ghostedge_convert.head import Head, gives_probabilities, head_of
     from ghostedge_convert.lower import TFLiteModel, lower_to_tflite
     from ghostedge_convert.module import build
     from ghostedge_convert.onnx_metadata import embed_onnx_metadata, read_onnx_metadata
     from ghostedge_convert.outputs import rename_outputs
     from ghostedge_convert.passes import PassNote
-    from ghostedge_convert.preprocessing import ResolvedPreprocessing, resolve_preprocessing
+    from ghostedge_convert.passes.deploy import DeployResult, to_deploy_graph
+    from ghostedge_convert.qdq_in.normalize import Normalized, normalize_qdq
+    from ghostedge_convert.qdq_in.read import Pinned, pinned, read_onnx
+    from ghostedge_convert.qdq_in.requantize import Loss, Requantized
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Checkpoint": "checkpoint",
-    "CheckpointConfig": "config",
-    "DeployResult": "deploy",
-    "Detection": "detect",
+    "Checkpoint": "checkpoint.load",
+    "CheckpointConfig": "checkpoint.config",
+    "DeployResult": "passes.deploy",
+    "Detection": "architectures.detect",
     "Head": "head",
-    "Loss": "foreign.changes",
-    "Normalized": "foreign.normalize",
+    "Loss": "qdq_in.requantize",
+    "Normalized": "qdq_in.normalize",
     "PassNote": "passes",
-    "Pinned": "foreign.read",
-    "Requantized": "foreign.changes",
-    "ResolvedPreprocessing": "preprocessing",
+    "Pinned": "qdq_in.read",
+    "Requantized": "qdq_in.requantize",
+    "ResolvedPreprocessing": "architectures.preprocessing",
     "TFLiteModel": "lower",
     "build": "module",
-    "detect_architecture": "detect",
+    "detect_architecture": "architectures.detect",
     "embed_onnx_metadata": "onnx_metadata",
     "export_onnx": "export",
     "gives_probabilities": "head",
     "head_of": "head",
-    "identify": "detect",
+    "identify": "architectures.detect",
     "left_float": "foreign.left_float",
-    "load_checkpoint": "checkpoint",
+    "load_checkpoint": "checkpoint.load",
     "lower_to_tflite": "lower",
-    "normalize_qdq": "foreign.normalize",
-    "pinned": "foreign.read",
-    "read_onnx": "foreign.read",
+    "normalize_qdq": "qdq_in.normalize",
+    "pinned": "qdq_in.read",
+    "read_onnx": "qdq_in.read",
     "read_onnx_metadata": "onnx_metadata",
     "rename_outputs": "outputs",
-    "resolve_preprocessing": "preprocessing",
-    "to_deploy_graph": "deploy",
+    "resolve_preprocessing": "architectures.preprocessing",
+    "to_deploy_graph": "passes.deploy",
 }
 
 __all__ = [

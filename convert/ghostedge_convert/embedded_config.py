@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ghostedge_convert.checkpoint.config import CheckpointConfig, config_of, read_config
+from ghostedge_convert.checkpoint.unwrap import printable
 from ghostedge_convert.class_maps import class_labels
-from ghostedge_convert.config import CheckpointConfig, config_of, read_config
-from ghostedge_convert.wrappers import printable
 from ghostedge_runtime.errors import CheckpointError
 
 _METADATA = "the safetensors metadata"

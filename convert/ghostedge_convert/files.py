@@ -23,11 +23,11 @@ import torch
 from safetensors import SafetensorError
 from torch.serialization import safe_globals
 
-from ghostedge_convert.archives import refuse_archive
-from ghostedge_convert.harmless import HARMLESS
-from ghostedge_convert.pickles import refuse_pickle, scan_pickle
+from ghostedge_convert.checkpoint.harmless import HARMLESS
+from ghostedge_convert.checkpoint.pickles import refuse_pickle, scan_pickle
+from ghostedge_convert.checkpoint.refuse import refuse_archive
+from ghostedge_convert.checkpoint.sandbox.parent import load_confined
 from ghostedge_convert.shards import refuse_shard
-from ghostedge_convert.unsafe_pickle import load_confined
 from ghostedge_convert.zips import refuse_broken_zip
 from ghostedge_runtime.errors import CheckpointError
 

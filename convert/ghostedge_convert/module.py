@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ghostedge_convert.checkpoint import Checkpoint
-from ghostedge_convert.families import parse_architecture
-from ghostedge_convert.family import empty_network
-from ghostedge_convert.mismatch import refuse_keys, refuse_shapes
+from ghostedge_convert.architectures.family import empty_network
+from ghostedge_convert.architectures.keys import refuse_keys, refuse_shapes
+from ghostedge_convert.architectures.table import parse_architecture
+from ghostedge_convert.checkpoint.load import Checkpoint
 from ghostedge_convert.own_keys import own_weights
 from ghostedge_convert.stem import COLOURS, channels_in
 from ghostedge_runtime.metadata import ArchitectureInfo

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ghostedge_convert.family import Shapes, Size
+from ghostedge_convert.architectures.family import Shapes, Size
 from ghostedge_runtime.metadata import ArchitectureInfo
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from ghostedge_convert.passes._graph import bias_name, free_name
+from ghostedge_convert.passes.graph import bias_name, free_name
 
 # Where torch's exporter writes the path of modules that led to a node, outermost first; the last
 # entry is the traced call itself.

@@ -15,8 +15,8 @@ from typing import NoReturn
 
 from torch import Tensor, nn
 
-from ghostedge_convert.family import Family, Form, empty_network, expected_shapes
-from ghostedge_convert.mismatch import listed
+from ghostedge_convert.architectures.family import Family, Form, empty_network, expected_shapes
+from ghostedge_convert.architectures.keys import listed
 from ghostedge_runtime.errors import CheckpointError
 
 _WITH_FACTORY = "make your network with --factory FILE.py:FUNCTION, and pass this file with it"

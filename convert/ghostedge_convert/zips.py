@@ -14,8 +14,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from ghostedge_convert.archives import weights_among
-from ghostedge_convert.wrappers import printable
+from ghostedge_convert.checkpoint.refuse import weights_among
+from ghostedge_convert.checkpoint.unwrap import printable
 from ghostedge_runtime.errors import CheckpointError
 
 _END_OF_DIRECTORY = b"PK\x05\x06"

@@ -10,7 +10,6 @@ from typing import get_args
 
 import click
 
-from ghostedge.bench_tables import bench_tables, error_lines, mark_lines, note_lines
 from ghostedge.commands._common import (
     PATH,
     integers,
@@ -22,21 +21,22 @@ from ghostedge.commands._common import (
 )
 from ghostedge.console import ConsoleReporter, Reporter
 from ghostedge.devices import DevicesFailedError, run_on
-from ghostedge.history.database import append, prepare
 from ghostedge.output_file import check_file, write_file
+from ghostedge.records.database import append, prepare
+from ghostedge.show.bench_tables import bench_tables, error_lines, mark_lines, note_lines
 from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.bench.presets import PRESETS, preset_settings
-from ghostedge_runtime.bench.protocol import run_bench
-from ghostedge_runtime.bench.record import (
+from ghostedge_runtime.bench.run import run_bench
+from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
+from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.image_check import bad_lines, check_images
+from ghostedge_runtime.record import (
     BackendName,
     BenchJob,
     BenchRun,
     PrecisionMode,
     document,
 )
-from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
-from ghostedge_runtime.folders import list_images
-from ghostedge_runtime.image_check import bad_lines, check_images
 
 _BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)

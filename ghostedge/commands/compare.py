@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout
+from ghostedge.comparison.compare import Comparison, compare
+from ghostedge.comparison.selection import from_database, from_files
 from ghostedge.console import ConsoleReporter
-from ghostedge.history.comparison import Comparison, compare
-from ghostedge.history.database import entries
-from ghostedge.history.selection import from_database, from_files
 from ghostedge.history.text import comparison_table, entries_table, remark_lines, sides_lines
-from ghostedge_runtime.bench.record import BenchRun
+from ghostedge.records.database import entries
 from ghostedge_runtime.errors import BudgetMissedError
+from ghostedge_runtime.record import BenchRun
 
 
 @click.command("compare")

@@ -29,7 +29,7 @@ from ghostedge.conversion.options import (
     Task,
 )
 from ghostedge.guard_table import guard_tables
-from ghostedge.tables import conversion_table
+from ghostedge.show.tables import conversion_table
 from ghostedge_runtime.errors import BudgetMissedError, InputError, MissingDependencyError
 from ghostedge_runtime.metadata import Interpolation
 

@@ -8,7 +8,7 @@ import click
 
 from ghostedge.commands._common import json_option, print_json, stdout
 from ghostedge.doctor import examine
-from ghostedge.tables import doctor_tables
+from ghostedge.show.tables import doctor_tables
 
 
 @click.command("doctor")

@@ -9,9 +9,9 @@ import click
 
 from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
 from ghostedge.console import ConsoleReporter
-from ghostedge.inspection.files import inspect_file
+from ghostedge.formats.table import inspect_file
 from ghostedge.output_file import check_file, write_file
-from ghostedge.tables import inspection_tables
+from ghostedge.show.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError
 
 _EXTRAS = {"matplotlib": "report"}
@@ -109,11 +109,11 @@ def _quantization(
     if plot is not None:
         _check_plot(plot)
     try:
-        from ghostedge.inspection.quantization import inspect_quantization
         from ghostedge.inspection.quantization_text import layer_table, legend, summary_lines
+        from ghostedge.layer_errors import inspect_quantization
 
         if plot is not None:
-            from ghostedge.inspection.quantization_plot import draw_quantization
+            from ghostedge.show.quantization_plot import draw_quantization
     except ModuleNotFoundError as error:
         name = str(error.name).partition(".")[0]
         raise MissingDependencyError(

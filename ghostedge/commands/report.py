@@ -12,10 +12,10 @@ import ghostedge
 from ghostedge.commands._common import PATH, stderr
 from ghostedge.console import ConsoleReporter
 from ghostedge.output_file import check_file, write_file
-from ghostedge.report.contents import Contents, gather
-from ghostedge.report.quantization import read_quantization
-from ghostedge_runtime.bench.record import BenchRun, read_runs
+from ghostedge.records.quantization import read_quantization
+from ghostedge.show.contents import Contents, gather
 from ghostedge_runtime.errors import InputError, MissingDependencyError
+from ghostedge_runtime.record import BenchRun, read_runs
 
 _SUFFIXES = {
     ".html": "html",
@@ -126,7 +126,7 @@ def _read(files: Sequence[Path]) -> list[BenchRun]:
 def _render(contents: Contents, form: str) -> bytes:
     module, function = _WRITERS[form]
     try:
-        write = getattr(importlib.import_module(f"ghostedge.report.{module}"), function)
+        write = getattr(importlib.import_module(f"ghostedge.show.{module}"), function)
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "matplotlib":
             raise

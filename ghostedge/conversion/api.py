@@ -21,9 +21,9 @@ from ghostedge.conversion.options import (
     default_output,
 )
 from ghostedge.conversion.pipeline import run
-from ghostedge.manifest import Manifest
-from ghostedge_convert.doors.given import GivenModule
+from ghostedge.records.manifest import Manifest
 from ghostedge_convert.doors.memory import given_module
+from ghostedge_convert.sources.module import GivenModule
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
 

@@ -12,9 +12,9 @@ import onnx
 
 import ghostedge
 from ghostedge.console import Reporter
-from ghostedge.conversion.imagesets import Batches, ImageSet, TrackedBatches
-from ghostedge.conversion.load import Loaded
+from ghostedge.conversion.images import Batches, ImageSet, TrackedBatches
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source import Loaded
 from ghostedge_convert import (
     embed_onnx_metadata,
     lower_to_tflite,

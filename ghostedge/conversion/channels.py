@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ghostedge.manifest import Inferred
+from ghostedge.records.manifest import Inferred
 from ghostedge_convert import ResolvedPreprocessing
-from ghostedge_convert.config import for_channels as averaged
+from ghostedge_convert.checkpoint.config import for_channels as averaged
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import MODES
 from ghostedge_runtime.metadata import Preprocessing

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge.conversion.imagesets import Batches, ImageSet
-from ghostedge.conversion.load import Loaded
-from ghostedge.manifest import Parity
+from ghostedge.conversion.images import Batches, ImageSet
+from ghostedge.conversion.source import Loaded
+from ghostedge.records.manifest import Parity
 from ghostedge_runtime import Model
 
 Scores = npt.NDArray[np.float32]

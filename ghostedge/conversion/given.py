@@ -14,16 +14,16 @@ import onnx
 
 from ghostedge.conversion.channels import channel_fact, check_channels, for_channels
 from ghostedge.conversion.given_networks import GivenTorchNetwork
-from ghostedge.conversion.kind import Evidence, Kind, kind_of
-from ghostedge.conversion.load import (
+from ghostedge.conversion.network import Network
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source import (
     Loaded,
     class_names,
     overridden,
     preprocessing_facts,
 )
-from ghostedge.conversion.network import Network
-from ghostedge.conversion.options import ConvertOptions
-from ghostedge.manifest import Inferred
+from ghostedge.conversion.task import Evidence, Kind, kind_of
+from ghostedge.records.manifest import Inferred
 from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing, head_of
 from ghostedge_convert.outputs import SINGLE_OUTPUT
 from ghostedge_runtime.errors import InputError

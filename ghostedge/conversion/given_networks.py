@@ -14,9 +14,9 @@ from torch.utils import _pytree as pytree
 
 from ghostedge.conversion.network import Answers
 from ghostedge_convert import export_onnx
-from ghostedge_convert.doors.float_onnx import GivenOnnx
-from ghostedge_convert.doors.given import in_a_line
-from ghostedge_convert.foreign.use_float32 import in_float32
+from ghostedge_convert.sources.float32 import in_float32
+from ghostedge_convert.sources.module import in_a_line
+from ghostedge_convert.sources.onnx import GivenOnnx
 from ghostedge_runtime.errors import GhostEdgeError, InputError, ModelFileError
 
 _DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64}

@@ -1,7 +1,7 @@
 """``--max-drop`` and ``--min-agreement``: int8 held to a budget, with layers left float for it.
 
-The search itself is ``ghostedge_quantize.guard``'s. Here are the images, the two runtimes that must
-both hold the budget, the file that an interrupted search goes on from, and what is said meanwhile.
+The search itself is ``ghostedge_quantize.guard.search``'s. Here are the images, the two
+runtimes that must both hold the budget, the file that an interrupted search goes on from, and what is said meanwhile.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ import numpy.typing as npt
 import onnx
 
 from ghostedge.console import Reporter
-from ghostedge.conversion.imagesets import ImageSet
-from ghostedge.conversion.kind import Kind
-from ghostedge.conversion.load import Loaded
+from ghostedge.conversion.images import ImageSet
 from ghostedge.conversion.measure import scoring_set
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.task import Kind
 from ghostedge.guard_report import GuardCheck, GuardedLayer, GuardReport
 from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import Prepared
-from ghostedge_quantize.guard import Check, Deadline, LayerCost, Outcome, guard
-from ghostedge_quantize.guard_judge import (
+from ghostedge_quantize.guard.judge import (
     Judge,
     LayerNoise,
     Runs,
@@ -36,16 +35,17 @@ from ghostedge_quantize.guard_judge import (
     open_in_onnxruntime,
     outputs,
 )
+from ghostedge_quantize.guard.score import Budget, Target
+from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, Outcome, guard
 from ghostedge_quantize.guard_prices import prices
-from ghostedge_quantize.guard_score import Budget, Target
 from ghostedge_quantize.guard_state import State, key_of
 from ghostedge_runtime import host_facts
-from ghostedge_runtime.backend import Array, ModelIO
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.formats.backend import Array, ModelIO
+from ghostedge_runtime.formats.tflite.interpreter import TFLiteBackend, find_interpreter
 from ghostedge_runtime.images import normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
 from ghostedge_runtime.real_values import two_classes
-from ghostedge_runtime.tflite_backend import TFLiteBackend, find_interpreter
 
 NOISE_IMAGES = 64
 _KEPT_BYTES = 256_000_000

@@ -25,17 +25,17 @@ from ghostedge.conversion.checks import (
     parity,
     rounding_of,
 )
-from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
-from ghostedge.conversion.load import Loaded
-from ghostedge.manifest import Accuracy, Artefact, Latency, Parity
+from ghostedge.conversion.images import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
+from ghostedge.conversion.source import Loaded
+from ghostedge.records.manifest import Accuracy, Artefact, Latency, Parity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.protocol import run_bench
-from ghostedge_runtime.bench.record import Result, Settings
+from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import ImageSource, LabelledImages, open_image
 from ghostedge_runtime.real_values import two_classes
+from ghostedge_runtime.record import Result, Settings
 
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.
 TIMING = Settings(min_seconds=0.5, min_runs=50, max_warmup_seconds=2.0)

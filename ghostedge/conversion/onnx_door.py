@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.imagesets import (
+from ghostedge.conversion.images import (
     PARITY_IMAGES,
     ImageSet,
     UsableImages,
@@ -27,11 +27,11 @@ from ghostedge.conversion.imagesets import (
 )
 from ghostedge.conversion.onnx_checks import judge, parity_words
 from ghostedge.conversion.onnx_losses import loss_words, losses
-from ghostedge.conversion.onnx_source import OnnxSource, read_source
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.quantized_onnx import OnnxSource, read_source
 from ghostedge.conversion.records import Failures
-from ghostedge.manifest import Artefact, Manifest, Stage
-from ghostedge.output import check_target, staged_folder
+from ghostedge.records.manifest import Artefact, Manifest, Stage
+from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert import (
     Loss,
     Normalized,

@@ -27,22 +27,22 @@ from ghostedge.conversion.artefacts import (
     write_onnx,
     write_tflite,
 )
-from ghostedge.conversion.doors import door_of, is_quantized_onnx, load_given
 from ghostedge.conversion.guard import budget_of, hold_budget, refuse_class_budgets, settle
-from ghostedge.conversion.imagesets import (
+from ghostedge.conversion.images import (
     Batches,
     ImageSet,
     decodable,
     usable_images,
 )
-from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.records import Failures, Findings, artefacts, with_latency
+from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.sources import door_of, is_quantized_onnx, load_given
 from ghostedge.guard_report import GuardReport
-from ghostedge.manifest import Artefact, Manifest, Stage
-from ghostedge.output import check_target, staged_folder
-from ghostedge_convert.doors.given import GivenModule
+from ghostedge.records.manifest import Artefact, Manifest, Stage
+from ghostedge.records.output import check_target, staged_folder
+from ghostedge_convert.sources.module import GivenModule
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of

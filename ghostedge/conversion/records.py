@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.manifest import Accuracy, Artefact, Latency, Parity, TensorSignature
+from ghostedge.records.manifest import Accuracy, Artefact, Latency, Parity, TensorSignature
 from ghostedge_runtime import Model
-from ghostedge_runtime.backend import TensorInfo
 from ghostedge_runtime.errors import GhostEdgeError
+from ghostedge_runtime.formats.backend import TensorInfo
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """How pixels become the input of an ONNX model that rescales them itself.
 
-What its first nodes did is in :class:`ghostedge_convert.front.Front`; what they took is asked for
-here, for the two together are the preprocessing.
+What its first nodes did is in :class:`ghostedge_convert.sources.rescaling.Front`; what they took is
+asked for here, for the two together are the preprocessing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge_convert.doors.float_onnx import GivenOnnx
-from ghostedge_convert.front import Front
+from ghostedge.conversion.source import Loaded
+from ghostedge_convert.sources.onnx import GivenOnnx
+from ghostedge_convert.sources.rescaling import Front
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 

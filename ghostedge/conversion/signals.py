@@ -25,10 +25,10 @@ from PIL import Image
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
 from ghostedge.conversion.checks import BUDGETS, Budget, Gap, rounding_of
-from ghostedge.conversion.imagesets import PARITY_IMAGES, Batches, ImageSet
-from ghostedge.conversion.load import Loaded
+from ghostedge.conversion.images import PARITY_IMAGES, Batches, ImageSet
 from ghostedge.conversion.parts import Parts, output_parts
-from ghostedge.manifest import OutputParity, Parity, PartParity
+from ghostedge.conversion.source import Loaded
+from ghostedge.records.manifest import OutputParity, Parity, PartParity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.images import mode_of, open_image
 from ghostedge_runtime.real_values import WHOLE

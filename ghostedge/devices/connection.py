@@ -25,8 +25,8 @@ from ghostedge.devices.address import Device
 from ghostedge.devices.feeds import Feed, run_feed
 from ghostedge.devices.limits import Limits
 from ghostedge.devices.refusals import refused
-from ghostedge_runtime.bench.device import REPLY
 from ghostedge_runtime.errors import DeviceError
+from ghostedge_runtime.remote import REPLY
 
 CONFIG_VARIABLE = "GHOSTEDGE_SSH_CONFIG"
 _LOST = 255  # ssh's own exit status; that of the command there is less

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from ghostedge_runtime.bench.record import BenchJob
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.folders import class_folders, list_images
-from ghostedge_runtime.loading import read_model_file
-from ghostedge_runtime.onnx_data import data_files, file_digest, whole_digest
+from ghostedge_runtime.formats.onnx.data import data_files, file_digest, whole_digest
+from ghostedge_runtime.formats.table import read_model_file
+from ghostedge_runtime.record import BenchJob
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Parcel:
 
         Args:
             device: How the device was named.
-            limits: See `ghostedge_runtime.bench.device.runs.Limits`.
+            limits: See `ghostedge_runtime.remote.runs.Limits`.
             by: Who measures, for those who wait for the same device.
         """
         plan = {

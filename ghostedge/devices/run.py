@@ -18,9 +18,9 @@ from ghostedge.devices.limits import Limits
 from ghostedge.devices.parcel import pack
 from ghostedge.devices.session import Session
 from ghostedge.devices.wheel import runtime_wheel
-from ghostedge_runtime.bench.protocol import run_bench
-from ghostedge_runtime.bench.record import BenchJob, BenchRun
+from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import DeviceError, GhostEdgeError
+from ghostedge_runtime.record import BenchJob, BenchRun
 
 _LOOK_S = 0.2
 _PARTING_S = 60.0

@@ -12,15 +12,15 @@ from typing import Any
 from ghostedge.devices.address import Device
 from ghostedge.devices.connection import Connection, LostError, first_open
 from ghostedge.devices.feeds import archiving, beating, sending
-from ghostedge.devices.interpreter import Interpreter, find_interpreter
 from ghostedge.devices.limits import Limits
 from ghostedge.devices.parcel import Parcel
+from ghostedge.devices.setup import Interpreter, find_interpreter
 from ghostedge.devices.steady import Steady
 from ghostedge.devices.wheel import Wheel
-from ghostedge_runtime.bench.device.runs import LAST_STATES, describe
-from ghostedge_runtime.bench.device.runs import Limits as ThereLimits
-from ghostedge_runtime.bench.record import BenchRun, runs_of
 from ghostedge_runtime.errors import DeviceError, GhostEdgeError, InputError
+from ghostedge_runtime.record import BenchRun, runs_of
+from ghostedge_runtime.remote.runs import LAST_STATES, describe
+from ghostedge_runtime.remote.runs import Limits as ThereLimits
 
 Say = Callable[[str], None]
 Tell = Callable[[str, float], None]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ghostedge.features.graph import Layer, Layers
-from ghostedge_runtime.backend import format_shape
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.formats.backend import format_shape
 
 _SUGGESTED = 3
 

@@ -10,8 +10,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from ghostedge.conversion.artefacts import deploy_graph
-from ghostedge.conversion.doors import door_of
 from ghostedge.conversion.options import ConvertOptions, PreprocessingOverrides
+from ghostedge.conversion.sources import door_of
 from ghostedge.features.onnx_tap import tap_model
 from ghostedge.features.tap import Building, Tap
 from ghostedge_runtime.metadata import Preprocessing

@@ -10,14 +10,14 @@ import onnx
 
 from ghostedge.features.graph import Kind, Layer, Layers, Shape, Step, layers_of
 from ghostedge.features.tap import Maps, Tap, full_batch, precision_of
+from ghostedge.formats.onnx import onnx_input, parse_onnx
 from ghostedge.inspection.guess import image_input
-from ghostedge.inspection.onnx import onnx_input, parse_onnx
-from ghostedge_runtime.backend import Array
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.loading import read_model_file
+from ghostedge_runtime.formats.backend import Array
+from ghostedge_runtime.formats.onnx.data import whole_digest
+from ghostedge_runtime.formats.onnx.session import OnnxBackend
+from ghostedge_runtime.formats.table import read_model_file
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata, Preprocessing
-from ghostedge_runtime.onnx_backend import OnnxBackend
-from ghostedge_runtime.onnx_data import whole_digest
 
 _KINDS: dict[str, Kind] = {
     "Clip": "activation",

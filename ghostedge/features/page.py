@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import PurePath
 
-from ghostedge.features.drawing import decibel_words, scale_words
-from ghostedge.features.report import FeaturesReport, LayerFacts
+from ghostedge.features.draw import decibel_words, scale_words
+from ghostedge.records.features import FeaturesReport, LayerFacts
 from ghostedge.terminal import printable
 
 _STYLE = """

@@ -20,10 +20,12 @@ from ghostedge.features.choose import (
     counterparts,
 )
 from ghostedge.features.compare import Matched, compare
-from ghostedge.features.drawing import Drawing, draw_layer
+from ghostedge.features.draw import Drawing, draw_layer
 from ghostedge.features.graph import Layer
 from ghostedge.features.page import page
-from ghostedge.features.report import (
+from ghostedge.features.sources import open_tap
+from ghostedge.features.tap import NO_FLAGS, Building, Tap
+from ghostedge.records.features import (
     FEATURES_NAME,
     PAGE_NAME,
     FeaturesReport,
@@ -31,9 +33,7 @@ from ghostedge.features.report import (
     ImageFacts,
     LayerFacts,
 )
-from ghostedge.features.sources import open_tap
-from ghostedge.features.tap import NO_FLAGS, Building, Tap
-from ghostedge.output import check_target, staged_folder
+from ghostedge.records.output import check_target, staged_folder
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import list_images, prepare
 

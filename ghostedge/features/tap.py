@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostedge.features.graph import Layer, Layers
-from ghostedge_runtime.backend import Array
+from ghostedge_runtime.formats.backend import Array
 from ghostedge_runtime.metadata import ModelMetadata, Precision
 
 Maps = npt.NDArray[np.float32]

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from ghostedge.features.compare import Difference
-from ghostedge.features.drawing import decibel_words
+from ghostedge.features.draw import decibel_words
 from ghostedge.features.graph import Layer
-from ghostedge.features.report import FeaturesReport, LayerFacts
+from ghostedge.records.features import FeaturesReport, LayerFacts
 from ghostedge.table_parts import LEFT, RIGHT, plain_table
 
 

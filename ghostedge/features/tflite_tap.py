@@ -18,16 +18,16 @@ import numpy as np
 from ghostedge.features.graph import Kind, Layer, Layers, Shape, Step, layers_of
 from ghostedge.features.tap import Maps, Tap, full_batch, precision_of
 from ghostedge.inspection.guess import image_input
-from ghostedge_runtime.backend import (
+from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.formats.backend import (
     Array,
     TensorInfo,
     inference_failed,
     model_io,
 )
-from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
-from ghostedge_runtime.loading import read_model_file
+from ghostedge_runtime.formats.table import read_model_file
+from ghostedge_runtime.formats.tflite.interpreter import file_refused, find_interpreter
 from ghostedge_runtime.metadata import Preprocessing
-from ghostedge_runtime.tflite_backend import file_refused, find_interpreter
 from ghostedge_runtime.tflite_metadata import read_tflite_metadata
 from ghostedge_runtime.tflite_structure import check_structure
 

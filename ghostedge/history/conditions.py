@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ghostedge.history.matching import Measured
-from ghostedge_runtime.bench.record import BenchRun
+from ghostedge_runtime.record import BenchRun
 
 
 def _delegated(each: Measured) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostedge_runtime.bench.record import BenchRun, Case, Mark, Result
+from ghostedge_runtime.record import BenchRun, Case, Mark, Result
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from ghostedge.history.comparison import BudgetVerdict, CaseComparison, Change, Comparison
-from ghostedge.history.database import Entry
+from ghostedge.comparison.compare import BudgetVerdict, CaseComparison, Change, Comparison
+from ghostedge.records.database import Entry
 from ghostedge.table_parts import DASH, LEFT, RIGHT, plain_table
-from ghostedge_runtime.bench.record import BenchRun
+from ghostedge_runtime.record import BenchRun
 
 _SHORT = 8
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ghostedge_runtime.backend import TensorInfo
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.image_input import ImageInput
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing
 

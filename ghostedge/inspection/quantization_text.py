@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ghostedge.inspection.quantization import QuantizationReport
+from ghostedge.layer_errors import QuantizationReport
 from ghostedge.table_parts import LEFT, RIGHT, plain_table
-from ghostedge_quantize.findings import Analysis, Culprit, LayerAnalysis
+from ghostedge_quantize.analysis.findings import Analysis, Culprit, LayerAnalysis
 
 _BAR = 16
 _NO_ERROR = "exact"

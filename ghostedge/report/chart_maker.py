@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from ghostedge.report.drawing import Chart, Dot, new_figure, place_axes
-from ghostedge.report.svg import StyleSheet, svg
+from ghostedge.show.drawing import Chart, Dot, new_figure, place_axes
+from ghostedge.show.svg import StyleSheet, svg
 
 Dots = Mapping[str, list[Dot]]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostedge_runtime.bench.record import Round, Snapshot
+from ghostedge_runtime.record import Round, Snapshot
 
 BINS = 40
 MOST_DOTS = 90

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ghostedge.report.contents import Entry
+from ghostedge.records.quantization import LayerErrors
 from ghostedge.report.distributions import Histogram, Line, Lines, Steps
-from ghostedge.report.drawing import PLAIN, TEXT, Dot, bare, linear, logarithmic
 from ghostedge.report.look import LIGHT, series_name
-from ghostedge.report.quantization import LayerErrors
-from ghostedge.report.words import elided, ms, percent, plural
+from ghostedge.show.contents import Entry
+from ghostedge.show.drawing import PLAIN, TEXT, Dot, bare, linear, logarithmic
+from ghostedge.show.words import elided, ms, percent, plural
 from ghostedge.terminal import printable
 
 _NAME = 22

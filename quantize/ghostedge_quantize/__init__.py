@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostedge_quantize.analysis import analyse
-    from ghostedge_quantize.calibration import calibrate
-    from ghostedge_quantize.findings import Analysis
+    from ghostedge_quantize.analysis.analyse import analyse
+    from ghostedge_quantize.analysis.findings import Analysis
+    from ghostedge_quantize.graph.write import quantize
+    from ghostedge_quantize.int8 import Int8Settings, Prepared, prepare
     from ghostedge_quantize.output_scales import integer_outputs
-    from ghostedge_quantize.preparation import Int8Settings, Prepared, prepare
-    from ghostedge_quantize.qdq import quantize
-    from ghostedge_quantize.ranges import Method, Range, Ranges
+    from ghostedge_quantize.ranges.calibrate import calibrate
+    from ghostedge_quantize.ranges.methods import Method, Range, Ranges
     from ghostedge_quantize.unsigned import unsigned_activations
     from ghostedge_quantize.weights_only import float16_weights, int8_weights
 
@@ -35,17 +35,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analysis": "findings",
-    "analyse": "analysis",
-    "Int8Settings": "preparation",
-    "Prepared": "preparation",
-    "prepare": "preparation",
+    "Analysis": "analysis.findings",
+    "analyse": "analysis.analyse",
+    "Int8Settings": "int8",
+    "Prepared": "int8",
+    "prepare": "int8",
     "integer_outputs": "output_scales",
-    "Method": "ranges",
-    "Range": "ranges",
-    "Ranges": "ranges",
-    "calibrate": "calibration",
-    "quantize": "qdq",
+    "Method": "ranges.methods",
+    "Range": "ranges.methods",
+    "Ranges": "ranges.methods",
+    "calibrate": "ranges.calibrate",
+    "quantize": "graph.write",
     "float16_weights": "weights_only",
     "int8_weights": "weights_only",
     "unsigned_activations": "unsigned",

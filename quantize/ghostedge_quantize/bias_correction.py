@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_quantize.ops import Role, clip_bounds, rule_of
+from ghostedge_quantize.graph.ops import Role, clip_bounds, rule_of
 
 ROUNDS = 3
 """Newton steps towards the shift behind a ReLU; a fourth changes it by less than a percent."""

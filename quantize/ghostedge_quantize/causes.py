@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
-from ghostedge_quantize.findings import Activation, Effect, LayerAnalysis, Weights
+from ghostedge_quantize.analysis.findings import Activation, Effect, LayerAnalysis, Weights
 
 F = TypeVar("F", Activation, Weights)
 _LEAVE_FLOAT = "leave this layer float (--min-agreement does, where it pays)"

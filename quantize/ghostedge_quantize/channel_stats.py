@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_quantize.calibration import extremes
-from ghostedge_quantize.channels import taken_channels
+from ghostedge_quantize.equalization.channels import taken_channels
 from ghostedge_quantize.observe import Observer
+from ghostedge_quantize.ranges.calibrate import extremes
 from ghostedge_runtime.errors import InputError
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_quantize.channel_stats import ChannelStats, power_of
-from ghostedge_quantize.channels import FIXED, ChannelClasses
+from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses
+from ghostedge_quantize.equalization.noise import grouped_weights, noise_gains
 from ghostedge_quantize.equalization_noise import (
     ORDER,
     ActivationNoise,
@@ -21,10 +22,9 @@ from ghostedge_quantize.equalization_noise import (
     TensorWeightNoise,
     Term,
 )
-from ghostedge_quantize.noise_gain import grouped_weights, noise_gains
-from ghostedge_quantize.ops import Role, rule_of
-from ghostedge_quantize.plan import Plan, fused_output, name_of
-from ghostedge_quantize.ranges import Range, hull
+from ghostedge_quantize.graph.ops import Role, rule_of
+from ghostedge_quantize.graph.plan import Plan, fused_output, name_of
+from ghostedge_quantize.ranges.methods import Range, hull
 
 FITTING_TURNS = 20
 """Turns of fitting channels' and whole tensors' factors to the ranges, each given the other."""

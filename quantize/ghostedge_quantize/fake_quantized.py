@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostedge_quantize.findings import Activation, decibels
+from ghostedge_quantize.analysis.findings import Activation, decibels
 from ghostedge_quantize.qdq_parts import Pair
 
 _MIDDLE = 0.99

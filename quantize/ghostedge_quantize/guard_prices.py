@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import onnx
 import onnx_ir as ir
 
-from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.ops import Role, rule_of
+from ghostedge_quantize.graph.canonical import canonical_ir
+from ghostedge_quantize.graph.ops import Role, rule_of
 
 _FLOAT_MACS, _INT8_MACS = 8, 32
 """Multiply-accumulates a cycle on a Cortex-A76: two 128-bit FMLA, or two SDOT (Arm's optimization

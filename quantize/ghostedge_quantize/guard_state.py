@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ghostedge_quantize.guard_score import Score
+from ghostedge_quantize.guard.score import Score
 
 
 class State:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ghostedge_quantize.ranges import MIN_SPAN, QMAX, QMIN, Method, Range, affine, hull
+from ghostedge_quantize.ranges.methods import MIN_SPAN, QMAX, QMIN, Method, Range, affine, hull
 
 HALF = 8192
 """Bins on either side of zero. The larger end fills more than half of its side, so an int8 step is

@@ -16,7 +16,7 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from ghostedge_quantize.ranges import QuantParams
+from ghostedge_quantize.ranges.methods import QuantParams
 
 
 class OutputNoise:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ghostedge_quantize.canonical import constant
-from ghostedge_quantize.ops import Role, data_inputs, output_first
-from ghostedge_quantize.plan import Plan, fused_output, name_of, shared_edges
-from ghostedge_quantize.ranges import QuantParams, Range, Ranges, affine, hull
-from ghostedge_quantize.weights import channel_scales
+from ghostedge_quantize.graph.canonical import constant
+from ghostedge_quantize.graph.ops import Role, data_inputs, output_first
+from ghostedge_quantize.graph.plan import Plan, fused_output, name_of, shared_edges
+from ghostedge_quantize.ranges.methods import QuantParams, Range, Ranges, affine, hull
+from ghostedge_quantize.tuning.weights import channel_scales
 from ghostedge_runtime.errors import InputError
 
 SLACK = 1 + 2.0**-10

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from ghostedge_quantize.findings import Effect, decibels
+from ghostedge_quantize.analysis.findings import Effect, decibels
 from ghostedge_runtime.errors import InputError, ModelFileError
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
-from ghostedge_quantize.canonical import add_initializer, constant, owner
+from ghostedge_quantize.graph.canonical import add_initializer, constant, owner
 
 SHIFT = 128
 

@@ -17,9 +17,14 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
-from ghostedge_quantize.canonical import add_initializer, canonical_ir, constant, int_attribute
-from ghostedge_quantize.plan import name_of
-from ghostedge_quantize.weights import quantize_weights
+from ghostedge_quantize.graph.canonical import (
+    add_initializer,
+    canonical_ir,
+    constant,
+    int_attribute,
+)
+from ghostedge_quantize.graph.plan import name_of
+from ghostedge_quantize.tuning.weights import quantize_weights
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import METADATA_KEY
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_quantize.canonical import add_initializer, constant
-from ghostedge_quantize.ops import Role, data_inputs, output_first
-from ghostedge_quantize.plan import OutputType, Plan, fused_output, name_of, shared_edges
-from ghostedge_quantize.ranges import QuantParams, quantize_array
-from ghostedge_quantize.tuning import Tuning
-from ghostedge_quantize.weights import quantize_weights
+from ghostedge_quantize.graph.canonical import add_initializer, constant
+from ghostedge_quantize.graph.ops import Role, data_inputs, output_first
+from ghostedge_quantize.graph.plan import OutputType, Plan, fused_output, name_of, shared_edges
+from ghostedge_quantize.ranges.methods import QuantParams, quantize_array
+from ghostedge_quantize.tuning.tune import Tuning
+from ghostedge_quantize.tuning.weights import quantize_weights
 
 
 class Writer:

@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostedge_runtime.backend import ModelIO as ModelIO
-    from ghostedge_runtime.backend import TensorInfo as TensorInfo
-    from ghostedge_runtime.benchmarking import Benchmark as Benchmark
-    from ghostedge_runtime.benchmarking import benchmark as benchmark
+    from ghostedge_runtime.bench.inference import Benchmark as Benchmark
+    from ghostedge_runtime.bench.inference import benchmark as benchmark
     from ghostedge_runtime.evaluation import ClassScore as ClassScore
     from ghostedge_runtime.evaluation import Evaluation as Evaluation
     from ghostedge_runtime.evaluation import evaluate as evaluate
+    from ghostedge_runtime.formats.backend import ModelIO as ModelIO
+    from ghostedge_runtime.formats.backend import TensorInfo as TensorInfo
     from ghostedge_runtime.host import Host as Host
     from ghostedge_runtime.host import host_facts as host_facts
     from ghostedge_runtime.latency import Latency as Latency
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Benchmark": "benchmarking",
+    "Benchmark": "bench.inference",
     "ClassScore": "evaluation",
     "Classification": "model",
     "Evaluation": "evaluation",
     "Host": "host",
     "Latency": "latency",
     "Model": "model",
-    "ModelIO": "backend",
+    "ModelIO": "formats.backend",
     "ModelMetadata": "metadata",
     "Preprocessing": "metadata",
-    "TensorInfo": "backend",
+    "TensorInfo": "formats.backend",
     "Timing": "latency",
-    "benchmark": "benchmarking",
+    "benchmark": "bench.inference",
     "evaluate": "evaluation",
     "host_facts": "host",
 }

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ghostedge_runtime.bench.record import Delegation
+from ghostedge_runtime.record import Delegation
 
 PLAIN = "none"
 _DELEGATE = "DELEGATE"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge_runtime.backend import Array, TensorInfo
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats.backend import Array, TensorInfo
 from ghostedge_runtime.images import MODES, ImageSource, normalize, prepare
 from ghostedge_runtime.metadata import ModelMetadata, Preprocessing
 

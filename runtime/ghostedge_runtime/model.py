@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge_runtime.backend import Array, Backend, ModelIO, format_shape
-from ghostedge_runtime.bench.record import BackendName, Delegation, PrecisionMode
 from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.formats.backend import Array, Backend, ModelIO, format_shape
+from ghostedge_runtime.formats.table import open_backend
 from ghostedge_runtime.image_input import ImageInput
 from ghostedge_runtime.images import ImageSource, is_image
 from ghostedge_runtime.latency import Latency, LatencyRecorder
-from ghostedge_runtime.loading import open_backend
 from ghostedge_runtime.metadata import ModelMetadata
 from ghostedge_runtime.real_values import real_values, softmax, two_classes
+from ghostedge_runtime.record import BackendName, Delegation, PrecisionMode
 
 
 @dataclass(frozen=True)

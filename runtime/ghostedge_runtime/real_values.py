@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge_runtime.backend import Array, TensorInfo
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats.backend import Array, TensorInfo
 
 WHOLE = frozenset({"bool", "int32", "int64"})
 """Types of numbers that stand for themselves: labels, indices, masks."""

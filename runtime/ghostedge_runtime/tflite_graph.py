@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from flatbuffers import number_types as fb
 
-from ghostedge_runtime.flatbuffer import OutOfBoundsError, Table
+from ghostedge_runtime.formats.tflite.file import OutOfBoundsError, Table
 from ghostedge_runtime.tflite_structure import damaged
 
 FLOAT32 = 0  # of the schema's TensorType

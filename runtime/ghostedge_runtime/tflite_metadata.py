@@ -12,7 +12,7 @@ from pathlib import Path
 from flatbuffers import number_types as fb
 
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.flatbuffer import OutOfBoundsError, Table, check_bounds
+from ghostedge_runtime.formats.tflite.file import OutOfBoundsError, Table, check_bounds
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 from ghostedge_runtime.tflite_structure import damaged
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from flatbuffers import number_types as fb
 
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.flatbuffer import OutOfBoundsError, Table, check_bounds
+from ghostedge_runtime.formats.tflite.file import OutOfBoundsError, Table, check_bounds
 
 _TEXT = "text"
 

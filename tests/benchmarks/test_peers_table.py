@@ -21,7 +21,7 @@ from ghostedge_convert import (
     lower_to_tflite,
     to_deploy_graph,
 )
-from ghostedge_runtime.bench.record import Case, Estimate, Result
+from ghostedge_runtime.record import Case, Estimate, Result
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

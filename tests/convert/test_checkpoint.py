@@ -15,7 +15,7 @@ import torch
 
 from ghostedge_convert import build, identify, load_checkpoint, resolve_preprocessing
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.wrappers import WRAPPERS
+from ghostedge_convert.checkpoint.unwrap import WRAPPERS
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Preprocessing
 

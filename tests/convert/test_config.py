@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostedge_convert.config import CheckpointConfig, for_channels, read_config
+from ghostedge_convert.checkpoint.config import CheckpointConfig, for_channels, read_config
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Preprocessing
 

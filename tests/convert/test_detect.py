@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ghostedge_convert import Checkpoint, CheckpointConfig, build, detect_architecture, identify
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.families import FAMILIES
+from ghostedge_convert.architectures.table import FAMILIES
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo, Source
 

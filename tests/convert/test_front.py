@@ -7,7 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from ghostedge_convert.front import without_rescaling
+from ghostedge_convert.sources.rescaling import without_rescaling
 
 
 def model(body, **constants):

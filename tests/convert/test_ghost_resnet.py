@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 
 from ghostedge_convert import Checkpoint, build, detect_architecture
 from ghostedge_convert.architectures.ghost_resnet import GhostConv, GhostResNet
-from ghostedge_convert.families import parse_architecture
+from ghostedge_convert.architectures.table import parse_architecture
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo, Source
 

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
-from ghostedge_convert import harmless, load_checkpoint
-from ghostedge_convert.harmless import HARMLESS, NumpyArray, NumpyType, StandIn
+from ghostedge_convert import load_checkpoint
+from ghostedge_convert.checkpoint.harmless import HARMLESS, NumpyArray, NumpyType, StandIn
+from ghostedge_convert.checkpoint.load import harmless
 from ghostedge_runtime.errors import CheckpointError
 
 WEIGHTS = {"conv_stem.weight": torch.ones(2, 3), "bn1.bias": torch.zeros(2)}

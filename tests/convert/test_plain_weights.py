@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from ghostedge_convert.plain_weights import plain_weights, without_observers
+from ghostedge_convert.checkpoint.plain_weights import plain_weights, without_observers
 from ghostedge_runtime.errors import CheckpointError
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-7}

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
 from torch.overrides import TorchFunctionMode
 
-from ghostedge_convert.families import parse_architecture
-from ghostedge_convert.family import empty_network
+from ghostedge_convert.architectures.family import empty_network
+from ghostedge_convert.architectures.table import parse_architecture
 
 
 def costs(network: nn.Module) -> tuple[int, int, int]:

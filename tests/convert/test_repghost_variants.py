@@ -11,7 +11,7 @@ from torch import nn
 from ghostedge_convert import Checkpoint, CheckpointConfig, build, detect_architecture
 from ghostedge_convert.architectures.ghostnet import GhostNet
 from ghostedge_convert.architectures.repghost import RepGhostModule, RepGhostNet, fuse
-from ghostedge_convert.families import parse_architecture
+from ghostedge_convert.architectures.table import parse_architecture
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Source
 

@@ -17,18 +17,19 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ghostedge_convert import build, identify, load_checkpoint, unsafe_pickle
+from ghostedge_convert import build, identify, load_checkpoint
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.pickles import scan_pickle
-from ghostedge_convert.unsafe_pickle_confine import (
+from ghostedge_convert.checkpoint.pickles import scan_pickle
+from ghostedge_convert.checkpoint.sandbox import parent
+from ghostedge_convert.checkpoint.sandbox.confine import (
     ConfinementError,
     confine,
     limit_memory,
     readable_paths,
 )
+from ghostedge_convert.checkpoint.sandbox.tree import packed, unpacked
 from ghostedge_convert.unsafe_pickle_landlock import landlock_version
 from ghostedge_convert.unsafe_pickle_seccomp import filter_program, has_filter
-from ghostedge_convert.unsafe_pickle_tree import packed, unpacked
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.skipif(
@@ -62,7 +63,7 @@ def saved(path: Path, content: object, **options: object) -> Path:
 def confined(path: Path) -> dict[str, str]:
     """What the code under ``found`` brought out of the confined process."""
     data = path.read_bytes()
-    content, _ = unsafe_pickle.load_confined(path, data, scan_pickle(data))
+    content, _ = parent.load_confined(path, data, scan_pickle(data))
     assert isinstance(content, dict)
     found = content["found"]
     assert isinstance(found, dict)
@@ -187,7 +188,7 @@ def test_the_weights_beside_code_that_fails_to_harm_are_taken(tmp_path):
 
 
 def test_a_file_that_needs_no_code_is_loaded_as_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(unsafe_pickle, "load_confined", None)
+    monkeypatch.setattr(parent, "load_confined", None)
     monkeypatch.setattr("ghostedge_convert.files.load_confined", None)
     found = load_checkpoint(saved(tmp_path / "model.pt", {"model": WEIGHTS}), unsafe_pickle=True)
     assert found.notes == ("took the weights under 'model'",)
@@ -306,8 +307,8 @@ def test_code_that_fails_is_an_error_that_says_so(tmp_path, monkeypatch, express
 
 
 def test_code_that_does_not_end_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(unsafe_pickle, "_SECONDS", 9)
-    monkeypatch.setattr(unsafe_pickle, "_GRACE", 0)
+    monkeypatch.setattr(parent, "_SECONDS", 9)
+    monkeypatch.setattr(parent, "_GRACE", 0)
     path = saved(tmp_path / "model.pt", {"x": Code("sum(iter(int, 1))")})
     with pytest.raises(CheckpointError, match="had not ended after 9 s of work"):
         load_checkpoint(path, unsafe_pickle=True)
@@ -317,13 +318,13 @@ def test_code_that_does_not_end_is_stopped(tmp_path, monkeypatch):
 
 
 def test_a_machine_without_landlock_refuses_and_says_so(monkeypatch):
-    monkeypatch.setattr("ghostedge_convert.unsafe_pickle_confine.landlock_version", lambda: 0)
+    monkeypatch.setattr("ghostedge_convert.checkpoint.sandbox.confine.landlock_version", lambda: 0)
     with pytest.raises(ConfinementError, match="Landlock is missing"):
         confine(seconds=1, written=1)
 
 
 def test_another_system_refuses_and_runs_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(unsafe_pickle.sys, "platform", "darwin")
+    monkeypatch.setattr(parent.sys, "platform", "darwin")
     path = saved(tmp_path / "model.pt", {"x": Code("1")})
     with pytest.raises(InputError) as raised:
         load_checkpoint(path, unsafe_pickle=True)
@@ -335,7 +336,7 @@ def test_another_system_refuses_and_runs_nothing(tmp_path, monkeypatch):
 
 def test_the_walls_stand_where_namespaces_are_refused(tmp_path):
     found = in_process(
-        "import ctypes, ghostedge_convert.unsafe_pickle_confine as c\n"
+        "import ctypes, ghostedge_convert.checkpoint.sandbox.confine as c\n"
         "real = ctypes.CDLL(None, use_errno=True)\n"
         "class NoNamespaces:\n"
         "    prctl = real.prctl\n"
@@ -357,7 +358,7 @@ def test_the_walls_stand_where_namespaces_are_refused(tmp_path):
 
 def test_a_thread_before_the_walls_is_refused():
     found = in_process(
-        "import threading, time, ghostedge_convert.unsafe_pickle_confine as c\n"
+        "import threading, time, ghostedge_convert.checkpoint.sandbox.confine as c\n"
         "threading.Thread(target=time.sleep, args=(5,), daemon=True).start()\n"
         "try: c.confine(seconds=9, written=1)\n"
         "except c.ConfinementError as error: print(json.dumps(str(error)))"
@@ -476,7 +477,7 @@ def test_a_tree_that_was_tampered_with_is_a_value_error(tree):
 
 def test_memory_is_limited_to_so_much_more():
     found = in_process(
-        "import resource, ghostedge_convert.unsafe_pickle_confine as c\n"
+        "import resource, ghostedge_convert.checkpoint.sandbox.confine as c\n"
         "c.limit_memory(64 << 20)\n"
         "try: bytearray(256 << 20); print('1')\n"
         "except MemoryError: print('2')"

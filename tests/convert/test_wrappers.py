@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ghostedge_convert.checkpoint.networks import ignored
+from ghostedge_convert.checkpoint.unwrap import Unwrapped, unwrap
 from ghostedge_convert.key_names import under_keys_of
-from ghostedge_convert.networks import ignored
-from ghostedge_convert.wrappers import Unwrapped, unwrap
 from ghostedge_runtime.errors import CheckpointError
 
 WHERE = Path("model.pt")

@@ -9,9 +9,9 @@ from PIL import Image
 from rich.console import Console
 
 import ghostedge
-from ghostedge.manifest import Manifest
-from ghostedge.tables import conversion_table
-from ghostedge_quantize import joins
+from ghostedge.records.manifest import Manifest
+from ghostedge.show.tables import conversion_table
+from ghostedge_quantize.graph import joins
 
 
 @pytest.fixture(scope="module")

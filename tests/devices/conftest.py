@@ -20,7 +20,7 @@ import pytest
 from ghostedge.console import SilentReporter
 from ghostedge.devices import Limits
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.record import BenchJob, Settings
+from ghostedge_runtime.record import BenchJob, Settings
 
 REPO = Path(__file__).resolve().parents[2]
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge_runtime.bench.device.cache import cache_folder, missing, receive, tidy
-from ghostedge_runtime.bench.device.runs import RunFolder
+from ghostedge_runtime.remote.cache import cache_folder, missing, receive, tidy
+from ghostedge_runtime.remote.runs import RunFolder
 
 
 def sha(data: bytes) -> str:

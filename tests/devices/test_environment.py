@@ -15,8 +15,8 @@ import pytest
 
 import ghostedge_runtime
 from ghostedge.devices import DevicesFailedError, Limits, run_on
-from ghostedge_runtime.bench.device import environment
-from ghostedge_runtime.bench.record import BenchJob
+from ghostedge_runtime.record import BenchJob
+from ghostedge_runtime.remote import environment
 
 NEEDED = ("numpy", "pillow", "flatbuffers", "ai-edge-litert")
 
@@ -84,7 +84,7 @@ def verb(*words: str, **environment: str) -> dict[str, Any]:
     root = Path(ghostedge_runtime.__file__).parents[1]
     code = (
         "import sys; sys.path += ['x.whl']; sys.executable = sys.argv[1];"
-        "from ghostedge_runtime.bench.device.verbs import main; main(sys.argv[2:])"
+        "from ghostedge_runtime.remote.server import main; main(sys.argv[2:])"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, *words],

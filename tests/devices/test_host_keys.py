@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ghostedge.devices import DevicesFailedError, Limits, run_on
-from ghostedge_runtime.bench.record import BenchJob
+from ghostedge_runtime.record import BenchJob
 
 
 def refusal(there: Any, job: BenchJob, listener: Any, limits: Limits) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ghostedge.devices import DevicesFailedError, Limits, run_on
-from ghostedge_runtime.bench.record import BenchJob
+from ghostedge_runtime.record import BenchJob
 
 HOLDER = {"id": "0123456789abcdef", "since": "2024-05-01T10:00:00Z", "by": "ada@desk"}
 

@@ -16,7 +16,7 @@ import pytest
 
 from ghostedge.devices import DevicesFailedError, Limits, run_on
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.record import BenchJob, BenchRun, Settings
+from ghostedge_runtime.record import BenchJob, BenchRun, Settings
 
 Until = Callable[..., Any]
 
@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from ghostedge.console import SilentReporter
 from ghostedge.devices import Limits, run_on
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.record import Settings
+from ghostedge_runtime.record import Settings
 
 class Loud(SilentReporter):
     def note(self, text):

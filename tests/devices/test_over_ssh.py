@@ -12,9 +12,9 @@ from PIL import Image
 
 from ghostedge.devices import DevicesFailedError, Limits, run_on
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.record import BenchJob, Settings
 from ghostedge_runtime.metadata import ModelMetadata
 from ghostedge_runtime.model import Model
+from ghostedge_runtime.record import BenchJob, Settings
 
 WILD = "-o $(touch wild) 'it`s\"; é.tflite"  # every character that a shell could stumble over
 

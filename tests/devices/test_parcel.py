@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ghostedge.devices.interpreter import _first_words
 from ghostedge.devices.parcel import pack
+from ghostedge.devices.setup import _first_words
 from ghostedge.devices.wheel import runtime_wheel
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.record import BenchJob
 from ghostedge_runtime.errors import ImageError, InputError
+from ghostedge_runtime.record import BenchJob
 
 
 def weights_beside(folder: Path) -> Path:
@@ -121,7 +121,7 @@ def test_the_devices_end_runs_from_the_wheel_with_the_standard_library_alone(
     path = tmp_path / wheel.name
     path.write_bytes(wheel.data)
     code = (
-        "import sys, ghostedge_runtime; from ghostedge_runtime.bench.device.verbs import main;"
+        "import sys, ghostedge_runtime; from ghostedge_runtime.remote.server import main;"
         "main(['end', '0']);"
         "print(ghostedge_runtime.__file__, 'numpy' in sys.modules)"
     )

@@ -14,8 +14,8 @@ import pytest
 import ghostedge
 from ghostedge.cli import main
 from ghostedge.conversion import measure
-from ghostedge.manifest import Manifest
-from ghostedge_runtime.bench.record import Settings
+from ghostedge.records.manifest import Manifest
+from ghostedge_runtime.record import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge.manifest import Manifest
-from ghostedge_runtime.bench.record import read_runs
+from ghostedge.records.manifest import Manifest
 from ghostedge_runtime.images import list_images
+from ghostedge_runtime.record import read_runs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

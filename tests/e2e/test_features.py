@@ -17,7 +17,7 @@ import torch
 from onnxruntime import quantization as ort
 from PIL import Image
 
-from ghostedge.manifest import Manifest
+from ghostedge.records.manifest import Manifest
 from ghostedge_convert import (
     build,
     detect_architecture,

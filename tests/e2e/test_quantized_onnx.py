@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import ghostedge
-from ghostedge.manifest import Manifest
+from ghostedge.records.manifest import Manifest
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ghostedge_convert.config import read_config
+from ghostedge_convert.checkpoint.config import read_config
 from ghostedge_runtime.images import normalize
 
 FOLDER = str(Path(__file__).resolve().parents[2] / "examples" / "articles")

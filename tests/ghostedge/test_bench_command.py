@@ -12,8 +12,9 @@ from PIL import Image
 
 from ghostedge.commands import bench
 from ghostedge.devices import DevicesFailedError
-from ghostedge.history.database import entries
-from ghostedge_runtime.bench.record import (
+from ghostedge.records.database import entries
+from ghostedge_runtime.errors import BudgetMissedError, DeviceError, ImageError, ModelFileError
+from ghostedge_runtime.record import (
     BenchJob,
     BenchRun,
     Estimate,
@@ -21,8 +22,7 @@ from ghostedge_runtime.bench.record import (
     Mark,
     read_runs,
 )
-from ghostedge_runtime.bench.record import Result as CaseResult
-from ghostedge_runtime.errors import BudgetMissedError, DeviceError, ImageError, ModelFileError
+from ghostedge_runtime.record import Result as CaseResult
 
 MODEL = Path(__file__).parents[2] / "examples" / "glyphs" / "ghostnet_050_glyphs_int8.tflite"
 SLOW = Mark("drifted", "it got slower", case=0, fails_strict=True)

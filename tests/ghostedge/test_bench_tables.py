@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from rich.table import Table
 
-from ghostedge.bench_tables import bench_tables, error_lines, mark_lines, note_lines
+from ghostedge.show.bench_tables import bench_tables, error_lines, mark_lines, note_lines
 from ghostedge.terminal import TextConsole
-from ghostedge_runtime.bench.record import (
+from ghostedge_runtime.record import (
     BenchRun,
     Case,
     Delegation,

@@ -17,8 +17,8 @@ from ghostedge.conversion.checks import (
     class_budget,
     parity,
 )
-from ghostedge.conversion.imagesets import spread
-from ghostedge.manifest import Parity
+from ghostedge.conversion.images import spread
+from ghostedge.records.manifest import Parity
 
 REFERENCE = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]], np.float32)
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 from ghostedge import doctor
-from ghostedge.tables import doctor_tables
+from ghostedge.show.tables import doctor_tables
 
 
 def without(*missing: str):  # type: ignore[no-untyped-def] # a stand-in for importlib's function

@@ -14,11 +14,11 @@ from PIL import Image
 
 from ghostedge.features.colours import DIVERGING, LEVELS, SEQUENTIAL, indices, palette
 from ghostedge.features.compare import compare
-from ghostedge.features.drawing import Drawing, draw_layer
+from ghostedge.features.draw import Drawing, draw_layer
 from ghostedge.features.graph import Layer
 from ghostedge.features.page import page
 from ghostedge.features.picture import Grid, Tile, draw
-from ghostedge.features.report import (
+from ghostedge.records.features import (
     FeaturesReport,
     FileFacts,
     ImageFacts,

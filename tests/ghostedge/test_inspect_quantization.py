@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from ghostedge.commands.inspect import command
-from ghostedge.inspection.quantization import QuantizationReport
-from ghostedge.inspection.quantization_plot import draw_quantization
 from ghostedge.inspection.quantization_text import summary_lines
-from ghostedge_quantize.findings import (
+from ghostedge.layer_errors import QuantizationReport
+from ghostedge.show.quantization_plot import draw_quantization
+from ghostedge_quantize.analysis.findings import (
     Activation,
     Analysis,
     Culprit,
@@ -56,7 +56,7 @@ def test_a_layer_of_any_name_is_drawn() -> None:
 def test_a_missing_package_is_named_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str, extra: str
 ) -> None:
-    ours = ("ghostedge.inspection.quantization", "ghostedge_quantize")
+    ours = ("ghostedge.layer_errors", "ghostedge_quantize")
     for name in [*sys.modules]:
         if name.startswith((package, *ours)):
             monkeypatch.delitem(sys.modules, name)

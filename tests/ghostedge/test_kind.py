@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from ghostedge.conversion.kind import Evidence, kind_of
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.task import Evidence, kind_of
 from ghostedge_convert import CheckpointConfig, Head, head_of
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing

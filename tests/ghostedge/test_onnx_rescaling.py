@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ghostedge.conversion.doors import door_of
-from ghostedge.conversion.load import Loaded
 from ghostedge.conversion.options import ConvertOptions, PreprocessingOverrides
+from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.sources import door_of
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
 from ghostedge_runtime.errors import InputError, ModelFileError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge.output import staged_folder
+from ghostedge.records.output import staged_folder
 from ghostedge_runtime.errors import InputError
 
 

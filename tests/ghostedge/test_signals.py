@@ -9,7 +9,7 @@ import pytest
 
 from ghostedge.conversion.artefacts import ModelFile
 from ghostedge.conversion.checks import Budget, Gap
-from ghostedge.conversion.imagesets import ImageSet
+from ghostedge.conversion.images import ImageSet
 from ghostedge.conversion.measure import likeness
 from ghostedge.conversion.parts import Parts
 from ghostedge.conversion.signals import OutputGap, budget_words, channels_first, signal_parity

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
-from ghostedge.inspection.report import Inspection
-from ghostedge.manifest import Accuracy, Artefact, Latency, Manifest, Parity, TensorSignature
-from ghostedge.tables import conversion_table, inspection_tables
+from ghostedge.formats.format import Inspection
+from ghostedge.records.manifest import (
+    Accuracy,
+    Artefact,
+    Latency,
+    Manifest,
+    Parity,
+    TensorSignature,
+)
+from ghostedge.show.tables import conversion_table, inspection_tables
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing, QuantizationInfo
 
 OLDEST = {"ranges": "mse", "calibration_images": 500, "output_type": "float32"}

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.features.onnx_tap import open_onnx
-from ghostedge.inspection.files import inspect_file
+from ghostedge.formats.table import inspect_file
 from ghostedge_convert import embed_onnx_metadata
-from ghostedge_convert.doors.float_onnx import load_float_onnx
+from ghostedge_convert.sources.onnx import load_float_onnx
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ghostedge_runtime.bench.record import (
+from ghostedge_runtime.record import (
     BenchRun,
     Case,
     Estimate,

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from ghostedge.commands.compare import command
-from ghostedge.history.database import append
-from ghostedge_runtime.bench.record import Mark, document
+from ghostedge.records.database import append
 from ghostedge_runtime.errors import BudgetMissedError, InputError
+from ghostedge_runtime.record import Mark, document
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge.history.comparison import compare
-from ghostedge_runtime.bench.record import Delegation, Mark, Round, Settings
+from ghostedge.comparison.compare import compare
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.record import Delegation, Mark, Round, Settings
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostedge.history.database import SCHEMA_VERSION, append, entries, load, prepare
-from ghostedge_runtime.bench.record import Mark
+from ghostedge.records.database import SCHEMA_VERSION, append, entries, load, prepare
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.record import Mark
 
 
 def test_a_run_comes_back_as_it_went_in(tmp_path, one_case_run):
@@ -171,7 +171,7 @@ def test_a_database_that_is_write_protected_can_be_read_but_not_added_to(one_cas
 
 
 def test_a_database_held_by_another_is_said_to_be_busy(tmp_path, one_case_run, monkeypatch):
-    monkeypatch.setattr("ghostedge.history.database._WAIT_S", 0.01)
+    monkeypatch.setattr("ghostedge.records.database._WAIT_S", 0.01)
     db = tmp_path / "lab.db"
     append(db, [one_case_run(1)])
     holder = sqlite3.connect(db, isolation_level=None)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge.history.ratio import ratio_between
-from ghostedge_runtime.bench.record import Round
+from ghostedge.comparison.ratio import ratio_between
+from ghostedge_runtime.record import Round
 
 TRIALS = 120
 

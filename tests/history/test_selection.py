@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from ghostedge.history.database import append
-from ghostedge.history.selection import from_database, from_files
-from ghostedge_runtime.bench.record import document
+from ghostedge.comparison.selection import from_database, from_files
+from ghostedge.records.database import append
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.record import document
 
 
 @pytest.fixture

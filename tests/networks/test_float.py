@@ -7,8 +7,8 @@ import warnings
 import torch
 
 from ghostedge_convert import export_onnx
-from ghostedge_convert.doors.factory import made_by
-from ghostedge_convert.doors.float_onnx import load_float_onnx
+from ghostedge_convert.sources.factory import made_by
+from ghostedge_convert.sources.onnx import load_float_onnx
 
 
 def test_a_factorys_network_is_the_same_function_in_both_formats(example, check_same_function):

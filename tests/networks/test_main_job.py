@@ -17,7 +17,7 @@ from PIL import Image
 from ghostedge.cli import main
 from ghostedge.conversion import measure as stages
 from ghostedge_runtime import Model
-from ghostedge_runtime.bench.record import Settings
+from ghostedge_runtime.record import Settings
 
 BENCHMARKS = Path(networks.__file__).parents[1]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ghostedge_convert import export_onnx
-from ghostedge_convert.doors.float_onnx import load_float_onnx
-from ghostedge_convert.doors.pt2 import load_pt2_program
-from ghostedge_convert.doors.torchscript import load_torchscript
+from ghostedge_convert.sources.onnx import load_float_onnx
+from ghostedge_convert.sources.pt2 import load_pt2_program
+from ghostedge_convert.sources.torch_files import load_torchscript
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ghostedge_quantize.bias_correction import (
     sample_positions,
     tails,
 )
-from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.graph.canonical import canonical_ir
 
 Toy = Callable[..., onnx.ModelProto]
 RELU = Tail(low=0.0)

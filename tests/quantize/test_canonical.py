@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_runtime.errors import InputError
 
 Toy = Callable[..., onnx.ModelProto]

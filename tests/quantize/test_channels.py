@@ -10,9 +10,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.channels import FIXED, ChannelClasses, per_channel_constant
-from ghostedge_quantize.equalization import rescale
+from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses, per_channel_constant
+from ghostedge_quantize.equalization.equalize import rescale
+from ghostedge_quantize.graph.canonical import canonical_ir
 
 _RANDOM = np.random.default_rng(11)
 

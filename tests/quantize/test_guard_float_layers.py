@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from ghostedge_quantize import Int8Settings, Prepared, prepare
-from ghostedge_quantize.canonical import canonical_ir
+from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_runtime.metadata import Preprocessing
 
 PREPROCESSING = Preprocessing(input_size=(8, 8))

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_quantize.guard import Deadline, TimeUpError
-from ghostedge_quantize.guard_judge import Judge, Open, answers, open_in_onnxruntime, outputs
-from ghostedge_quantize.guard_score import Budget, Target
-from ghostedge_runtime.backend import Array, Backend, ModelIO, TensorInfo
+from ghostedge_quantize.guard.judge import Judge, Open, answers, open_in_onnxruntime, outputs
+from ghostedge_quantize.guard.score import Budget, Target
+from ghostedge_quantize.guard.search import Deadline, TimeUpError
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats.backend import Array, Backend, ModelIO, TensorInfo
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.metadata import ModelMetadata
 

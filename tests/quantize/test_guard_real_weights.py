@@ -11,9 +11,8 @@ import onnx
 import pytest
 
 from ghostedge_quantize import Int8Settings, Prepared, Range, prepare
-from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.guard import Check, Deadline, LayerCost, guard
-from ghostedge_quantize.guard_judge import (
+from ghostedge_quantize.graph.canonical import canonical_ir
+from ghostedge_quantize.guard.judge import (
     Image,
     Judge,
     LayerNoise,
@@ -21,10 +20,11 @@ from ghostedge_quantize.guard_judge import (
     open_in_onnxruntime,
     outputs,
 )
+from ghostedge_quantize.guard.score import Budget, Target
+from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, guard
 from ghostedge_quantize.guard_prices import prices
-from ghostedge_quantize.guard_score import Budget, Target
 from ghostedge_quantize.guard_state import State
-from ghostedge_runtime.backend import Backend
+from ghostedge_runtime.formats.backend import Backend
 from ghostedge_runtime.metadata import Preprocessing
 
 DEPTHWISE, GATED = "blocks.3.0.conv_dw/Conv", "blocks.5.0.ghost2.primary_conv.0/Conv"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_quantize.guard_score import Budget, BudgetKind, Tally, Target
+from ghostedge_quantize.guard.score import Budget, BudgetKind, Tally, Target
 from ghostedge_runtime.errors import InputError
 
 

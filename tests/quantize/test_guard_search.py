@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_quantize.guard import Check, Deadline, LayerCost, Outcome, TimeUpError, guard
-from ghostedge_quantize.guard_score import Score
+from ghostedge_quantize.guard.score import Score
+from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, Outcome, TimeUpError, guard
 from ghostedge_quantize.guard_state import State
 
 Holds = Callable[[frozenset[str]], bool]

@@ -19,7 +19,7 @@ from ghostedge_quantize.histogram import (
     squared_error,
     whole_range,
 )
-from ghostedge_quantize.ranges import Method, Range, affine, quantize_array
+from ghostedge_quantize.ranges.methods import Method, Range, affine, quantize_array
 
 # A subnormal may underflow to zero where bins are wide, and so into the bin beside its own.
 values_of_tensors = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)

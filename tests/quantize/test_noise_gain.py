@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from ghostedge_quantize.canonical import canonical_ir
 from ghostedge_quantize.channel_stats import channel_stats, power_of
-from ghostedge_quantize.noise_gain import grouped_weights, noise_gains
+from ghostedge_quantize.equalization.noise import grouped_weights, noise_gains
+from ghostedge_quantize.graph.canonical import canonical_ir
 
 _COUNT = 1500
 

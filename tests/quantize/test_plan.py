@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_quantize.canonical import canonical_ir
-from ghostedge_quantize.ops import SIGMOID_RANGE, TABLE, TANH_RANGE
-from ghostedge_quantize.plan import OutputType, Plan, make_plan
+from ghostedge_quantize.graph.canonical import canonical_ir
+from ghostedge_quantize.graph.ops import SIGMOID_RANGE, TABLE, TANH_RANGE
+from ghostedge_quantize.graph.plan import OutputType, Plan, make_plan
 
 Toy = Callable[..., onnx.ModelProto]
 CONV = {"w": np.ones((3, 3, 1, 1)), "v": np.ones((3, 3, 1, 1))}

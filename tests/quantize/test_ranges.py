@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_quantize.ranges import (
+from ghostedge_quantize.ranges.methods import (
     MIN_SPAN,
     ZERO_TENSOR_SPAN,
     Range,

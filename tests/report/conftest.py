@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ghostedge.report.contents import Contents, gather
-from ghostedge.report.page import page
-from ghostedge_runtime.bench.record import (
+from ghostedge.show.contents import Contents, gather
+from ghostedge.show.page import page
+from ghostedge_runtime.record import (
     BenchRun,
     Case,
     Delegation,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ghostedge.report.contents import case_names
-from ghostedge_runtime.bench.record import Case
+from ghostedge.show.contents import case_names
+from ghostedge_runtime.record import Case
 
 
 def case(model: str, backend="litert", threads=1, mode="default") -> Case:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ghostedge.report.markdown import code, markdown, plain
+from ghostedge.show.markdown import code, markdown, plain
 
 
 def rows_of(text: str, heading: str) -> list[list[str]]:

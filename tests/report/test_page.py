@@ -8,8 +8,8 @@ import re
 import shlex
 from dataclasses import replace
 
-from ghostedge.report.page import DATA_ID, page
-from ghostedge_runtime.bench.record import Estimate
+from ghostedge.show.page import DATA_ID, page
+from ghostedge_runtime.record import Estimate
 
 
 def plotted(text: str):

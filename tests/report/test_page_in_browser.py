@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ghostedge.report.page import DATA_ID, page
-from ghostedge.report.words import ms
+from ghostedge.show.page import DATA_ID, page
+from ghostedge.show.words import ms
 
 PHONES = (360, 375, 400)
 DOTS = """[...document.querySelectorAll('svg.%s [data-dot]')].map(dot => {

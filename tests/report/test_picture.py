@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ghostedge.report.look import LIGHT
-from ghostedge.report.picture import picture
+from ghostedge.show.picture import picture
 
 
 def has(pixels: np.ndarray, colour: str) -> bool:

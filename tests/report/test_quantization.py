@@ -7,17 +7,17 @@ from dataclasses import asdict
 
 import pytest
 
-from ghostedge.report.markdown import markdown
-from ghostedge.report.page import page
-from ghostedge.report.quantization import read_quantization
+from ghostedge.records.quantization import read_quantization
+from ghostedge.show.markdown import markdown
+from ghostedge.show.page import page
 from ghostedge_runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """As ``ghostedge inspect --quantization --json`` writes it."""
-    findings = pytest.importorskip("ghostedge_quantize.findings")
-    inspection = pytest.importorskip("ghostedge.inspection.quantization")
+    findings = pytest.importorskip("ghostedge_quantize.analysis.findings")
+    inspection = pytest.importorskip("ghostedge.layer_errors")
     effect = findings.Effect(mse=0.1, sqnr_db=22.5, changed=0.02)
     layers = tuple(
         findings.LayerAnalysis(

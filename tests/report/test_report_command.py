@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from ghostedge.commands.report import command
-from ghostedge_runtime.bench.record import document
 from ghostedge_runtime.errors import InputError, MissingDependencyError
+from ghostedge_runtime.record import document
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_target_that_cannot_be_meant_is_refused(monkeypatch, tmp_path, run_fil
 
 @pytest.mark.parametrize("form", ["html", "png"])
 def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path, run_file, form):
-    for name in [each for each in sys.modules if each.startswith("ghostedge.report.")]:
+    for name in [each for each in sys.modules if each.startswith("ghostedge.show.")]:
         monkeypatch.delitem(sys.modules, name)
     for name in [each for each in sys.modules if each.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)

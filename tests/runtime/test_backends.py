@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ghostedge_runtime import Model, tflite_backend
+from ghostedge_runtime import Model
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
+from ghostedge_runtime.formats.tflite import interpreter as tflite
 
 Save = Callable[..., Path]
 
@@ -34,7 +35,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, name: str, interpreter: Any) -> Non
 
 def test_litert_comes_first() -> None:
     pytest.importorskip("ai_edge_litert")
-    name, version, _ = tflite_backend.find_interpreter()
+    name, version, _ = tflite.find_interpreter()
     assert name == "ai-edge-litert"
     assert version[0].isdigit()
 
@@ -42,7 +43,7 @@ def test_litert_comes_first() -> None:
 def test_tflite_runtime_comes_second(monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "ai_edge_litert", "ai_edge_litert.interpreter")
     pretend(monkeypatch, "tflite_runtime.interpreter", "the second")
-    name, _, interpreter = tflite_backend.find_interpreter()
+    name, _, interpreter = tflite.find_interpreter()
     assert (name, interpreter) == ("tflite-runtime", "the second")
 
 
@@ -52,14 +53,14 @@ def test_tensorflow_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     tensorflow.lite = ModuleType("lite")
     tensorflow.lite.Interpreter = "the last"
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
-    name, _, interpreter = tflite_backend.find_interpreter()
+    name, _, interpreter = tflite.find_interpreter()
     assert (name, interpreter) == ("tensorflow", "the last")
 
 
 @pytest.mark.parametrize("distribution", ["ai-edge-litert", "tflite-runtime", "tensorflow"])
 def test_every_installed_interpreter_runs_the_file(distribution: str, int8_tflite: Path) -> None:
     """In a child that can import no other interpreter."""
-    modules = {name: module for name, module, _ in tflite_backend._INTERPRETERS}
+    modules = {name: module for name, module, _ in tflite._INTERPRETERS}
     package = modules.pop(distribution).partition(".")[0]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{distribution} is not installed")

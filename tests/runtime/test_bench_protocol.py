@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghostedge_runtime.bench import process, protocol
+from ghostedge_runtime.bench import process, run
 from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.bench.process import Worker
-from ghostedge_runtime.bench.protocol import burst_of, in_turn, run_bench
-from ghostedge_runtime.bench.record import BenchJob, Estimate, Settings, document, read_runs
+from ghostedge_runtime.bench.run import burst_of, in_turn, run_bench
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.record import BenchJob, Estimate, Settings, document, read_runs
 
 SHORT = Settings(min_seconds=0.0, min_runs=12, max_warmup_seconds=0.0)
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -72,7 +72,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
             super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they came
             started.append(self)
 
-    monkeypatch.setattr(protocol, "Worker", Recorded)
+    monkeypatch.setattr(run, "Worker", Recorded)
     return started
 
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_runtime.bench.record import (
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.latency import summarize
+from ghostedge_runtime.record import (
     RUN_VERSION,
     BenchRun,
     Case,
@@ -28,8 +30,6 @@ from ghostedge_runtime.bench.record import (
     read_runs,
     runs_of,
 )
-from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.latency import summarize
 
 
 def a_run() -> BenchRun:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_runtime.bench.record import Estimate
 from ghostedge_runtime.bench.statistics import (
     FEW,
     MAX_BLOCKS,
@@ -20,6 +19,7 @@ from ghostedge_runtime.bench.statistics import (
     ratio_estimate,
     student,
 )
+from ghostedge_runtime.record import Estimate
 
 MS = 1_000_000
 BETWEEN, WITHIN = 0.02, 0.03  # of the logarithm: a machine's mood by the round, and its noise

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ghostedge_runtime import Model, benchmark, host_facts
-from ghostedge_runtime.benchmarking import warm_up
+from ghostedge_runtime.bench.inference import warm_up
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.latency import WINDOW, LatencyRecorder, summarize
 

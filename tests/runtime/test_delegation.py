@@ -13,10 +13,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as tfl
 
 import ghostedge_runtime
-from ghostedge_runtime import Model, tflite_backend
-from ghostedge_runtime.bench.record import Delegation
+from ghostedge_runtime import Model
 from ghostedge_runtime.delegation import Node, delegation_of, interpreter_nodes
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.formats.tflite import interpreter as tflite
+from ghostedge_runtime.record import Delegation
 
 F32, I8 = tfl.TensorType.FLOAT32, tfl.TensorType.INT8
 
@@ -87,7 +88,7 @@ def test_the_private_method_that_tells_of_nodes_is_still_there(
     make_tflite: Callable[..., bytes],
 ) -> None:
     """Without it `Model.delegation` is None everywhere, which no other test would call a fault."""
-    _, _, interpreter_class = tflite_backend.find_interpreter()
+    _, _, interpreter_class = tflite.find_interpreter()
     interpreter = interpreter_class(model_content=make_tflite("float32"))
     interpreter.allocate_tensors()
     nodes = interpreter_nodes(interpreter)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from ghostedge_runtime import Model
-from ghostedge_runtime.bench.record import Delegation
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.half_precision import check_processor
+from ghostedge_runtime.formats.tflite.half_precision import check_processor
 from ghostedge_runtime.machine.system import LIVE, Platform
 from ghostedge_runtime.metadata import InputSpec
+from ghostedge_runtime.record import Delegation
 
 Save = Callable[..., Path]
 HALF_STEP = 2.0**-11  # relative rounding error of half precision

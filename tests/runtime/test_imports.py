@@ -61,7 +61,7 @@ benchmark(Model(sys.argv[1]), min_seconds=0, min_runs=2, max_warmup_seconds=0)
 
 
 def test_a_measurements_coordinator_leaves_the_interpreters_to_its_workers() -> None:
-    script = "import ghostedge_runtime.bench.job, ghostedge_runtime.bench.protocol\n"
+    script = "import ghostedge_runtime.bench.job, ghostedge_runtime.bench.run\n"
     assert third_party(script) <= DEVICE
 
 

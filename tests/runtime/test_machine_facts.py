@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge_runtime.bench.record import MachineFacts
 from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.machine.recording import RecordedSystem, Recording, read_recording
 from ghostedge_runtime.machine.system import Answer, Platform
 from ghostedge_runtime.machine.words import describe, fact_rows
+from ghostedge_runtime.record import MachineFacts
 
 MACHINES = Path(__file__).parent / "machines"
 LINUX = Platform("Linux", "6.1.0", "aarch64", "", "Linux-6.1.0", "3.11.2", 64, (0, 1), 2)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ghostedge_runtime.bench.record import (
+from ghostedge_runtime.machine.doubts import find_marks
+from ghostedge_runtime.record import (
     Case,
     Estimate,
     MachineFacts,
@@ -15,7 +16,6 @@ from ghostedge_runtime.bench.record import (
     Settings,
     Snapshot,
 )
-from ghostedge_runtime.machine.marks import find_marks
 
 PI = MachineFacts(
     machine="aarch64",

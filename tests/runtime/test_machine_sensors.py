@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge_runtime.bench.record import Snapshot
 from ghostedge_runtime.machine import cgroup
 from ghostedge_runtime.machine.recording import RecordedSystem, Recording, read_recording
 from ghostedge_runtime.machine.sensors import snapshot, temperatures_c, thermal_throttle_count
 from ghostedge_runtime.machine.system import Answer, Platform
+from ghostedge_runtime.record import Snapshot
 
 MACHINES = Path(__file__).parent / "machines"
 LINUX = Platform("Linux", "6.1.0", "x86_64", "", "Linux-6.1.0", "3.11.2", 64, (0, 1), 2)

@@ -14,12 +14,13 @@ from ai_edge_litert import schema_py_generated as tfl
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from ghostedge_runtime import Model
-from ghostedge_runtime.bench import op_runs, per_op_tflite
-from ghostedge_runtime.bench.one_op_models import OneOp, OneOpModels
+from ghostedge_runtime.bench import per_op_tflite
 from ghostedge_runtime.bench.per_op import KindTime, by_kind, time_ops, total_ms
-from ghostedge_runtime.bench.per_op_onnx import node_times
-from ghostedge_runtime.bench.record import Case, OpTime
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats import op_runs
+from ghostedge_runtime.formats.onnx.op_times import node_times
+from ghostedge_runtime.formats.tflite.op_times import OneOp, OneOpModels
+from ghostedge_runtime.record import Case, OpTime
 
 F16, F32, I32 = tfl.TensorType.FLOAT16, tfl.TensorType.FLOAT32, tfl.TensorType.INT32
 
@@ -277,7 +278,7 @@ import sys
 sys.modules["ai_edge_litert.schema_py_generated"] = None
 from pathlib import Path
 from ghostedge_runtime.bench.per_op import time_ops
-from ghostedge_runtime.bench.record import Case
+from ghostedge_runtime.record import Case
 from ghostedge_runtime.errors import MissingDependencyError
 path = Path(sys.argv[1])
 try:

@@ -13,8 +13,8 @@ import pytest
 import ghostedge
 from ghostedge.conversion.checks import BUDGETS
 from ghostedge.conversion.signals import budget_words
-from ghostedge.manifest import Manifest
-from ghostedge.tables import conversion_table
+from ghostedge.records.manifest import Manifest
+from ghostedge.show.tables import conversion_table
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import InputError
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ghostedge_convert.doors.given import (
+from ghostedge_convert.sources.module import (
     CHANNELS,
     GivenModule,
     inference_copy,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.passes import PassNote
+from ghostedge_convert.passes.graph import add_constant
+from ghostedge_convert.qdq_in.pairs import (
     DEQUANTIZE,
     Scheme,
     is_bias,
@@ -18,8 +20,6 @@ from ghostedge_convert.foreign.pairs import (
     stored_in,
     uses_of,
 )
-from ghostedge_convert.passes import PassNote
-from ghostedge_convert.passes._graph import add_constant
 
 _OPERANDS = (ir.DataType.INT8, ir.DataType.UINT8)
 

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.passes import PassNote
+from ghostedge_convert.passes.graph import Array, constant, input_at, nodes_of
+from ghostedge_convert.qdq_in.pairs import (
     decode_with,
     decoder_of,
     output_axis,
     scheme_of,
     stored_in,
 )
-from ghostedge_convert.passes import PassNote
-from ghostedge_convert.passes._graph import Array, constant, input_at, nodes_of
 
 _LARGEST_BIAS = float(2**30)  # leaves the products as much room again
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.changes import Requantized
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.foreign.repeat_pairs import append_pair
+from ghostedge_convert.foreign.requantize_activations import covering
+from ghostedge_convert.passes.graph import nodes_of
+from ghostedge_convert.qdq_in.pairs import (
     DEQUANTIZE,
     QUANTIZE,
     decoder_of,
     scheme_of,
     uses_of,
 )
-from ghostedge_convert.foreign.repeat_pairs import append_pair
-from ghostedge_convert.foreign.requantize_activations import covering
-from ghostedge_convert.passes._graph import nodes_of
+from ghostedge_convert.qdq_in.requantize import Requantized
 
 _NO_PAIR = "a concat of parts with unequal scales that is read without a pair"
 

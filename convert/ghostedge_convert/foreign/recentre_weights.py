@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.passes import PassNote
+from ghostedge_convert.passes.graph import Array
+from ghostedge_convert.qdq_in.pairs import (
     DEQUANTIZE,
     Scheme,
     decode_with,
@@ -22,8 +24,6 @@ from ghostedge_convert.foreign.pairs import (
     stored_in,
     uses_of,
 )
-from ghostedge_convert.passes import PassNote
-from ghostedge_convert.passes._graph import Array
 
 LARGEST = 127
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.passes import PassNote
+from ghostedge_convert.qdq_in.pairs import (
     DEQUANTIZE,
     QUANTIZE,
     Scheme,
@@ -16,7 +17,6 @@ from ghostedge_convert.foreign.pairs import (
     scheme_of,
     set_scheme,
 )
-from ghostedge_convert.passes import PassNote
 
 _MOVERS = frozenset(
     {"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.changes import Requantized
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.qdq_in.pairs import (
     DEQUANTIZE,
     FLAG,
     QUANTIZE,
@@ -23,6 +22,7 @@ from ghostedge_convert.foreign.pairs import (
     stored_in,
     uses_of,
 )
+from ghostedge_convert.qdq_in.requantize import Requantized
 
 _EIGHT_BITS = (ir.DataType.INT8, ir.DataType.UINT8)
 _LOWEST, _HIGHEST = limits_of(ir.DataType.INT8)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.changes import Loss, Requantized
-from ghostedge_convert.foreign.pairs import (
+from ghostedge_convert.foreign.recentre_weights import LARGEST, is_plain
+from ghostedge_convert.passes.graph import Array
+from ghostedge_convert.qdq_in.pairs import (
     DEQUANTIZE,
     FLAG,
     Scheme,
@@ -26,8 +27,7 @@ from ghostedge_convert.foreign.pairs import (
     stored_in,
     uses_of,
 )
-from ghostedge_convert.foreign.recentre_weights import LARGEST, is_plain
-from ghostedge_convert.passes._graph import Array
+from ghostedge_convert.qdq_in.requantize import Loss, Requantized
 
 _REMEDY = (
     "quantize weights symmetrically to int8 in [-127, 127], per tensor or per output channel, "

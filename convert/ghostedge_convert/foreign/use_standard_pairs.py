@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.foreign.pairs import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.passes import PassNote
+from ghostedge_convert.qdq_in.pairs import DEQUANTIZE, QUANTIZE
 
 _DOMAIN = "com.microsoft"
 

@@ -15,10 +15,10 @@ import onnx_ir as ir
 from onnx import TensorProto, helper
 
 from ghostedge_convert.export import INPUT_NAME, OPSET
-from ghostedge_convert.keras.tf_ops import TABLE
-from ghostedge_convert.keras.tf_writer import TO_FIRST, TO_LAST, Writer
 from ghostedge_convert.naming import name_constants, strip_origin
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
+from ghostedge_convert.sources.keras.tf_ops import TABLE
+from ghostedge_convert.sources.keras.tf_writer import TO_FIRST, TO_LAST, Writer
 
 _IMAGE_RANK = 4
 

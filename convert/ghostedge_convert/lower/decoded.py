@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from ghostedge_convert.lower.graph import Value
-from ghostedge_convert.lower.words import Array, Quant
+from ghostedge_convert.lower.program import Array, Quant
 
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WEIGHTS = 1  # Their input position.

@@ -16,7 +16,7 @@ import numpy as np
 from ghostedge_convert.lower.builtins import BUILTINS
 from ghostedge_convert.lower.graph import Graph, Node, Value
 from ghostedge_convert.lower.layout import Layouts
-from ghostedge_convert.lower.words import (
+from ghostedge_convert.lower.program import (
     Array,
     Op,
     Order,

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ghostedge_convert.lower.words import Array, Quant, Shape
+from ghostedge_convert.lower.program import Array, Quant, Shape
 from ghostedge_runtime.errors import UnsupportedOpError
 
 QUANTIZE = "QuantizeLinear"

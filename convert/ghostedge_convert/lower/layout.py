@@ -16,7 +16,7 @@ from enum import Enum
 import numpy as np
 
 from ghostedge_convert.lower.graph import Graph, Node
-from ghostedge_convert.lower.words import (
+from ghostedge_convert.lower.program import (
     CHANNELS_LAST,
     LINE,
     Array,

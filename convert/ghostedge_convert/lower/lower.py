@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import onnx
 
 from ghostedge_convert.lower.emitter import Emitter
-from ghostedge_convert.lower.flatbuffer import to_bytes
 from ghostedge_convert.lower.fuse import drop_implied_clamps, fuse_activations, join_group_norms
 from ghostedge_convert.lower.graph import Graph, Node, without_dead_nodes
 from ghostedge_convert.lower.integer_clamps import fuse_integer_clamps
 from ghostedge_convert.lower.layout import Layouts, decide_layouts
+from ghostedge_convert.lower.program import Order
 from ghostedge_convert.lower.qdq import fold_quantization
 from ghostedge_convert.lower.read import read_graph
 from ghostedge_convert.lower.table import row_of
-from ghostedge_convert.lower.words import Order
+from ghostedge_convert.lower.write import to_bytes
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
 

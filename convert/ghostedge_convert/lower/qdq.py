@@ -24,7 +24,7 @@ from ghostedge_convert.lower.graph import (
     Value,
     without_dead_nodes,
 )
-from ghostedge_convert.lower.words import Array, Quant
+from ghostedge_convert.lower.program import Array, Quant
 
 MOVERS = frozenset(
     {

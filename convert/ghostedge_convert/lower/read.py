@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ghostedge_convert.lower.decoded import stored_weights
 from ghostedge_convert.lower.graph import DEQUANTIZE, Graph, Node, Value
-from ghostedge_convert.lower.words import Array, Shape
+from ghostedge_convert.lower.program import Array, Shape
 from ghostedge_runtime.errors import ModelFileError, UnsupportedOpError
 
 OLDEST_OPSET = 13

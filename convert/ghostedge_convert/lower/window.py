@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostedge_convert.lower.graph import Node
-from ghostedge_convert.lower.words import Array, Shape
+from ghostedge_convert.lower.program import Array, Shape
 
 
 @dataclass(frozen=True)

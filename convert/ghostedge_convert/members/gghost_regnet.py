@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ghostedge_convert.architectures.family import Family, Form, Shapes, Size
 from ghostedge_convert.architectures.gghost_regnet import MEMBERS, GGhostRegNet
-from ghostedge_convert.family import Family, Form, Shapes, Size
 from ghostedge_runtime.metadata import ArchitectureInfo
 
 # The first block of a ghost stage is its base, the last its end, and those between its layers.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ghostedge_convert.architectures.family import Family, Form, Shapes, Size
 from ghostedge_convert.architectures.ghost_resnet import UNUSED, GhostResNet
-from ghostedge_convert.family import Family, Form, Shapes, Size
 from ghostedge_runtime.metadata import ArchitectureInfo
 
 _DEPTHS: dict[str, tuple[int, ...]] = {

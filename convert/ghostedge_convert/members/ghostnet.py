@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ghostedge_convert.architectures.family import Family, Form
 from ghostedge_convert.architectures.ghostnet import LAST_EXPANSION, GhostNet
-from ghostedge_convert.family import Family, Form
 from ghostedge_convert.multiplier import Multiplier
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ghostedge_convert.architectures.family import Family, Form
 from ghostedge_convert.architectures.ghostnet import LAST_EXPANSION
 from ghostedge_convert.architectures.ghostnetv2 import GhostNetV2
-from ghostedge_convert.family import Family, Form
 from ghostedge_convert.multiplier import Multiplier
 from ghostedge_runtime.metadata import Preprocessing
 

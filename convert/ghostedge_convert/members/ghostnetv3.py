@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from ghostedge_convert.architectures.family import Family, Form
 from ghostedge_convert.architectures.ghostnet import LAST_EXPANSION
 from ghostedge_convert.architectures.ghostnetv3 import GhostNetV3, Part, fuse
-from ghostedge_convert.family import Family, Form
 from ghostedge_convert.multiplier import Multiplier
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -11,10 +11,10 @@ import re
 from functools import partial
 from itertools import product
 
+from ghostedge_convert.architectures.family import Family, Form, Shapes
 from ghostedge_convert.architectures.ghostnet import LAST_EXPANSION
 from ghostedge_convert.architectures.repghost import Branch, RepGhostNet, fuse
 from ghostedge_convert.architectures.repghost_means import misfit
-from ghostedge_convert.family import Family, Form, Shapes
 from ghostedge_convert.multiplier import Multiplier
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ghostedge_convert.passes._infra import Pass, PassFailedError, PassNote, run_passes
 from ghostedge_convert.passes.cancel_transposes import cancel_transposes
 from ghostedge_convert.passes.drop_expand import drop_expand
 from ghostedge_convert.passes.drop_noop_slice import drop_noop_slice
@@ -18,6 +17,7 @@ from ghostedge_convert.passes.fold_transpose_into_gemm import fold_transpose_int
 from ghostedge_convert.passes.join_constant_arithmetic import join_constant_arithmetic
 from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
+from ghostedge_convert.passes.run import Pass, PassFailedError, PassNote, run_passes
 from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
 from ghostedge_convert.passes.split_transposed_conv import split_transposed_conv
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import static_shape
+from ghostedge_convert.passes.graph import static_shape
 
 Perm = tuple[int, ...]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import bypass, nodes_of, static_shape
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import bypass, nodes_of, static_shape
+from ghostedge_convert.passes.run import PassNote
 
 _BROADCASTS = ("Add", "Sub", "Mul", "Div")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import bypass, constant, input_at, nodes_of, static_shape
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import bypass, constant, input_at, nodes_of, static_shape
+from ghostedge_convert.passes.run import PassNote
 
 
 def drop_noop_slice(model: ir.Model) -> PassNote:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     CONVOLUTIONS,
     bypass,
     constant,
@@ -24,7 +24,7 @@ from ghostedge_convert.passes._graph import (
     set_bias,
     set_constant,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def fold_batch_norm(model: ir.Model) -> PassNote:

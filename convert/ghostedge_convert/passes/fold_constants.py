@@ -13,8 +13,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from onnxscript.optimizer import fold_constants_ir
 
-from ghostedge_convert.passes._graph import constant
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import constant
+from ghostedge_convert.passes.run import PassNote
 
 
 def fold_constants(model: ir.Model) -> PassNote:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     CONVOLUTIONS,
     bypass,
     constant,
@@ -16,7 +16,7 @@ from ghostedge_convert.passes._graph import (
     per_channel,
     set_bias,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def fold_conv_bias(model: ir.Model) -> PassNote:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     bypass,
     constant,
     input_at,
@@ -17,7 +17,7 @@ from ghostedge_convert.passes._graph import (
     only_consumer,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 _SPATIAL = (2, 3)
 

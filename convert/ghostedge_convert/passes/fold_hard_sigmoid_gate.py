@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,
     constant,
@@ -35,7 +35,7 @@ from ghostedge_convert.passes._graph import (
     set_bias,
     set_constant,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 COMMUTES_WITH_SCALE = frozenset(
     {

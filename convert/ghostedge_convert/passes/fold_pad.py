@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import Array, constant, input_at, nodes_of, remove_unused
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import Array, constant, input_at, nodes_of, remove_unused
+from ghostedge_convert.passes.run import PassNote
 
 _FILLS = {"Conv": 0.0, "MaxPool": -np.inf}
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes._layout import perm_of
+from ghostedge_convert.passes.graph import (
     constant,
     int_attr,
     nodes_of,
     set_constant,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
-from ghostedge_convert.passes._layout import perm_of
+from ghostedge_convert.passes.run import PassNote
 
 
 def fold_transpose_into_gemm(model: ir.Model) -> PassNote:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
     bypass,
@@ -22,7 +22,7 @@ from ghostedge_convert.passes._graph import (
     only_consumer,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 _OPS = ("Add", "Sub", "Mul", "Div")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import add_constant, bypass, nodes_of, static_shape
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import add_constant, bypass, nodes_of, static_shape
+from ghostedge_convert.passes.run import PassNote
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 

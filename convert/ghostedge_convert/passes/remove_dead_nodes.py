@@ -9,8 +9,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from ghostedge_convert.passes._graph import bypass, is_interface, nodes_of
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import bypass, is_interface, nodes_of
+from ghostedge_convert.passes.run import PassNote
 
 
 def remove_dead_nodes(model: ir.Model) -> PassNote:

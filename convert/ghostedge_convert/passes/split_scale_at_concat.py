@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
     bypass,
@@ -21,7 +21,7 @@ from ghostedge_convert.passes._graph import (
     per_channel,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def split_scale_at_concat(model: ir.Model) -> PassNote:

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
     bypass,
@@ -25,7 +25,7 @@ from ghostedge_convert.passes._graph import (
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 _LARGEST_STRIDE = 2  # Of more phases than 4, XNNPACK does not concatenate the results.
 

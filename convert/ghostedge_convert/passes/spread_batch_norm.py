@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,
     constant,
@@ -18,7 +18,7 @@ from ghostedge_convert.passes._graph import (
     int_attr,
     nodes_of,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def spread_batch_norm(model: ir.Model) -> PassNote:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
     bypass,
@@ -22,7 +22,7 @@ from ghostedge_convert.passes._graph import (
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def spread_group_norm(model: ir.Model) -> PassNote:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     Array,
     bypass,
     constant,
@@ -25,8 +25,8 @@ from ghostedge_convert.passes._graph import (
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
+from ghostedge_convert.passes.run import PassNote
 
 _erf = np.vectorize(math.erf, otypes=[float])
 _POINTS = np.concatenate([np.linspace(-8.0, 8.0, 161), [-60.0, -25.0, 25.0, 60.0]])

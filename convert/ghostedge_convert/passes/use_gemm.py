@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
     bypass,
@@ -15,7 +15,7 @@ from ghostedge_convert.passes._graph import (
     remove_unused,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def use_gemm(model: ir.Model) -> PassNote:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import bypass, constant, input_at, int_attr, nodes_of
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.graph import bypass, constant, input_at, int_attr, nodes_of
+from ghostedge_convert.passes.run import PassNote
 
 
 def use_global_average_pool(model: ir.Model) -> PassNote:

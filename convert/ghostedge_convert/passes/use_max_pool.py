@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     bypass,
     constant,
     input_at,
@@ -13,7 +13,7 @@ from ghostedge_convert.passes._graph import (
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def use_max_pool(model: ir.Model) -> PassNote:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._commute import TABLE as COMMUTING
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes._layout import perm_of
+from ghostedge_convert.passes.axes import TABLE as COMMUTING
+from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,
     constant,
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
-from ghostedge_convert.passes._layout import perm_of
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
+from ghostedge_convert.passes.run import PassNote
 
 _TO_LAST = (0, 2, 3, 1)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes._graph import (
+from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,
     constant,
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.passes._infra import PassNote
+from ghostedge_convert.passes.run import PassNote
 
 
 def use_pointwise_conv(model: ir.Model) -> PassNote:

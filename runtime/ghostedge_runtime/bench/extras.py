@@ -12,8 +12,8 @@ from ghostedge_runtime.bench.decode import decode
 from ghostedge_runtime.bench.lane import Lane
 from ghostedge_runtime.bench.process import Worker
 from ghostedge_runtime.bench.progress import Stages
-from ghostedge_runtime.bench.record import BenchJob, Case, OpTime, Score
 from ghostedge_runtime.errors import GhostEdgeError
+from ghostedge_runtime.record import BenchJob, Case, OpTime, Score
 
 
 def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:

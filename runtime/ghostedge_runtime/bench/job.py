@@ -8,20 +8,20 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from ghostedge_runtime.bench.inference import MAX_IMAGES
 from ghostedge_runtime.bench.presets import check_settings
-from ghostedge_runtime.bench.record import (
+from ghostedge_runtime.errors import ImageError, InputError
+from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.formats.onnx.data import whole_digest
+from ghostedge_runtime.formats.table import BACKENDS, file_format, read_model_file
+from ghostedge_runtime.formats.tflite.half_precision import is_changed
+from ghostedge_runtime.record import (
     BackendName,
     BenchJob,
     Case,
     PrecisionMode,
     Settings,
 )
-from ghostedge_runtime.benchmarking import MAX_IMAGES
-from ghostedge_runtime.errors import ImageError, InputError
-from ghostedge_runtime.folders import list_images
-from ghostedge_runtime.half_precision import is_changed
-from ghostedge_runtime.loading import BACKENDS, file_format, read_model_file
-from ghostedge_runtime.onnx_data import whole_digest
 from ghostedge_runtime.tflite_graph import read_graph
 
 Kind = tuple[BackendName, PrecisionMode]

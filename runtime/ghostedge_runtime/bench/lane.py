@@ -8,10 +8,10 @@ from typing import Any
 
 from ghostedge_runtime.bench.decode import decode
 from ghostedge_runtime.bench.process import Worker
-from ghostedge_runtime.bench.record import Case, Delegation, Result, Round
 from ghostedge_runtime.bench.statistics import Rounds, drift_estimate, ratio_estimate
 from ghostedge_runtime.errors import GhostEdgeError
 from ghostedge_runtime.latency import Timing
+from ghostedge_runtime.record import Case, Delegation, Result, Round
 
 
 @dataclass(frozen=True)

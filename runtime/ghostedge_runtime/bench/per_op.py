@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostedge_runtime.bench.record import Case, OpTime
+from ghostedge_runtime.record import Case, OpTime
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def time_ops(
         InputError: Half precision is not to be had.
     """
     if case.backend == "onnxruntime":
-        from ghostedge_runtime.bench import per_op_onnx  # noqa: PLC0415  # imports ONNX Runtime
+        from ghostedge_runtime.formats.onnx import op_times  # noqa: PLC0415  # imports ONNX Runtime
 
-        times = per_op_onnx.time_onnx_ops(path, case, progress)
+        times = op_times.time_onnx_ops(path, case, progress)
     else:
         from ghostedge_runtime.bench import per_op_tflite  # noqa: PLC0415  # imports the bindings
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostedge_runtime.backend import first_line
-from ghostedge_runtime.bench.one_op_models import OneOp, OneOpModels, add_of_one_number
-from ghostedge_runtime.bench.op_runs import Call, random_values, timed_ns
-from ghostedge_runtime.bench.record import Case, OpTime
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.loading import read_model_file
-from ghostedge_runtime.tflite_backend import find_interpreter, reference_kernels
+from ghostedge_runtime.formats.backend import first_line
+from ghostedge_runtime.formats.op_runs import Call, random_values, timed_ns
+from ghostedge_runtime.formats.table import read_model_file
+from ghostedge_runtime.formats.tflite.interpreter import find_interpreter, reference_kernels
+from ghostedge_runtime.formats.tflite.op_times import OneOp, OneOpModels, add_of_one_number
+from ghostedge_runtime.record import Case, OpTime
 
 _ROUNDS = 3
 
@@ -90,9 +90,9 @@ class _Timer:
 def _call(data: bytes, case: Case, where: Path) -> Call:
     """A model on the case's backend, with random inputs in it, ready to be run."""
     if case.precision_mode == "fp16":
-        from ghostedge_runtime import litert_compiled  # noqa: PLC0415  # ai-edge-litert alone
+        from ghostedge_runtime.formats.tflite import compiled  # noqa: PLC0415  # ai-edge-litert alone
 
-        return litert_compiled.repeated_run(data, case.threads, where, random_values)
+        return compiled.repeated_run(data, case.threads, where, random_values)
     _, _, interpreter_class = find_interpreter()
     options = reference_kernels(interpreter_class) if case.backend == "litert-reference" else {}
     interpreter = interpreter_class(model_content=data, num_threads=case.threads, **options)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ghostedge_runtime.bench.record import Settings
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.record import Settings
 
 PRESETS: Mapping[str, Settings] = {
     "quick": Settings(min_seconds=1.0, min_runs=30, max_warmup_seconds=3.0, preset="quick"),

@@ -20,9 +20,9 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from ghostedge_runtime.bench.record import Case
 from ghostedge_runtime.bench.worker import error_from_json
 from ghostedge_runtime.errors import GhostEdgeError, ModelFileError
+from ghostedge_runtime.record import Case
 
 PATIENCE_S = 300.0
 """How long a worker may be silent beyond what its request should take."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ghostedge_runtime.bench.lane import Lane
-from ghostedge_runtime.bench.record import BenchJob
+from ghostedge_runtime.record import BenchJob
 
 Tell = Callable[[str, float], None]
 

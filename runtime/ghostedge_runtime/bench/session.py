@@ -13,13 +13,13 @@ from pathlib import Path
 from time import monotonic, perf_counter_ns
 from typing import Any
 
-from ghostedge_runtime.bench.record import Case
-from ghostedge_runtime.benchmarking import random_input, real_inputs, timed, warm_up
+from ghostedge_runtime.bench.inference import random_input, real_inputs, timed, warm_up
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.evaluation import evaluate
 from ghostedge_runtime.folders import LabelledImages, list_labelled
 from ghostedge_runtime.host import peak_rss_mb
 from ghostedge_runtime.model import Model
+from ghostedge_runtime.record import Case
 
 Tell = Callable[[int, int], None]
 # After the first inference the peak grew by less than 0.1 MB in 300 (float and int8 files on both

@@ -32,7 +32,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge_runtime.bench.record import Estimate
+from ghostedge_runtime.record import Estimate
 
 Floats = npt.NDArray[np.float64]
 

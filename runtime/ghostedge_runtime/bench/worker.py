@@ -48,8 +48,8 @@ def _answer(session: Any, request: Message, answers: int) -> Message:
 
 
 def _session(start: Message) -> Any:
-    from ghostedge_runtime.bench.record import Case  # noqa: PLC0415 - see the module's docstring
     from ghostedge_runtime.bench.session import Session  # noqa: PLC0415 - likewise
+    from ghostedge_runtime.record import Case  # noqa: PLC0415 - see the module's docstring
 
     return Session(start["path"], Case(**start["case"]))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from ghostedge_runtime.bench.record import MachineFacts
 from ghostedge_runtime.machine.board import board, soc, virtual
 from ghostedge_runtime.machine.cgroup import cpu_quota
 from ghostedge_runtime.machine.cpu import cpu_name, features
@@ -12,6 +11,7 @@ from ghostedge_runtime.machine.firmware import version as firmware_version
 from ghostedge_runtime.machine.firmware import why_silent
 from ghostedge_runtime.machine.parse import thousandth
 from ghostedge_runtime.machine.system import LIVE, Platform, System
+from ghostedge_runtime.record import MachineFacts
 
 _POLICIES = "/sys/devices/system/cpu/cpufreq/policy*"
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ghostedge_runtime.bench.record import MachineFacts, Mark, Result, Settings
 from ghostedge_runtime.machine.parse import whole
+from ghostedge_runtime.record import MachineFacts, Mark, Result, Settings
 
 ALIKE = 0.9
 """Cores whose highest clocks are closer than this ratio are of one kind: favoured cores of x86

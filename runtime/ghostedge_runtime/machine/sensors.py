@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ghostedge_runtime.bench.record import Snapshot
 from ghostedge_runtime.machine import cgroup, firmware
 from ghostedge_runtime.machine.facts import clocks
 from ghostedge_runtime.machine.parse import thousandth, whole
 from ghostedge_runtime.machine.system import LIVE, Platform, System
+from ghostedge_runtime.record import Snapshot
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
 _MONITORS = "/sys/class/hwmon/hwmon*"

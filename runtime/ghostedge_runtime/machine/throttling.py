@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ghostedge_runtime.bench.record import MachineFacts, Mark, MarkKind, Snapshot
 from ghostedge_runtime.machine.cpu import ARM
+from ghostedge_runtime.record import MachineFacts, Mark, MarkKind, Snapshot
 
 # Of `get_throttled`, now; the same since boot sixteen bits higher.
 FIRMWARE_BITS = {

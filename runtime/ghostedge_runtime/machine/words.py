@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ghostedge_runtime.bench.record import MachineFacts
 from ghostedge_runtime.machine.cpu import ARM
+from ghostedge_runtime.record import MachineFacts
 
 
 def describe(facts: MachineFacts) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ghostedge_convert import Checkpoint, load_checkpoint
-from ghostedge_convert.doors.factory import made_by
+from ghostedge_convert.sources.factory import made_by
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 CODE = """

@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.doors.float_onnx import GivenOnnx, load_float_onnx
-from ghostedge_convert.foreign.read import is_float
+from ghostedge_convert.qdq_in.read import is_float
+from ghostedge_convert.sources.onnx import GivenOnnx, load_float_onnx
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 
 Pixels = npt.NDArray[np.float32]

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.conversion.given_networks import GivenOnnxNetwork
-from ghostedge.inspection.files import inspect_file
+from ghostedge.formats.table import inspect_file
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.doors.float_onnx import GivenOnnx, load_float_onnx
+from ghostedge_convert.sources.onnx import GivenOnnx, load_float_onnx
 
 FLOAT, HALF, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE
 SHAPES = {"kernel": (8, 3, 3, 3), "bias": (8,), "matrix": (8, 5)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ghostedge_convert.doors.hub import fetch
+from ghostedge_convert.sources.hub import fetch
 from ghostedge_runtime.errors import CheckpointError, InputError, MissingDependencyError
 
 MODEL = "hf-hub:owner/ghost.v1"
@@ -137,8 +137,8 @@ def test_a_hub_out_of_reach_leaves_the_cached_copy(hub: Any) -> None:
 
 
 def test_without_the_extra_its_pip_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "ghostedge_convert.doors.hub")
+    monkeypatch.delitem(sys.modules, "ghostedge_convert.sources.hub")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingDependencyError) as caught:
-        import ghostedge_convert.doors.hub  # noqa: F401, PLC0415 - the import is what is tested
+        import ghostedge_convert.sources.hub  # noqa: F401, PLC0415 - the import is what is tested
     assert "pip install 'ghostedge[convert,hub]'" in str(caught.value)

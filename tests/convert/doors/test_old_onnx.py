@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.doors.float_onnx import load_float_onnx
+from ghostedge_convert.sources.onnx import load_float_onnx
 from ghostedge_runtime.errors import ModelFileError
 
 FLOAT = TensorProto.FLOAT

@@ -12,7 +12,7 @@ from torch import nn
 
 from ghostedge_convert import export_onnx
 from ghostedge_convert.doors.archives import archive_kind
-from ghostedge_convert.doors.torchscript import load_torchscript
+from ghostedge_convert.sources.torch_files import load_torchscript
 from ghostedge_runtime.errors import InputError, ModelFileError
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ghostedge_convert.keras.files import Kind, config_of, is_keras, kind_of, sha256_of
-from ghostedge_convert.keras.frames import receive, send
-from ghostedge_convert.keras.remote import RemoteKeras
+from ghostedge_convert.sources.keras.files import Kind, config_of, is_keras, kind_of, sha256_of
+from ghostedge_convert.sources.keras.process import RemoteKeras
+from ghostedge_convert.sources.keras.wire import receive, send
 from ghostedge_runtime.errors import CheckpointError, MissingDependencyError
 
 

@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.keras.remote import RemoteKeras
+from ghostedge_convert.sources.keras.process import RemoteKeras
 from ghostedge_quantize import Int8Settings, prepare
 
 MODELS = ("activations", "decoder", "tokens")

@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.front import without_rescaling
-from ghostedge_convert.keras.remote import RemoteKeras
+from ghostedge_convert.sources.keras.process import RemoteKeras
+from ghostedge_convert.sources.rescaling import without_rescaling
 from ghostedge_runtime import Model
 
 SIZES = {"flattened": (48, 32)}

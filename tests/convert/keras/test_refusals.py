@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ghostedge_convert.keras.remote import RemoteKeras
+from ghostedge_convert.sources.keras.process import RemoteKeras
 from ghostedge_runtime.errors import CheckpointError, InputError, UnsupportedOpError
 
 CUSTOM = '''

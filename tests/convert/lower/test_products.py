@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ghostedge_convert.deploy import to_deploy_graph
 from ghostedge_convert.lower import lower_to_tflite
+from ghostedge_convert.passes.deploy import to_deploy_graph
 from ghostedge_runtime.errors import UnsupportedOpError
 
 sampled = settings(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.deploy import to_deploy_graph
+from ghostedge_convert.passes.deploy import to_deploy_graph
 from ghostedge_convert.passes.fold_gemm_scale import fold_gemm_scale
 from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm

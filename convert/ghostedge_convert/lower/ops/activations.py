@@ -13,7 +13,7 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.fuse import FUSABLE, bounds
 from ghostedge_convert.lower.graph import Graph, Node
 from ghostedge_convert.lower.ops.elementwise import first, unary
-from ghostedge_convert.lower.words import Quant
+from ghostedge_convert.lower.program import Quant
 
 PROBABILITY = Quant((1 / 256,), (-128,))
 """The only output quantization that TFLite's int8 LOGISTIC and SOFTMAX kernels take."""

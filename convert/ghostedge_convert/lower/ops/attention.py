@@ -9,7 +9,7 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.shape import take
-from ghostedge_convert.lower.words import identity
+from ghostedge_convert.lower.program import identity
 
 _HEADS_APART = 4
 _MASK, _FIRST_PAST = 3, 4

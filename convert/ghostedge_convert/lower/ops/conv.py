@@ -11,8 +11,8 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.fold import Fold, fold_columns
 from ghostedge_convert.lower.ops.weights import bias, weights
+from ghostedge_convert.lower.program import CHANNELS_LAST, LINE, Array, Quant, step
 from ghostedge_convert.lower.window import Window, image_windows, padding
-from ghostedge_convert.lower.words import CHANNELS_LAST, LINE, Array, Quant, step
 
 
 def conv(e: Emitter, node: Node) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
-from ghostedge_convert.lower.words import Array, Quant
+from ghostedge_convert.lower.program import Array, Quant
 
 _MOST_FACTORS = 8
 """Up to this exponent a power is a product: two or three multiplications in XNNPACK."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostedge_convert.lower.graph import Node
+from ghostedge_convert.lower.program import Array
 from ghostedge_convert.lower.window import Window
-from ghostedge_convert.lower.words import Array
 
 _IMAGE_CHANNELS = 4  # A stem: the pixels of an image, alpha included at most.
 _FEW_OUTPUTS = 8  # Half of the 16 output lanes of the wide int8 kernels.

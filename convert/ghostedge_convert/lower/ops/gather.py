@@ -10,7 +10,7 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.shape import constant_input, joined, take
-from ghostedge_convert.lower.words import Array, identity, step
+from ghostedge_convert.lower.program import Array, identity, step
 
 
 def gather(e: Emitter, node: Node) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Graph, Node
 from ghostedge_convert.lower.ops.weights import Weights, bias, weights
-from ghostedge_convert.lower.words import Array, identity
+from ghostedge_convert.lower.program import Array, identity
 
 _MATRIX = 2
 

@@ -9,7 +9,7 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.elementwise import first
-from ghostedge_convert.lower.words import Array
+from ghostedge_convert.lower.program import Array
 
 
 def batch_norm(e: Emitter, node: Node) -> None:

@@ -10,8 +10,8 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Graph, Node
 from ghostedge_convert.lower.ops.conv import image_of, image_result, padded
 from ghostedge_convert.lower.ops.shape import fill_value
+from ghostedge_convert.lower.program import Array
 from ghostedge_convert.lower.window import Window, image_windows, padding
-from ghostedge_convert.lower.words import Array
 
 _LOWEST = float(np.finfo(np.float32).min)
 _INT8_MIN = -128

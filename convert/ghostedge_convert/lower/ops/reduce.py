@@ -9,7 +9,7 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.shape import constant_input
-from ghostedge_convert.lower.words import Order, Shape, reorder, step
+from ghostedge_convert.lower.program import Order, Shape, reorder, step
 
 
 def reduce(e: Emitter, node: Node, builtin: str) -> None:

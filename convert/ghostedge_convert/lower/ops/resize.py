@@ -18,7 +18,7 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Graph, Node
 from ghostedge_convert.lower.ops.conv import bind_image, image_of, image_result
 from ghostedge_convert.lower.ops.shape import take
-from ghostedge_convert.lower.words import Array
+from ghostedge_convert.lower.program import Array
 
 _F = np.float32
 _TFLITE_MODES = ((False, False), (True, False), (False, True))

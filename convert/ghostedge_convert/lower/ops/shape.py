@@ -10,7 +10,7 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.layout import permutation_of
-from ghostedge_convert.lower.words import Array, reorder
+from ghostedge_convert.lower.program import Array, reorder
 
 _MIRRORS = {"reflect": "REFLECT"}
 _TAKEN: dict[str, Callable[[Array, int], Array]] = {

@@ -19,7 +19,7 @@ from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
 from ghostedge_convert.lower.ops.conv import image_of, image_result
 from ghostedge_convert.lower.ops.weights import Weights, bias, weights
-from ghostedge_convert.lower.words import Array
+from ghostedge_convert.lower.program import Array
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Node
-from ghostedge_convert.lower.words import Array, Order, Quant
+from ghostedge_convert.lower.program import Array, Order, Quant
 
 _BIAS = 2  # Its input position in Conv and Gemm; MatMul has none.
 _SMALL = (np.int8, np.float16)

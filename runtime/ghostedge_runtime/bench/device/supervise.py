@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from ghostedge_runtime.bench.device.runs import Limits, RunFolder, State, lock_now
+from ghostedge_runtime.remote.runs import Limits, RunFolder, State, lock_now
 
 _LOOK_S = 0.5
 _GRACE_S = 3.0
@@ -59,7 +59,7 @@ def start(run: RunFolder) -> None:
 
 def module() -> list[str]:
     """The command that this process was started by, without its verb."""
-    return [sys.executable, "-m", "ghostedge_runtime.bench.device"]
+    return [sys.executable, "-m", "ghostedge_runtime.remote"]
 
 
 def supervise(run: RunFolder) -> None:

@@ -1,0 +1,1 @@
+"""Checkpoint files: refused or loaded, unwrapped, their configuration read."""

@@ -1,0 +1,1 @@
+"""A pickle that may run code, read by a confined child process."""

@@ -1,0 +1,134 @@
+"""A TorchScript program, as ``torch.jit.save`` wrote it, becomes a module that can be exported.
+
+TorchScript is a program, run by torch's interpreter while it is loaded and traced. It has no
+Python, but ops that write and read files; an archive that mentions these, or ops of libraries that
+no export knows, is refused before it is loaded. That is no sandbox: load only what you trust.
+
+The exporter takes no TorchScript, so the program becomes a ``torch.export`` one first, with
+torch's own converter. A weight keeps its name; the modules' paths are lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._export.converter import TS2EPConverter
+
+from ghostedge_convert.doors.program import as_module
+from ghostedge_convert.sources.module import GivenModule, find_channels, in_a_line, refuse_unusable
+from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.metadata import Source
+
+# Of `torch.…`, what touches files; of `ops.…`, all but torch's own plain ops.
+_FILES = re.compile(r"\btorch\.(save|from_file|load)\s*\(|\bops\.(?!aten\.|prim\.)(\w+\.\w+)")
+_PLAIN_OPS_ON_FILES = re.compile(r"\bops\.aten\.(save|from_file)\b")
+
+
+def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> GivenModule:
+    """Load a program and trace it for one input shape.
+
+    Args:
+        path: The file.
+        batch: N of the batch it is traced for.
+        input_size: Height and width, likewise. How many channels it takes is found by trying.
+
+    Raises:
+        ModelFileError: It cannot be loaded, uses ops that are refused, or cannot be traced.
+        InputError: It does not take a batch of images of this size.
+    """
+    data = path.read_bytes()
+    _refuse_ops(path, data)
+    program = _loaded(path, data)
+    name = str(program.original_name)
+    refuse_unusable(program.state_dict(), str(path))
+    was_training = bool(getattr(program, "training", False))
+    if was_training:  # before it is tried: in training, running it changes its statistics
+        program.eval()
+    channels = find_channels(program, (batch, *input_size), str(path))
+    example = torch.zeros(batch, channels, *input_size)
+    notes = ("it was in training mode; it is converted in evaluation mode",)
+    return GivenModule(
+        module=as_module(_exported(path, program, example), path),
+        title=f"TorchScript {name}",
+        source=Source(path.name, hashlib.sha256(data).hexdigest()),
+        in_channels=channels,
+        notes=notes if was_training else (),
+    )
+
+
+def _refuse_ops(path: Path, data: bytes) -> None:
+    """Refuse a program whose text mentions ops that touch files, or that no export knows.
+
+    Raises:
+        ModelFileError: Names the op.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [n for n in archive.namelist() if "/code/" in n and n.endswith(".py")]
+            text = "\n".join(archive.read(name).decode("utf-8", "replace") for name in names)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    found = _FILES.search(text) or _PLAIN_OPS_ON_FILES.search(text)
+    if found is not None:
+        raise ModelFileError(
+            f"its program calls {found.group().rstrip('( ')}, which a network has no need of or no "
+            "export knows",
+            where=path,
+            remedy="script or trace the network itself, before any optimisation for a backend",
+        )
+
+
+def _loaded(path: Path, data: bytes) -> Any:
+    try:
+        with _quiet():
+            return torch.jit.load(  # type: ignore[no-untyped-call] # as torch has it
+                io.BytesIO(data), map_location="cpu"
+            )
+    except Exception as error:  # torch's C++ raises whatever the bytes lead to
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"it cannot be loaded as a TorchScript program ({in_a_line(error)})",
+        where=path,
+        remedy="copy it again, or torch.jit.save it with a torch no newer than yours",
+    )
+
+
+def _exported(path: Path, program: Any, example: torch.Tensor) -> torch.export.ExportedProgram:
+    try:
+        with _quiet(), torch.no_grad():
+            found: torch.export.ExportedProgram = TS2EPConverter(program, (example,)).convert()
+            return found
+    except Exception as error:  # what the converter lacks, it says in any way
+        raise ModelFileError(
+            f"torch cannot turn this TorchScript program into one to export ({in_a_line(error)})",
+            where=path,
+            remedy="convert the module it was made from: ghostedge.convert(module, example), "
+            "or --factory with its weights",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch says of TorchScript's age and of its own tracing off the terminal."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,223 @@
+"""An ``.onnx`` as MODEL: what it takes, how images are prepared for it, what its classes are.
+
+What the file says of itself (a GhostEdge document inside) comes before the family's default, and
+flags before both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+
+import onnx
+from onnx import TensorProto, numpy_helper
+
+import ghostedge
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source import class_names, overridden
+from ghostedge.conversion.task import Evidence, Kind, kind_of
+from ghostedge.records.manifest import Inferred
+from ghostedge_convert import (
+    CheckpointConfig,
+    Pinned,
+    head_of,
+    pinned,
+    read_onnx,
+    read_onnx_metadata,
+)
+from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.formats.onnx.data import whole_digest
+from ghostedge_runtime.images import LabelledImages
+from ghostedge_runtime.metadata import (
+    InputSpec,
+    Layout,
+    ModelMetadata,
+    Preprocessing,
+    QuantizationInfo,
+    Source,
+)
+
+_INSIDE = "the metadata inside the file"
+_FROM_FILE = f"from {_INSIDE}"
+_FROM_GRAPH = "from the graph's input"
+_FROM_DEFAULT = "the family's ImageNet default; the file does not say"
+_USED = frozenset(
+    {
+        "model",
+        "output",
+        "calib",
+        "calib_images",
+        "eval",
+        "skip_bad_images",
+        "labels",
+        "task",
+        "preprocessing",
+        "batch",
+        "threads",
+        "requantize",
+        "name",
+    }
+)
+"""The options that a quantized model has a use for."""
+
+_FLAGS = {"equalize": "--no-equalize", "per_channel": "--per-tensor"}
+"""Flags that are not named like the option they set."""
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """A quantized ONNX model, ready to be lowered.
+
+    Attributes:
+        original: As it was read.
+        pinned: With its sizes fixed.
+        metadata: For the ONNX artefact: the same graph, explaining itself.
+        kind: What its output is taken for.
+        evaluation: The labelled images of ``--eval``.
+        inferred: What was not stated, and where it is from.
+    """
+
+    original: onnx.ModelProto
+    pinned: Pinned
+    metadata: ModelMetadata
+    kind: Kind
+    evaluation: LabelledImages | None
+    inferred: tuple[Inferred, ...]
+
+
+def read_source(options: ConvertOptions) -> OnnxSource:
+    """Read the model and find out how it is used.
+
+    Raises:
+        ModelFileError: It cannot be read, is not quantized in the QDQ format, or has
+            another output than one row of numbers.
+        InputError: A flag contradicts it, or is of no use to it.
+        ImageError: ``--eval`` does not fit its classes.
+    """
+    _refuse_other_flags(options)
+    original = read_onnx(options.model)
+    fixed = pinned(
+        original, batch=options.batch, size=options.preprocessing.stated().get("input_size")
+    )
+    columns = _columns(fixed.model)
+    inside = read_onnx_metadata(original, where=str(options.model))
+    config = None
+    if inside is not None:
+        config = CheckpointConfig(labels=inside.labels, labels_origin=_INSIDE)
+    kind = kind_of(
+        Evidence(
+            options,
+            shapes=((options.batch, columns),),
+            head=head_of(fixed.model),
+            model_name=options.artefact_name,
+            config=config,
+            inside=inside,
+        )
+    )
+    base = Preprocessing() if inside is None else inside.preprocessing
+    preprocessing = replace(overridden(base, options), input_size=fixed.size)
+    named = class_names(config, options, kind)
+    metadata = ModelMetadata(
+        preprocessing=preprocessing,
+        input=_input_spec(fixed, inside),
+        architecture=None if inside is None else inside.architecture,
+        labels=named.labels,
+        precision="int8",
+        quantization=_quantization(fixed.model, inside),
+        source=Source(
+            options.model.name, whole_digest(options.model.read_bytes(), options.model)[0]
+        ),
+        producer=f"ghostedge {ghostedge.__version__}",
+        classifies=kind.classes is not None,
+        probabilities=kind.probabilities,
+        binary=kind.binary,
+    )
+    inferred = (kind.fact, *_facts(preprocessing, options, inside is not None), named.fact)
+    return OnnxSource(original, fixed, metadata, kind, named.evaluation, inferred)
+
+
+def _refuse_other_flags(options: ConvertOptions) -> None:
+    """Flags that choose how a checkpoint is read or quantized are not quietly ignored."""
+    for field in fields(options):
+        if field.name in _USED or field.default is MISSING:
+            continue
+        if getattr(options, field.name) != field.default:
+            raise InputError(
+                "MODEL is an .onnx file that is quantized already, so this has no effect on it",
+                where=_FLAGS.get(field.name, f"--{field.name.replace('_', '-')}"),
+                remedy="leave it out, or pass the checkpoint",
+            )
+
+
+def _columns(model: onnx.ModelProto) -> int:
+    """Length of the one output's rows."""
+    outputs = [o.type.tensor_type.shape.dim for o in model.graph.output]
+    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1].dim_value < 1:
+        shapes = [[d.dim_value or "?" for d in dims] for dims in outputs]
+        raise ModelFileError(
+            f"its outputs are of shape {', '.join(map(str, shapes))}, not one row of numbers",
+            where=f"graph {model.graph.name!r}",
+            remedy="only models with one output (images, numbers) can be converted",
+        )
+    return int(outputs[0][1].dim_value)
+
+
+def _input_spec(fixed: Pinned, inside: ModelMetadata | None) -> InputSpec:
+    """What the graph's input takes: normalised float32, or what the metadata says of pixels."""
+    constants = {t.name for t in fixed.model.graph.initializer}
+    image = next(i for i in fixed.model.graph.input if i.name not in constants)
+    kind = image.type.tensor_type.elem_type
+    layout: Layout = "NCHW" if fixed.channels_first else "NHWC"
+    if inside is not None:
+        return replace(inside.input, layout=layout)
+    if kind != TensorProto.FLOAT:
+        raise ModelFileError(
+            f"its input is {TensorProto.DataType.Name(kind).lower()}, and nothing in the file says "
+            "how pixels become it",
+            where=f"input {image.name!r}",
+            remedy="quantize a model whose input stays float32",
+        )
+    return InputSpec(layout=layout, dtype="float32", normalized=True)
+
+
+def _quantization(model: onnx.ModelProto, inside: ModelMetadata | None) -> QuantizationInfo | None:
+    """How it was quantized, where the file says; the scale of an integer output in any case."""
+    if inside is not None and inside.quantization is not None:
+        return inside.quantization
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    name = model.graph.output[0].name
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and name in node.output and len(node.input) > 2:
+            if any(n not in constants for n in node.input[1:]):
+                continue
+            scale, zero_point = (numpy_helper.to_array(constants[n]) for n in node.input[1:])
+            return QuantizationInfo(
+                ranges="the source's",
+                calibration_images=0,
+                output_type="int8",
+                output_scale=float(scale.reshape(-1)[0]),
+                output_zero_point=int(zero_point.reshape(-1)[0]),
+            )
+    return None
+
+
+def _facts(
+    preprocessing: Preprocessing, options: ConvertOptions, says_itself: bool
+) -> Sequence[Inferred]:
+    stated = options.preprocessing.stated()
+    height, width = preprocessing.input_size
+    values = {
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": f"{preprocessing.crop_pct:g}",
+        "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
+        "std": ", ".join(f"{s:g}" for s in preprocessing.std),
+    }
+    otherwise = _FROM_FILE if says_itself else _FROM_DEFAULT
+    size_origin = "from --input-size" if "input_size" in stated else _FROM_GRAPH
+    return (
+        Inferred("input_size", f"{height}×{width}", size_origin),
+        *(
+            Inferred(n, v, f"from --{n.replace('_', '-')}" if n in stated else otherwise)
+            for n, v in values.items()
+        ),
+    )

@@ -1,0 +1,226 @@
+"""The ways in: what MODEL may be, and who loads it.
+
+The first row that fits is taken. Files go by their content where that tells; everything that no
+other row takes is read as a checkpoint, whose loader names what it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ghostedge.conversion.channels import check_channels
+from ghostedge.conversion.given import Given, loaded, refuse_family_flags, resolved, size_for
+from ghostedge.conversion.given_networks import GivenOnnxNetwork, GivenTorchNetwork
+from ghostedge.conversion.keras import is_keras_model, load_keras
+from ghostedge.conversion.options import HUB, NO_FILE, ConvertOptions
+from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
+from ghostedge.conversion.source import Loaded, load, overridden
+from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
+from ghostedge_convert.checkpoint.config import read_config
+from ghostedge_convert.doors.archives import Archive, archive_kind
+from ghostedge_convert.qdq_in.read import is_float, open_onnx
+from ghostedge_convert.sources.factory import made_by
+from ghostedge_convert.sources.module import GivenModule, find_channels, try_on
+from ghostedge_convert.sources.onnx import load_float_onnx
+from ghostedge_convert.sources.pt2 import load_pt2_program
+from ghostedge_convert.sources.torch_files import load_torchscript
+from ghostedge_runtime.errors import InputError
+
+_FROM_EXAMPLE = "from the example input"
+_FROM_PROGRAM = "from the program"
+_FROM_GRAPH = "from the graph's input"
+_INSIDE = "the metadata inside the file"
+
+
+@dataclass(frozen=True)
+class Door:
+    """A kind of MODEL.
+
+    Attributes:
+        kind: What the report calls it: ``load KIND``.
+        fits: Whether MODEL is one.
+        load: Loads it.
+    """
+
+    kind: str
+    fits: Callable[[ConvertOptions], bool]
+    load: Callable[[ConvertOptions], Loaded]
+
+
+def door_of(options: ConvertOptions) -> Door:
+    """The way in for MODEL.
+
+    Raises:
+        InputError: A flag has no effect on what it is.
+    """
+    door = next(door for door in DOORS if door.fits(options))
+    if options.custom_objects is not None and door.load not in (load_keras, _of_hub):
+        raise InputError(
+            "MODEL is no Keras model, so this has no effect on it",
+            where="--custom-objects",
+            remedy="leave it out",
+        )
+    return door
+
+
+def is_quantized_onnx(options: ConvertOptions) -> bool:
+    """Whether MODEL is an ``.onnx`` that somebody quantized, which is not converted but lowered.
+
+    Raises:
+        ModelFileError: It is no valid ONNX file.
+    """
+    return options.is_onnx and not is_float(open_onnx(options.model))
+
+
+def load_given(module: GivenModule, options: ConvertOptions) -> Loaded:
+    """Take a module in memory.
+
+    Raises:
+        InputError: A flag contradicts it.
+    """
+    refuse_family_flags(options)
+    stated = options.preprocessing.stated().get("input_size")
+    if stated is not None and stated != module.input_size:
+        raise InputError(
+            f"the example is of another size than {stated[0]}×{stated[1]}",
+            where="input_size",
+            remedy="leave input_size out, or pass an example of that size",
+        )
+    return _of_module(module, options, None, _FROM_EXAMPLE)
+
+
+def _of_factory(options: ConvertOptions) -> Loaded:
+    """The network that ``--factory`` makes, with MODEL's weights or its own."""
+    has_file = str(options.model) != NO_FILE
+    refuse_family_flags(options, but=("ema", "key_prefix", "unsafe_pickle") if has_file else ())
+    checkpoint = None
+    if has_file:
+        checkpoint = load_checkpoint(
+            options.model,
+            ema=options.ema,
+            unsafe_pickle=options.unsafe_pickle,
+            integers=True,
+            key_prefix=options.key_prefix,
+        )
+    module = made_by(str(options.factory), options.factory_args, checkpoint)
+    config = None if checkpoint is None else checkpoint.config
+    size = size_for(options, config)
+    channels = find_channels(module.module, (options.batch, *size), module.title)
+    return _of_module(replace(module, in_channels=channels), options, config, None)
+
+
+def _of_torchscript(options: ConvertOptions) -> Loaded:
+    refuse_family_flags(options)
+    config = _config_beside(options.model)
+    size = size_for(options, config)
+    module = load_torchscript(options.model, batch=options.batch, input_size=size)
+    return _of_module(module, options, config, None)
+
+
+def _of_pt2(options: ConvertOptions) -> Loaded:
+    refuse_family_flags(options)
+    stated = options.preprocessing.stated().get("input_size")
+    module = load_pt2_program(options.model, batch=options.batch, input_size=stated)
+    origin = None if module.input_size in (None, stated) else _FROM_PROGRAM
+    return _of_module(module, options, _config_beside(options.model), origin)
+
+
+def _of_module(
+    module: GivenModule,
+    options: ConvertOptions,
+    config: CheckpointConfig | None,
+    size_origin: str | None,
+) -> Loaded:
+    size = module.input_size or size_for(options, config)
+    example = torch.zeros(options.batch, module.in_channels, *size)
+    try_on(module.module, example, module.title)
+    network = GivenTorchNetwork(module.module, module.title, module.in_channels, size)
+    given = Given(
+        network=network,
+        title=module.title,
+        source=module.source,
+        in_channels=module.in_channels,
+        input_size=size,
+        size_origin=size_origin,
+        config=config,
+        notes=module.notes,
+    )
+    return loaded(given, options)
+
+
+def _of_float_onnx(options: ConvertOptions) -> Loaded:
+    """A float ONNX model; one of our own says itself what it is."""
+    options.check_float_model()
+    refuse_family_flags(options)
+    stated = options.preprocessing.stated().get("input_size")
+    config = _config_beside(options.model)
+    found = load_float_onnx(options.model, batch=options.batch, input_size=stated)
+    inside = read_onnx_metadata(found.original, where=str(options.model))
+    if inside is not None:
+        config = CheckpointConfig(
+            preprocessing=inside.preprocessing,
+            labels=inside.labels,
+            origin=_INSIDE,
+            labels_origin=_INSIDE,
+        )
+    known = overridden(resolved(config, found.in_channels).preprocessing, options)
+    check_channels(known, found.in_channels)
+    normalization = joined(found, known, options, says_itself=inside is not None)
+    if normalization is not None:
+        options = without_normalization(options)
+        config = replace(
+            config or CheckpointConfig(defaulted=("interpolation", "crop_pct")),
+            preprocessing=normalization.preprocessing,
+        )
+    network = GivenOnnxNetwork(found)
+    given = Given(
+        network=network,
+        title=found.title,
+        source=found.source,
+        in_channels=found.in_channels,
+        input_size=found.input_size,
+        size_origin=None if found.input_size == stated else _FROM_GRAPH,
+        config=config,
+        inside=inside,
+        notes=(*found.notes, *network.notes),
+        precision="float16" if found.computed_in_half else "float32",
+    )
+    result = loaded(given, options)
+    if normalization is not None:
+        result = with_origin(result, normalization.origin)
+    return result if inside is None else replace(result, architecture=inside.architecture)
+
+
+def _of_hub(options: ConvertOptions) -> Loaded:
+    """Fetch the weights, then take them for what they are."""
+    # The one optional package: whoever converts a file of their own does not need it.
+    from ghostedge_convert.sources.hub import fetch  # noqa: PLC0415 - see above
+
+    file = fetch(str(options.model))
+    here = replace(options, model=file.path)
+    found = door_of(here).load(here)
+    source = replace(found.source, file=file.origin)
+    return replace(found, source=source, notes=(*file.notes, *found.notes))
+
+
+def _config_beside(model: Path) -> CheckpointConfig | None:
+    return read_config(model.parent / "config.json")
+
+
+def _is(kind: Archive) -> Callable[[ConvertOptions], bool]:
+    return lambda options: archive_kind(options.model) == kind
+
+
+DOORS: tuple[Door, ...] = (
+    Door("from the Hub", lambda options: str(options.model).startswith(HUB), _of_hub),
+    Door("factory's network", lambda options: options.factory is not None, _of_factory),
+    Door("Keras model", is_keras_model, load_keras),
+    Door("float ONNX", lambda options: options.is_onnx, _of_float_onnx),
+    Door("TorchScript", _is("torchscript"), _of_torchscript),
+    Door("exported program", _is("pt2"), _of_pt2),
+    Door("checkpoint", lambda _: True, load),
+)

@@ -1,0 +1,156 @@
+"""Inspect an ``.onnx`` file; needs the ``convert`` extra."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from ghostedge.formats.format import Inspection, OpCount
+from ghostedge.records.manifest import TensorSignature
+from ghostedge_convert.sources.onnx_files import parse
+from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats.backend import TensorInfo, model_io
+from ghostedge_runtime.formats.onnx.data import data_files, whole_digest
+from ghostedge_runtime.metadata import METADATA_KEY
+
+Shape = tuple[int, ...]
+# Place of the weights among an op's inputs.
+_WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
+# What stands between stored weights and their readers: int8 of a QDQ graph, float16, int8 · scale.
+_DECODERS = ("DequantizeLinear", "Cast", "Mul")
+
+
+def inspect_onnx(path: Path) -> Inspection:
+    """Read the graph, the sizes and the metadata of an ONNX file.
+
+    Raises:
+        ModelFileError: It is not an ONNX file, or damaged.
+    """
+    data = path.read_bytes()
+    model, graph = parse_onnx(data, path)
+    sha256, size = whole_digest(data, path)
+    beside = data_files(data, path)
+    shapes = _shapes(graph)
+    props = {prop.key: prop.value for prop in model.metadata_props}
+    ops = _count_ops(graph, shapes)
+    return Inspection(
+        file=str(path),
+        kind="onnx",
+        bytes=size,
+        sha256=sha256,
+        parameters=_parameters(graph, shapes),
+        macs=sum(op.macs for op in ops),
+        facts={
+            "producer": f"{model.producer_name} {model.producer_version}".strip() or "not stated",
+            "opset": ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import),
+            **({"weights beside it": ", ".join(beside)} if beside else {}),
+        },
+        inputs=tuple(_signature(value) for value in graph.input),
+        outputs=tuple(_signature(value) for value in graph.output),
+        ops=ops,
+        metadata=json.loads(props[METADATA_KEY]) if METADATA_KEY in props else None,
+    )
+
+
+def parse_onnx(data: bytes, where: Path) -> tuple[onnx.ModelProto, onnx.GraphProto]:
+    """The model with all its weights, and its graph with every shape that can be inferred.
+
+    Raises:
+        ModelFileError: It is not an ONNX file, or damaged, or weights beside it are missing.
+    """
+    try:
+        model = parse(data, where)
+        onnx.checker.check_model(model)
+        return model, onnx.shape_inference.infer_shapes(model).graph
+    except (
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise ModelFileError(
+            f"it is not a valid ONNX file ({str(error).splitlines()[0]})",
+            where=where,
+            remedy="the file is damaged or cut short: copy or export it again",
+        ) from error
+
+
+def onnx_input(model: onnx.ModelProto, where: Path) -> TensorInfo:
+    """The one input of a model.
+
+    Raises:
+        ModelFileError: It has none, or several.
+    """
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [_tensor(value) for value in graph.input if value.name not in constants]
+    return model_io(inputs, [_tensor(value) for value in graph.output], where).input
+
+
+def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorInfo(value.name, tuple(size or None for size in _dims(value)), str(kind))
+
+
+def _dims(value: onnx.ValueInfoProto) -> Shape:
+    """Sizes by axis; an axis that the file leaves open counts as 0."""
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+    shapes = {v.name: _dims(v) for v in (*graph.input, *graph.output, *graph.value_info)}
+    shapes.update({t.name: tuple(t.dims) for t in graph.initializer})
+    return shapes
+
+
+def _count_ops(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> tuple[OpCount, ...]:
+    dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    counts: Counter[str] = Counter()
+    int8: Counter[str] = Counter()
+    macs: Counter[str] = Counter()
+    for node in graph.node:
+        counts[node.op_type] += 1
+        int8[node.op_type] += bool(node.input) and node.input[0] in dequantized
+        macs[node.op_type] += _macs(node, shapes)
+    return tuple(
+        OpCount(name, count, int8[name], macs[name]) for name, count in counts.most_common()
+    )
+
+
+def _macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """Multiply-accumulates: for each output element, the weights that go into it."""
+    if node.op_type not in _WEIGHTED:
+        return 0
+    weights = shapes.get(node.input[_WEIGHTED[node.op_type]], ())
+    outputs = shapes.get(node.output[0], ())
+    if not weights or not outputs:
+        return 0
+    if node.op_type in ("Gemm", "MatMul"):
+        return prod(outputs) * (prod(weights) // outputs[-1])
+    return prod(outputs) * prod(weights[1:])
+
+
+def _parameters(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> int:
+    """Elements of weights and biases, seen through what decodes stored ones."""
+    origin = {n.output[0]: n.input[0] for n in graph.node if n.op_type in _DECODERS}
+    constants = {t.name for t in graph.initializer}
+    held = set()
+    for node in graph.node:
+        if node.op_type in _WEIGHTED or node.op_type == "BatchNormalization":
+            for read in node.input[1:]:
+                name = read
+                while name in origin:
+                    name = origin[name]
+                held.add(name)
+    return sum(prod(shapes[name]) for name in held & constants)
+
+
+def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    shape = tuple(size or None for size in _dims(value))
+    return TensorSignature(value.name, str(kind), shape)

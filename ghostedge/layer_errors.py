@@ -1,0 +1,145 @@
+"""Where does an int8 file lose accuracy? Needs the ``convert`` extra.
+
+The measuring is ``ghostedge_quantize.analyse``; here files and folders become what it takes. Images
+are prepared as the file's metadata says; a file of another maker is given the float model's, or the
+ImageNet defaults, which the report then says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ghostedge.console import Reporter
+from ghostedge.conversion.images import calibration_set
+from ghostedge.formats.onnx import onnx_input, parse_onnx
+from ghostedge.inspection.guess import image_input
+from ghostedge_quantize import Analysis, analyse
+from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.image_input import ImageInput
+from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
+
+_INT8_SUFFIX = "_int8"
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """An analysis and what it was made with.
+
+    Attributes:
+        file: The QDQ model.
+        calib: The folder of images.
+        float_model: The float model that its weights were compared with, None without.
+        notes: What was assumed, a sentence each.
+        analysis: The findings.
+    """
+
+    file: str
+    calib: str
+    float_model: str | None
+    notes: tuple[str, ...]
+    analysis: Analysis
+
+
+@dataclass(frozen=True)
+class _OnnxFile:
+    path: Path
+    model: onnx.ModelProto
+    metadata: ModelMetadata | None
+
+
+def inspect_quantization(
+    path: Path, calib: Path | None, *, images: int, float_path: Path | None, reporter: Reporter
+) -> QuantizationReport:
+    """Measure a QDQ ``.onnx`` file layer by layer.
+
+    Args:
+        path: The file.
+        calib: A folder of images, at any depth.
+        images: Use at most so many, spread evenly over the folder.
+        float_path: The float model it was made from; by default ``NAME.onnx`` beside
+            ``NAME_int8.onnx``, if its metadata names the same weights.
+        reporter: Is told how far the measuring is.
+
+    Raises:
+        InputError: The file is no QDQ model, or the images or the float model do not fit it.
+    """
+    if calib is None:
+        raise InputError(
+            "measuring the quantization needs images",
+            where="--quantization",
+            remedy="pass --calib FOLDER with typical images; no labels are needed",
+        )
+    quantized = _read(path)
+    chosen = calibration_set(calib, images)
+    original = _float_model(quantized, float_path)
+    encode, notes = _image_input(quantized, original)
+    if original is None:
+        notes += (
+            "the float weights are not at hand (--float), so their error is taken as uniform "
+            "within a rounding step",
+        )
+    known = quantized.metadata.quantization if quantized.metadata else None
+    try:
+        with reporter.counted("measure", len(chosen)) as progress:
+            analysis = analyse(
+                quantized.model,
+                (np.asarray(encode(source)[0]) for source in chosen.sources),
+                float_model=None if original is None else original.model,
+                bias_corrected=known is not None and known.bias_correction != "none",
+                progress=progress,
+            )
+    except ModelFileError as error:
+        # The analysis is given a graph and knows no file.
+        error.where = f"{path}: {error.where}" if error.where else str(path)
+        raise
+    name = None if original is None else str(original.path)
+    return QuantizationReport(str(path), str(calib), name, notes, analysis)
+
+
+def _read(path: Path) -> _OnnxFile:
+    if not path.is_file():
+        raise ModelFileError(
+            "there is no such file", where=path, remedy="give the path of a QDQ .onnx file"
+        )
+    if path.suffix.lower() != ".onnx":
+        raise ModelFileError(
+            "the quantization of an .onnx file alone can be measured",
+            where=path,
+            remedy="give the NAME_int8.onnx that `ghostedge convert --int8` wrote beside the "
+            ".tflite: both hold the same numbers",
+        )
+    model, _ = parse_onnx(path.read_bytes(), path)
+    document = next((p.value for p in model.metadata_props if p.key == METADATA_KEY), None)
+    metadata = None if document is None else ModelMetadata.from_json(document, where=str(path))
+    return _OnnxFile(path, model, metadata)
+
+
+def _float_model(quantized: _OnnxFile, given: Path | None) -> _OnnxFile | None:
+    """The float model that was given, or the one beside the file if it is of the same weights."""
+    if given is not None:
+        return _read(given)
+    path, source = quantized.path, quantized.metadata.source if quantized.metadata else None
+    beside = path.with_name(path.stem.removesuffix(_INT8_SUFFIX) + path.suffix)
+    if source is None or beside == path or not beside.is_file():
+        return None
+    found = _read(beside)
+    same = found.metadata is not None and found.metadata.source == source
+    return found if same else None
+
+
+def _image_input(
+    quantized: _OnnxFile, original: _OnnxFile | None
+) -> tuple[ImageInput, tuple[str, ...]]:
+    """What makes the file's input of an image, and what had to be assumed for it."""
+    tensor = onnx_input(quantized.model, quantized.path)
+    known = None if original is None else original.metadata
+    preprocessing = None if known is None else known.preprocessing
+    origin = None if original is None else original.path
+    _, notes, encode = image_input(
+        quantized.metadata, tensor, quantized.path, preprocessing, origin
+    )
+    return encode, notes

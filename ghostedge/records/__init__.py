@@ -1,0 +1,1 @@
+"""What is kept: manifests, reports, the database of benchmarks."""

@@ -1,0 +1,269 @@
+"""The chart a report opens with: latency against accuracy, or latency alone. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from ghostedge.report.look import LIGHT, series_marker, series_name
+from ghostedge.show.contents import Contents, Entry
+from ghostedge.show.drawing import DPI, PLAIN, TEXT, Dot, bare, latency_axis, linear
+from ghostedge.show.words import WARNING, elided, interval, ms, score_words
+from ghostedge_runtime.record import Result
+
+_DOT = 19.0
+_REACH = 13.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much fits: characters of a name, ticks along x."""
+
+    name: int
+    ticks: int
+
+
+WIDE, NARROW = Room(name=44, ticks=9), Room(name=26, ticks=5)
+
+
+def entry_words(entry: Entry, contents: Contents) -> str:
+    """What a point says when it is pointed at."""
+    result = entry.result
+    lines = [entry.name]
+    if len(contents.series) > 1:
+        lines.append(contents.series[entry.series])
+    if result.p50_ms:
+        lines.append(f"p50 {ms(result.p50_ms.value)} ms (95 %: {interval(result.p50_ms)})")
+    if result.p90_ms:
+        lines.append(f"p90 {ms(result.p90_ms.value)} ms")
+    if result.score:
+        lines.append(f"top-1 {result.score.top1_pct:.2f} %")
+    if entry.marks:
+        lines.append(f"{WARNING} {', '.join(entry.kinds)}")
+    return "\n".join(lines)
+
+
+def draw_tradeoff(
+    ax: Axes, contents: Contents, fronts: Mapping[int, Sequence[Entry]], room: Room
+) -> dict[str, list[Dot]]:
+    """Latency against accuracy, a point per scored case, a stair per machine: its Pareto front.
+
+    Returns:
+        The dots by group, for the page.
+    """
+    scored = contents.scored
+    latencies = [value for entry in scored for value in _interval(entry)]
+    latency_axis(ax, latencies, "p50 latency, ms", room.ticks)
+    _accuracy_axis(ax, [entry.place[1] for entry in scored], [e.result for e in scored])
+    bare(ax, "both")
+    stairs = [
+        line
+        for series, entries in fronts.items()
+        for line in _draw_front(ax, series, [entry.place for entry in entries])
+    ]
+    dots = _draw_dots(ax, [(entry, *entry.place) for entry in scored], contents)
+    lines = [*stairs, *(_interval_box(ax, entry) for entry in scored)]
+    first = {entry.number for entries in fronts.values() for entry in entries}
+    _label(ax, sorted(scored, key=lambda e: (e.number not in first, e.number)), lines, room)
+    return dots
+
+
+def _accuracy_axis(ax: Axes, values: Sequence[float], results: Sequence[Result]) -> None:
+    low, high = min(values), max(values)
+    margin = max(0.12 * (high - low), 0.25)
+    ax.set_ylim(low - margin, high + margin)
+    ax.yaxis.set_major_locator(linear(6))
+    ax.yaxis.set_major_formatter(PLAIN)
+    ax.set_ylabel(f"{score_words(results)}, %")
+
+
+def _draw_front(ax: Axes, series: int, places: Sequence[tuple[float, float]]) -> list[Bbox]:
+    """What accuracy is to be had within a latency: level until the next better model.
+
+    Returns:
+        The stair's lines, in pixels.
+    """
+    xs = [x for x, _ in places] + [ax.get_xlim()[1]]
+    ys = [y for _, y in places] + [places[-1][1]]
+    colour = LIGHT[series_name(series)]
+    ax.plot(xs, ys, drawstyle="steps-post", color=colour, linewidth=1.6, alpha=0.55, zorder=2)
+    corners = [
+        corner
+        for x, y, after in zip(xs, ys, xs[1:], strict=False)
+        for corner in ((x, y), (after, y))
+    ]
+    pixels = ax.transData.transform([*corners, (xs[-1], ys[-1])])
+    return [Bbox(pair) for pair in pairwise(pixels)]
+
+
+def _draw_dots(
+    ax: Axes, places: Sequence[tuple[Entry, float, float]], contents: Contents
+) -> dict[str, list[Dot]]:
+    """Numbered points with their intervals; those of doubtful cases are hollow."""
+    dots: dict[str, list[Dot]] = {}
+    for entry, x, y in places:
+        colour = LIGHT[series_name(entry.series)]
+        found = entry.result.p50_ms
+        if found is not None:
+            ax.hlines(y, found.low, found.high, color=colour, linewidth=2.2, zorder=2.5)
+        hollow = bool(entry.marks)
+        name = f"case-{entry.number}"
+        ax.plot(
+            [x],
+            [y],
+            linestyle="none",
+            marker=series_marker(entry.series),
+            markersize=_DOT,
+            color=LIGHT["paper"] if hollow else colour,
+            markeredgecolor=colour,
+            markeredgewidth=1.8,
+            zorder=3,
+            gid=name,
+        )
+        inside = colour if hollow else LIGHT["paper"]
+        ax.annotate(
+            str(entry.number),
+            (x, y),
+            ha="center",
+            va="center_baseline",
+            fontsize=TEXT - 1,
+            fontweight="bold",
+            color=inside,
+            zorder=3,
+        )
+        dots[name] = [Dot(entry.number, entry_words(entry, contents))]
+    return dots
+
+
+_SIDES = (
+    ((1, 0), "left", "center"),
+    ((-1, 0), "right", "center"),
+    ((0, 1), "center", "bottom"),
+    ((0, -1), "center", "top"),
+    ((0.2, 1), "left", "bottom"),
+    ((0.2, -1), "left", "top"),
+    ((-0.2, 1), "right", "bottom"),
+    ((-0.2, -1), "right", "top"),
+)
+"""Where a name may stand beside its point, best first: direction and alignment."""
+
+
+def _label(ax: Axes, entries: Sequence[Entry], lines: Sequence[Bbox], room: Room) -> None:
+    """Write the names that fit, in the order given.
+
+    A name touches no point and no other name and, where there is a choice, no line.
+    """
+    renderer = _renderer(ax)
+    inside = ax.get_window_extent(renderer)
+    taken = [_box(ax, entry.place, _DOT / 2 * renderer.dpi / DPI) for entry in entries]
+    for entry in entries:
+        texts = {text: text.get_window_extent(renderer) for text in _candidates(ax, entry, room)}
+        fitting = [
+            text
+            for text, box in texts.items()
+            if _within(box, inside) and not box.count_overlaps(taken)
+        ]
+        best = min(fitting, key=lambda text: texts[text].count_overlaps(lines), default=None)
+        if best is not None:
+            taken.append(texts[best])
+        for text in texts:
+            if text is not best:
+                text.remove()
+
+
+def _renderer(ax: Axes) -> RendererAgg:
+    """What measures text."""
+    figure = ax.figure
+    if not isinstance(figure, Figure):
+        raise TypeError("a chart is drawn on a figure of its own")
+    canvas = FigureCanvasAgg(figure)
+    renderer: RendererAgg = canvas.get_renderer()  # type: ignore[no-untyped-call]  # its stub's lack
+    return renderer
+
+
+def _candidates(ax: Axes, entry: Entry, room: Room) -> Iterator[Text]:
+    words = elided(entry.name, room.name)
+    if entry.marks:
+        words += f" {WARNING}"
+    for (right, up), ha, va in _SIDES:
+        yield ax.annotate(
+            words,
+            entry.place,
+            (right * _REACH, up * _REACH),
+            textcoords="offset points",
+            ha=ha,
+            va=va,
+            color=LIGHT["warn" if entry.marks else "ink"],
+            zorder=4,
+        )
+
+
+def _box(ax: Axes, place: tuple[float, float], radius: float) -> Bbox:
+    x, y = ax.transData.transform(place)
+    return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
+
+
+def _interval_box(ax: Axes, entry: Entry) -> Bbox:
+    low, _, high = _interval(entry)
+    return Bbox(ax.transData.transform([(end, entry.place[1]) for end in (low, high)]))
+
+
+def _interval(entry: Entry) -> tuple[float, float, float]:
+    """The ends of p50's interval, itself between them."""
+    found, value = entry.result.p50_ms, entry.place[0]
+    return (found.low, value, found.high) if found else (value, value, value)
+
+
+def _within(box: Bbox, outer: Bbox) -> bool:
+    return bool(np.all((box.min >= outer.min, box.max <= outer.max)))
+
+
+ROW = 44.0
+"""Pixels that a row of the latency chart is high."""
+
+
+def draw_latencies(ax: Axes, contents: Contents, room: Room) -> dict[str, list[Dot]]:
+    """A row per case: its name, its p50 as a numbered point, a line to p90 and on to p99."""
+    timed = contents.timed
+    ends = [max(_figures(entry)) for entry in timed]
+    ax.set_xlim(0, max(ends) * 1.06)
+    ax.xaxis.set_major_locator(linear(room.ticks))
+    ax.xaxis.set_major_formatter(PLAIN)
+    ax.set_xlabel("latency, ms: p50, with lines to p90 (thick) and p99 (thin)")
+    ax.set_ylim(len(timed) - 0.45, -0.8)
+    ax.set_yticks([])
+    bare(ax, "x")
+    for row, entry in enumerate(timed):
+        colour = LIGHT[series_name(entry.series)]
+        p50, p90, p99 = _figures(entry)
+        ax.hlines(row, 0, p50, color=LIGHT["line"], linewidth=1.4)
+        ax.hlines(row, p50, p99, color=colour, linewidth=1.4)
+        ax.hlines(row, p50, p90, color=colour, linewidth=5, alpha=0.6)
+        doubt = f" {WARNING} {', '.join(entry.kinds)}" if entry.marks else ""
+        ax.annotate(
+            f"{elided(entry.name, room.name)}   {ms(p50)} ms{doubt}",
+            (0, row),
+            (4, 17),
+            xycoords=ax.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+            color=LIGHT["warn" if entry.marks else "ink"],
+        )
+    places = [(entry, _figures(entry)[0], float(row)) for row, entry in enumerate(timed)]
+    return _draw_dots(ax, places, contents)
+
+
+def _figures(entry: Entry) -> tuple[float, float, float]:
+    """p50, p90 and p99; where a record lacks one, the one before it."""
+    result = entry.result
+    p50 = result.p50_ms.value if result.p50_ms else 0.0
+    p90 = result.p90_ms.value if result.p90_ms else p50
+    return p50, p90, result.p99_ms.value if result.p99_ms else p90

@@ -1,0 +1,130 @@
+"""What the three forms of the report say of the whole, in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ghostedge.records.quantization import LayerError, QuantizationFindings
+from ghostedge.report.distributions import Lines
+from ghostedge.show.contents import Contents
+from ghostedge.show.words import WARNING, elided, ms, percent, plural
+from ghostedge.table_parts import DASH
+from ghostedge.terminal import printable
+from ghostedge_runtime.record import BenchRun, Result
+
+
+def title(contents: Contents) -> str:
+    """How many cases on which machines."""
+    machines = ", ".join(contents.series)
+    return f"{plural(len(contents.entries), 'case')} on {elided(machines, 120)}"
+
+
+def mark_sentences(contents: Contents) -> Iterator[str]:
+    """Every mark of every run, with the case and the machine it is about."""
+    for index, run in enumerate(contents.runs):
+        entries = contents.entries_of(index)
+        where = "" if len(contents.runs) == 1 else f" ({contents.machines[index]})"
+        for mark in run.marks:
+            about = [] if mark.case is None else entries[mark.case : mark.case + 1]
+            name = "".join(f"{entry.name}: " for entry in about)
+            yield f"{mark.kind}: {name}{printable(mark.text)}{where}"
+
+
+def created_words(runs: Sequence[BenchRun]) -> str:
+    """When, and with what."""
+    days = list(dict.fromkeys(printable(run.created[:16].replace("T", " ")) for run in runs))
+    span = days[0] if len(days) == 1 else f"{min(days)} to {max(days)}"
+    versions = sorted({printable(run.ghostedge_version) for run in runs})
+    return f"Measured {span} UTC with GhostEdge {', '.join(versions)}"
+
+
+INTERVALS = (
+    "p50, p90 and p99: that share of the inferences took no longer. Beside a figure its 95 % "
+    "interval, from resampling the rounds. To the first: its p50 over the first case’s, below 1 is "
+    "faster."
+)
+DISTRIBUTIONS = (
+    "Above, how often which latency occurred; below, over time: a dot is the median of a round, "
+    "the band its middle 80 %."
+)
+
+
+def front_words(machines: int, *, doubtful: bool) -> str:
+    """How to read the chart."""
+    each = " of each machine" if machines > 1 else ""
+    hollow = f" Hollow points are doubtful ({WARNING})." if doubtful else ""
+    return (
+        f"Better is up and to the left. The stair is the Pareto front{each}: the best accuracy to "
+        f"be had within a latency. Lines through points are the 95 % interval of p50.{hollow}"
+    )
+
+
+def latency_only_words(timed: int, scored: int) -> str:
+    """Why there is no accuracy beside the latency."""
+    if not scored:
+        return (
+            "None of the files was scored, so this is latency alone; "
+            "`ghostedge bench … --data FOLDER` scores them on labelled images."
+        )
+    missing = plural(timed - scored, "case")
+    return f"{missing} without an accuracy cannot be in the chart above; this one holds all."
+
+
+def operator_words(result: Result) -> str:
+    """The operators' sum beside the whole."""
+    total = sum(op.p50_ms for op in result.ops)
+    whole = f"; the whole graph takes {ms(result.p50_ms.value)} ms" if result.p50_ms else ""
+    return f"{plural(len(result.ops), 'operator')}, each by itself, {ms(total)} ms in sum{whole}"
+
+
+def sensor_words(found: Lines | None, unit: str) -> str:
+    """The span of each sensor over the run."""
+    if found is None:
+        return "not told"
+    spans = []
+    for line in found.lines:
+        told = [value for value in line.values if value is not None]
+        spans.append(f"{printable(line.name)} {min(told):.4g} to {max(told):.4g} {unit}")
+    return ", ".join(spans)
+
+
+def lines_words(found: Lines, what: str) -> str:
+    """What is left out of a chart of sensors."""
+    parts = []
+    if len(found.lines) < found.all:
+        parts.append(f"{len(found.lines)} of {found.all} drawn: those with the {_EXTREMES[what]}")
+    if found.each > 1:
+        parts.append(f"a dot is the {_EXTREMES[what]} of {found.each} looks")
+    return "; ".join(parts)
+
+
+_EXTREMES = {"temperature": "highest", "clock": "lowest"}
+
+
+def quantization_words(found: QuantizationFindings) -> Iterator[str]:
+    """On what it was measured, the whole, and what had to be assumed."""
+    total = found.analysis.total
+    ratio = "exact" if total.sqnr_db is None else f"{total.sqnr_db:.1f} dB above its noise"
+    images = plural(found.analysis.images, "image")
+    yield (
+        f"On {images} of {printable(found.calib)} the output is {ratio}; "
+        f"{percent(1 - total.changed)} keep their top-1. 6 dB more is half the error."
+    )
+    yield from map(printable, found.notes)
+
+
+LAYER_FIGURES = ("its output’s codes", "with all before", "its weights")
+
+
+def layer_figures(layer: LayerError) -> tuple[str, ...]:
+    """Signal over error, under the headings of `LAYER_FIGURES`."""
+    output, weights = layer.activation, layer.weights
+    return (
+        _decibels(output.sqnr_db) if output else DASH,
+        _decibels(output.accumulated_db) if output else DASH,
+        _decibels(weights.sqnr_db) if weights else DASH,
+    )
+
+
+def _decibels(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f} dB"

@@ -1,0 +1,139 @@
+"""A matplotlib figure as SVG that belongs to a page: in its colours, with dots to point at.
+
+Matplotlib writes a document of its own: colours and fonts in style attributes, ids that two charts
+share, metadata. Here the styles become classes of the page's one style sheet (so that the page's
+policy needs to allow no inline style), colours become the page's variables, ids that nothing refers
+to go.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from ghostedge.report.look import LIGHT
+from ghostedge.show.drawing import Chart, Dot
+
+_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_VARIABLES = {value: f"var(--{name})" for name, value in LIGHT.items()}
+_REFERENCE = re.compile(r"#([^)]+)")
+_REFERRING = ("clip-path", f"{_XLINK}href")
+_DROPPED, _GROUPS = ("metadata", "style"), ("g", "defs")
+
+
+class StyleSheet:
+    """Every distinct style of the page's charts, as classes."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, str] = {}
+
+    def class_of(self, style: str) -> str:
+        """The class for a style attribute of matplotlib's; empty where nothing of it is kept."""
+        kept = ";".join(_declarations(style))
+        return self._classes.setdefault(kept, f"m{len(self._classes)}") if kept else ""
+
+    def css(self) -> str:
+        """The rules, in the order they were first needed."""
+        return "".join(f".{name}{{{style}}}" for style, name in self._classes.items())
+
+
+def _declarations(style: str) -> Iterator[str]:
+    for declaration in filter(str.strip, style.split(";")):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        if name == "font":
+            yield from _font(value)
+        elif name != "font-family":  # the reader's own
+            yield f"{name}:{_VARIABLES.get(value, value)}"
+
+
+def _font(value: str) -> Iterator[str]:
+    """Size and weight out of ``bold 11px 'DejaVu Sans'``."""
+    for word in value.split():
+        if word.endswith("px"):
+            yield f"font-size:{word}"
+        elif word.isdigit() or word == "bold":
+            yield f"font-weight:{word}"
+
+
+def svg(chart: Chart, name: str, sheet: StyleSheet, kind: str) -> str:
+    """The chart as an ``<svg>`` element.
+
+    Args:
+        chart: Drawn within `drawing.styled`, and converted within it too.
+        name: Tells its ids from those of the page's other charts.
+        sheet: Takes its styles.
+        kind: Classes of the element.
+    """
+    made = io.StringIO()
+    chart.figure.savefig(made, format="svg", metadata=_NO_METADATA)
+    root = ElementTree.fromstring(made.getvalue())
+    for group in root.iter(f"{_SVG}g"):
+        dots = chart.dots.get(group.get("id", ""))
+        if dots is not None:
+            _mark_dots(group, dots)
+    _drop(root)
+    _rename(root, name)
+    for element in root.iter():
+        _clean(element, sheet)
+    box = root.get("viewBox", "")
+    root.attrib.clear()
+    root.attrib.update(
+        {"viewBox": box, "class": f"chart {kind}", "role": "group", "aria-label": chart.words}
+    )
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _mark_dots(group: ElementTree.Element, dots: list[Dot]) -> None:
+    drawn = list(group.iter(f"{_SVG}use"))
+    if len(drawn) != len(dots):
+        raise ValueError(f"{len(drawn)} points were drawn of {len(dots)}")
+    for element, dot in zip(drawn, dots, strict=True):
+        element.set("data-dot", str(dot.key))
+        element.set("role", "img")
+        element.set("aria-label", dot.words)
+
+
+def _drop(parent: ElementTree.Element) -> None:
+    """Take out metadata, the style sheet, and groups that hold nothing."""
+    for child in list(parent):
+        _drop(child)
+        tag = child.tag.removeprefix(_SVG)
+        if tag in _DROPPED or (tag in _GROUPS and not len(child)):
+            parent.remove(child)
+
+
+def _rename(root: ElementTree.Element, prefix: str) -> None:
+    """Keep the ids that something refers to, each with the chart's name before it."""
+    referring = [
+        (element, key, found.group(1))
+        for element in root.iter()
+        for key in _REFERRING
+        if (found := _REFERENCE.search(element.get(key, "")))
+    ]
+    used = sorted({old for _, _, old in referring})
+    names = {old: f"{prefix}-{number}" for number, old in enumerate(used)}
+    for element in root.iter():
+        identity = element.attrib.pop("id", None)
+        if identity in names:
+            element.set("id", names[identity])
+    for element, key, old in referring:
+        element.set(key, element.get(key, "").replace(old, names[old]))
+
+
+def _clean(element: ElementTree.Element, sheet: StyleSheet) -> None:
+    element.tag = element.tag.removeprefix(_SVG)
+    element.tail = None
+    if element.tag != "text":
+        element.text = None
+    kind = sheet.class_of(element.attrib.pop("style", ""))
+    if kind:
+        element.set("class", kind)
+    if f"{_XLINK}href" in element.attrib:
+        element.set("href", element.attrib.pop(f"{_XLINK}href"))
+    if "d" in element.attrib:
+        element.set("d", " ".join(element.attrib["d"].split()))
+    if element.get("transform", "").startswith("rotate(-0 "):
+        del element.attrib["transform"]

@@ -1,0 +1,1 @@
+"""Where an int8 network loses accuracy, tensor by tensor."""

@@ -1,0 +1,254 @@
+"""Where a QDQ graph loses accuracy: every layer's noise, and what it does to the output.
+
+The float reference is the QDQ graph itself with every activation pair taken out and the error taken
+out of its weights (``weight_noise`` says how). It computes the same function as the float model, in
+the QDQ graph's own channel scaling, so equalized and folded models need no matching.
+
+Each layer's effect is measured alone: its weights and its output quantized, all else float. To the
+first order the effects add up, and each is free of what other layers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from ghostedge_quantize.analysis.findings import (
+    Activation,
+    Analysis,
+    Culprit,
+    Effect,
+    LayerAnalysis,
+)
+from ghostedge_quantize.analysis.qdq_graph import WEIGHTED, QdqGraph
+from ghostedge_quantize.analysis.weight_noise import WeightNoise, weight_noise
+from ghostedge_quantize.causes import explain
+from ghostedge_quantize.fake_quantized import ActivationLoss
+from ghostedge_quantize.graph.canonical import canonical_ir, constant
+from ghostedge_quantize.qdq_parts import Layer
+from ghostedge_quantize.switched_runs import Feed, effect, in_parallel, outputs, runs
+from ghostedge_runtime.errors import ModelFileError
+
+WORST = 3
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every measurement needs.
+
+    Attributes:
+        noises: By layer name.
+        clean: Constants of the reference.
+        noisy: By layer name, the constants that quantizing its weights changes.
+        logits: The reference's.
+    """
+
+    graph: QdqGraph
+    feed: Feed
+    noises: Mapping[str, WeightNoise]
+    clean: Mapping[str, np.ndarray]
+    noisy: Mapping[str, Mapping[str, np.ndarray]]
+    logits: np.ndarray
+
+    def effect(self, layer: Layer, *, weights: bool = True, activation: bool = True) -> Effect:
+        """Of one layer, or of one part of it."""
+        changed = self.noisy.get(layer.name, {}) if weights else {}
+        pairs = layer.pairs if activation else ()
+        model = self.graph.variant(on=pairs, values={**self.clean, **changed})
+        return effect(self.logits, outputs(model, self.feed))
+
+    def everything(self) -> dict[str, np.ndarray]:
+        """Constants with every layer's weights quantized."""
+        changed = {name: array for each in self.noisy.values() for name, array in each.items()}
+        return {**self.clean, **changed}
+
+
+def analyse(
+    model: onnx.ModelProto,
+    images: Iterable[np.ndarray],
+    *,
+    float_model: onnx.ModelProto | None = None,
+    bias_corrected: bool = False,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Measure every layer of a QDQ graph on images.
+
+    Args:
+        model: Any maker's QDQ graph of 8 bits with one input.
+        images: Without the batch axis, in the dtype and layout that the input takes, e.g. uint8
+            [H, W, 3] for our own files; all are held in memory.
+        float_model: The same network in float, whose nodes have the same names. Without it the
+            weights' error is assumed, not measured.
+        bias_corrected: Whether the biases make up for the mean error of their layer's weights; it
+            is then no part of that layer's effect.
+        progress: Called with (measured, of how many) as layers are done.
+
+    Raises:
+        ModelFileError: The model is not a QDQ graph, cannot be run, or ``float_model`` is not of
+            the same network.
+        InputError: No images, or one that the model's input does not take.
+    """
+    graph = QdqGraph(model)
+    feed = Feed(graph.input, images)
+    bench = _set_up(graph, feed, float_model, bias_corrected=bias_corrected)
+    losses, total = _activations(bench)
+    layers, done = graph.layers, 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, len(layers))
+
+    effects = in_parallel(bench.effect, layers, tick)
+    found = _layers(bench, losses, effects)
+    return Analysis(len(feed), bias_corrected, total, found, _worst(bench, found))
+
+
+def _set_up(
+    graph: QdqGraph, feed: Feed, float_model: onnx.ModelProto | None, *, bias_corrected: bool
+) -> _Bench:
+    """Separate weights from their error and run the reference."""
+    weighted = [layer for layer in graph.layers if layer.weight]
+    noises = _noises(graph, weighted, float_model)
+    clean = {str(layer.weight): noises[layer.name].reference for layer in weighted}
+    noisy = {layer.name: {str(layer.weight): noises[layer.name].quantized} for layer in weighted}
+    biased = [layer for layer in weighted if layer.bias] if bias_corrected else []
+    for layer, shift in _mean_errors(graph, feed, biased, noises, clean):
+        bias, assumed = str(layer.bias), noises[layer.name].facts.source == "rounding step"
+        # A known error is in the file with its correction, an assumed one is added to it.
+        clean[bias] = graph.constants[bias] + (0 if assumed else shift)
+        noisy[layer.name][bias] = clean[bias] - shift
+    logits = outputs(graph.variant(values=clean), feed)
+    return _Bench(graph, feed, noises, clean, noisy, logits)
+
+
+def _noises(
+    graph: QdqGraph, weighted: Sequence[Layer], float_model: onnx.ModelProto | None
+) -> dict[str, WeightNoise]:
+    """The weights' error by layer name."""
+    originals = {} if float_model is None else _weights_by_node(float_model)
+    random = np.random.default_rng(0)
+    noises = {}
+    for layer in weighted:
+        node = graph.node_of(layer)
+        original = originals.get(layer.name, originals.get(node.output[0]))
+        codes = graph.codes[str(layer.weight)]
+        noises[layer.name] = weight_noise(codes, node, original, random)
+    assumed = all(noise.facts.source == "rounding step" for noise in noises.values())
+    if float_model is not None and weighted and assumed:
+        raise ModelFileError(
+            "the float model is not the one that was quantized: no layer has both its name and "
+            "its weights",
+            remedy="give the float .onnx that the QDQ model was made from, or none (no --float)",
+        )
+    return noises
+
+
+def _weights_by_node(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Constant weights of a float model by the names of their nodes and of what those make.
+
+    They are in the spelling that quantizing gives them.
+    """
+    found = {}
+    for node in canonical_ir(model).graph:
+        array = constant(node.inputs[1]) if node.op_type in WEIGHTED else None
+        if array is not None:
+            found[str(node.name)] = found[str(node.outputs[0].name)] = array
+    return found
+
+
+def _mean_errors(
+    graph: QdqGraph,
+    feed: Feed,
+    layers: Sequence[Layer],
+    noises: Mapping[str, WeightNoise],
+    clean: Mapping[str, np.ndarray],
+) -> list[tuple[Layer, np.ndarray]]:
+    """Each layer with the mean error of its output, float32 [channels], from its weights' error."""
+    if not layers:
+        return []
+    nodes = [_error_node(graph.node_of(layer)) for layer in layers]
+    errors = {
+        node.input[1]: noises[layer.name].error for node, layer in zip(nodes, layers, strict=True)
+    }
+    names = [node.output[0] for node in nodes]
+    model = graph.variant(values={**clean, **errors}, outputs=names, more=nodes)
+    sums = [np.zeros(len(graph.constants[str(layer.bias)])) for layer in layers]
+    for arrays in runs(model, feed):
+        for each, array in zip(sums, arrays, strict=True):
+            np.add(each, array.mean(axis=tuple(range(2, array.ndim))).sum(0), out=each)
+    means = [(each / len(feed)).astype(np.float32) for each in sums]
+    return list(zip(layers, means, strict=True))
+
+
+def _error_node(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A twin of a weighted node that reads the same input, has other weights and no bias."""
+    twin = onnx.NodeProto()
+    twin.CopyFrom(node)
+    del twin.input[1:], twin.output[:]
+    twin.name = f"{node.output[0]}/error"
+    twin.input.append(f"{twin.name}_weights")
+    twin.output.append(twin.name)
+    return twin
+
+
+def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
+    """The loss of each layer's output, and the effect of quantizing everything."""
+    graph, feed = bench.graph, bench.feed
+    paired = {layer.name: layer.pairs[0] for layer in graph.layers if layer.pairs}
+    losses = {name: ActivationLoss(pair) for name, pair in paired.items()}
+    before = [pair.tensor for pair in paired.values()]
+    after = [graph.decoded(pair) for pair in paired.values()]
+    wanted = [*dict.fromkeys(name for name in before if name != feed.name), graph.output]
+    quantized = graph.variant(
+        on=list(graph.pairs.values()), values=bench.everything(), outputs=wanted
+    )
+    logits = []
+    for (images, count), clean, noisy in zip(
+        feed,
+        runs(graph.variant(values=bench.clean, outputs=after), feed),
+        runs(quantized, feed),
+        strict=True,
+    ):
+        tensors = {feed.name: images[:count], **dict(zip(wanted, noisy, strict=True))}
+        for loss, name, reference in zip(losses.values(), before, clean, strict=True):
+            loss.add(reference, tensors[name])
+        logits.append(tensors[graph.output].reshape(count, -1))
+    total = effect(bench.logits, np.concatenate(logits).astype(np.float64))
+    return {name: loss.report() for name, loss in losses.items()}, total
+
+
+def _layers(
+    bench: _Bench, losses: Mapping[str, Activation], effects: Sequence[Effect]
+) -> tuple[LayerAnalysis, ...]:
+    whole = sum(each.mse for each in effects) or 1.0
+    return tuple(
+        LayerAnalysis(
+            name=layer.name,
+            op=layer.op,
+            activation=losses.get(layer.name),
+            weights=bench.noises[layer.name].facts if layer.weight else None,
+            effect=each,
+            share=each.mse / whole,
+        )
+        for layer, each in zip(bench.graph.layers, effects, strict=True)
+    )
+
+
+def _worst(bench: _Bench, layers: Sequence[LayerAnalysis]) -> tuple[Culprit, ...]:
+    """The layers with the largest effects, each taken apart into weights and activation."""
+    by_name = {layer.name: layer for layer in bench.graph.layers}
+    hurting = [each for each in layers if each.effect.mse > 0]
+    culprits = []
+    for found in sorted(hurting, key=lambda each: -each.effect.mse)[:WORST]:
+        layer = by_name[found.name]
+        weights = bench.effect(layer, activation=False) if layer.weight else None
+        activation = bench.effect(layer, weights=False) if layer.pairs else None
+        cause, remedy = explain(found, weights, activation)
+        culprits.append(Culprit(found.name, weights, activation, cause, remedy))
+    return tuple(culprits)

@@ -1,0 +1,259 @@
+"""A QDQ graph taken apart, so that any part of it can run quantized and the rest in float.
+
+Constants behind a DequantizeLinear become float initializers, pairs on activations become switches:
+off, a pair hands its tensor on. Quantizers such as ONNX Runtime's drop a ReLU or ReLU6 where the
+codes end at its bounds; a pair with such a range keeps those bounds when it is off.
+``QdqGraph.variant`` writes the model for one setting of the switches.
+Any QDQ graph will do; nothing here knows who made it. Measuring is in ``analysis``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from ghostedge_quantize.graph.ops import TABLE, Role
+from ghostedge_quantize.qdq_parts import (
+    DEQUANTIZE,
+    QUANTIZE,
+    Codes,
+    Layer,
+    Pair,
+    parameters,
+    read_codes,
+    take_constants,
+)
+from ghostedge_runtime.errors import ModelFileError
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_ZERO, _SIX = "ghostedge/zero", "ghostedge/six"
+_FUSED = frozenset({"Relu", "Clip"})
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+
+
+class QdqGraph:
+    """A QDQ model with its activation pairs switchable.
+
+    Args:
+        model: It is not changed.
+
+    Raises:
+        ModelFileError: It holds no QuantizeLinear / DequantizeLinear, or keeps weights elsewhere.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = onnx.ModelProto()
+        self._model.CopyFrom(model)
+        graph = self._model.graph
+        if not any(node.op_type == DEQUANTIZE for node in graph.node):
+            raise ModelFileError(
+                "it is not quantized: it holds no QuantizeLinear / DequantizeLinear nodes",
+                remedy="give a QDQ model, such as the NAME_int8.onnx of `ghostedge convert --int8`",
+            )
+        self.constants = take_constants(graph)
+        self.codes: dict[str, Codes] = {}
+        self._end_in_float()
+        self._fold_constants()
+        self.constants |= {_ZERO: np.float32(0).reshape(()), _SIX: np.float32(6).reshape(())}
+        self._makers = {output: node for node in graph.node for output in node.output}
+        self._decoded = _decoders(graph)
+        self.pairs = {
+            node.output[0]: self._pair(node) for node in graph.node if node.op_type == QUANTIZE
+        }
+
+    @property
+    def input(self) -> ValueInfoProto:
+        """The one input.
+
+        Raises:
+            ModelFileError: There are several, or none.
+        """
+        found = list(self._model.graph.input)
+        if len(found) != 1:
+            raise ModelFileError(f"it has {len(found)} inputs, one image is all that can be fed")
+        value: ValueInfoProto = found[0]
+        return value
+
+    @property
+    def output(self) -> str:
+        """The first output, always float."""
+        return str(self._model.graph.output[0].name)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every node that adds quantization error: int8 weights, or a pair with a grid of its own.
+
+        A pair behind an op that only hands values on (Concat, Reshape, …) from the same grid
+        loses nothing and is none.
+        """
+        behind: dict[str, list[Pair]] = {}
+        for pair in self.pairs.values():
+            if not self._on_grid(pair.tensor, pair.grid()):
+                behind.setdefault(self._source(pair.tensor), []).append(pair)
+        found = [
+            Layer(name, "input", tuple(behind[name])) for name in behind if name not in self._makers
+        ]
+        for node in self._model.graph.node:
+            pairs = tuple(pair for out in node.output for pair in behind.get(out, ()))
+            weight, bias = self._weights(node)
+            if pairs or weight:
+                name = node.name or node.output[0]
+                found.append(Layer(name, node.op_type, pairs, weight, bias))
+        return tuple(found)
+
+    def variant(
+        self,
+        *,
+        on: Collection[Pair] = (),
+        values: Mapping[str, np.ndarray] | None = None,
+        outputs: Sequence[str] | None = None,
+        more: Sequence[NodeProto] = (),
+    ) -> bytes:
+        """The serialized model with only some pairs on.
+
+        Args:
+            on: The pairs that quantize; the others hand their tensor on.
+            values: Other contents for constants, or new ones.
+            outputs: Names of tensors to put out; by default the model's own first.
+            more: Nodes to append.
+        """
+        switched = {pair.node for pair in on}
+        result = onnx.ModelProto(ir_version=self._model.ir_version)
+        result.opset_import.extend(self._model.opset_import)
+        graph = result.graph
+        graph.name = "variant"
+        graph.input.extend(self._model.graph.input)
+        graph.output.extend(
+            helper.make_empty_tensor_value_info(o) for o in outputs or [self.output]
+        )
+        for node in self._model.graph.node:
+            graph.node.extend(self._switched(node, switched))
+        graph.node.extend(more)
+        changed = {n: numpy_helper.from_array(a, n) for n, a in (values or {}).items()}
+        graph.initializer.extend({**self._stored, **changed}.values())
+        return bytes(result.SerializeToString())
+
+    @cached_property
+    def _stored(self) -> dict[str, TensorProto]:
+        return {name: numpy_helper.from_array(a, name) for name, a in self.constants.items()}
+
+    def decoded(self, pair: Pair) -> str:
+        """The tensor that a pair hands on: quantized where it is on, else float."""
+        return self._decoded[pair.node]
+
+    def node_of(self, layer: Layer) -> NodeProto:
+        """The node of a layer that has weights; several may share the weights, not the output."""
+        found: NodeProto = next(
+            node
+            for node in self._model.graph.node
+            if layer.weight in node.input[1:2] and layer.name in (node.name, node.output[0])
+        )
+        return found
+
+    def _switched(self, node: NodeProto, on: Collection[str]) -> Iterable[NodeProto]:
+        if node.op_type == QUANTIZE:
+            return [node] if node.output[0] in on else []
+        pair = self.pairs.get(node.input[0]) if node.op_type == DEQUANTIZE else None
+        if pair is None or pair.node in on:
+            return [node]
+        inputs, kind = [pair.tensor], "Identity"
+        if pair.starts_at_zero:
+            inputs, kind = (
+                ([pair.tensor, _ZERO, _SIX], "Clip") if pair.ends_at_six else (inputs, "Relu")
+            )
+        return [helper.make_node(kind, inputs, node.output, name=node.name)]
+
+    def _end_in_float(self) -> None:
+        """Append a DequantizeLinear to a quantized output."""
+        graph = self._model.graph
+        makers = {output: node for node in graph.node for output in node.output}
+        for value in graph.output:
+            maker = makers.get(value.name)
+            if maker is not None and maker.op_type == QUANTIZE:
+                name = f"{value.name}_in_float"
+                inputs = [value.name, *maker.input[1:]]
+                back = helper.make_node(DEQUANTIZE, inputs, [name], name=name)
+                back.attribute.extend(a for a in maker.attribute if a.name == "axis")
+                graph.node.append(back)
+                value.name = name
+                value.type.tensor_type.elem_type = TensorProto.FLOAT
+
+    def _fold_constants(self) -> None:
+        """Turn quantized constants into float ones, remembering the codes."""
+        graph = self._model.graph
+        kept = []
+        written: dict[str, np.ndarray] = {}
+        for node in graph.node:
+            if node.op_type == QUANTIZE and node.input[0] in self.constants:
+                written[node.output[0]] = self.constants[node.input[0]]
+            elif node.op_type == DEQUANTIZE and node.input[0] in (self.constants | written):
+                codes = read_codes(node, self.constants, written.get(node.input[0]))
+                self.codes[node.output[0]] = codes
+                self.constants[node.output[0]] = codes.real
+            else:
+                kept.append(node)
+        del graph.node[:]
+        graph.node.extend(kept)
+        used = {name for node in kept for name in node.input} | {o.name for o in graph.output}
+        self.constants = {n: a for n, a in self.constants.items() if n in used}
+
+    def _pair(self, node: NodeProto) -> Pair:
+        scale, zero_point, axis = parameters(node, self.constants)
+        limits = np.iinfo(zero_point.dtype)
+        low, high = int(limits.min), int(limits.max)
+        return Pair(node.input[0], node.output[0], scale, zero_point, axis, low, high)
+
+    def _on_grid(self, tensor: str, grid: tuple[bytes, bytes]) -> bool:
+        """Whether a tensor's values lie on a grid already, so that its pair changes nothing."""
+        maker = self._makers.get(tensor)
+        if maker is None:
+            return False
+        if maker.op_type == DEQUANTIZE:
+            source = self.pairs.get(maker.input[0])
+            if source is not None:
+                return source.grid() == grid
+            scale, zero_point, _ = parameters(maker, self.constants)
+            low = np.iinfo(zero_point.dtype).min
+            return (scale.tobytes(), (zero_point.astype(np.int64) - low).tobytes()) == grid
+        rule = TABLE.get(maker.op_type)
+        if rule is None or rule.role is not Role.SHARES or maker.op_type == "Resize":
+            return False
+        inputs = maker.input if rule.all_inputs else maker.input[:1]
+        return all(self._on_grid(name, grid) for name in inputs)
+
+    def _source(self, tensor: str) -> str:
+        """The tensor itself, or the result that a fused activation made it from."""
+        maker = self._makers.get(tensor)
+        if maker is not None and maker.op_type in _FUSED:
+            before = self._makers.get(maker.input[0])
+            if before is not None and before.op_type != DEQUANTIZE:
+                return str(maker.input[0])
+        return tensor
+
+    def _weights(self, node: NodeProto) -> tuple[str | None, str | None]:
+        if node.op_type not in WEIGHTED or node.domain not in _STANDARD_DOMAINS:
+            return None, None
+        codes = self.codes.get(node.input[1])
+        weight = node.input[1] if codes is not None and codes.values.ndim > 1 else None
+        bias = node.input[2] if len(node.input) > 2 and node.input[2] in self.constants else None
+        return weight, bias if weight else None
+
+
+def _decoders(graph: onnx.GraphProto) -> dict[str, str]:
+    """What is decoded from each quantized activation, by the activation's name."""
+    quantized = {node.output[0] for node in graph.node if node.op_type == QUANTIZE}
+    found: dict[str, str] = {}
+    for node in graph.node:
+        for name in quantized.intersection(node.input):
+            if node.op_type != DEQUANTIZE:
+                raise ModelFileError(
+                    f"it computes on codes ({node.op_type}), so its quantization cannot be lifted",
+                    where=node.name or node.output[0],
+                    remedy="write the model in QDQ format",
+                )
+            found.setdefault(name, str(node.output[0]))
+    return found

@@ -1,0 +1,1 @@
+"""Channels of unlike ranges evened before they are quantized."""

@@ -1,0 +1,1 @@
+"""The float graph as int8 sees it: ops, plan, scales, and the QDQ graph that is written."""

@@ -1,0 +1,240 @@
+"""Which ops run in int8, which only hand int8 values on, and which stay float.
+
+The table is what both runtimes can do: an op is int8 when XNNPACK takes it in int8 (so that
+nothing on the way falls back to a slow kernel) and ONNX Runtime computes the same. An op that is
+not in the table stays float: the Q/DQ pairs around it are its boundary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+import onnx_ir as ir
+
+from ghostedge_quantize.graph.canonical import constant, int_attribute, rank
+from ghostedge_quantize.ranges.methods import Range
+
+
+class Role(Enum):
+    """What int8 means for a node."""
+
+    WEIGHTED = auto()
+    """int8 weights per channel, int32 bias, an output range of its own."""
+    ARITHMETIC = auto()
+    """int8 inputs (activations or constants), an output range of its own."""
+    MEAN = auto()
+    """One int8 input, an output range of its own: means, and functions of single elements."""
+    FIXED = auto()
+    """One int8 input, an output whose scale the kernels fix: sigmoid and tanh."""
+    SHARES = auto()
+    """Moves or selects values: inputs and outputs have one scale."""
+    ACTIVATION = auto()
+    """int8 as the tail of the node before it, float on its own."""
+    FLOAT = auto()
+    """Stays float."""
+
+
+@dataclass(frozen=True)
+class OpRule:
+    """An op's place in the table.
+
+    Attributes:
+        role: What int8 means for it.
+        accepts: Whether this very node can have the role; otherwise it stays float.
+        all_inputs: Every input is data; else only the first is, the rest are parameters.
+        output: The range that the kernels fix for a FIXED output.
+    """
+
+    role: Role
+    accepts: Callable[[ir.Node], bool] = lambda _: True
+    all_inputs: bool = False
+    output: Range | None = None
+
+
+def _is_conv(node: ir.Node) -> bool:
+    """True with constant weights over one or two axes in space."""
+    weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
+    known_bias = bias is None or constant(bias) is not None
+    return rank(weight) in (3, 4) and constant(weight) is not None and known_bias
+
+
+def _is_transposed_conv(node: ir.Node) -> bool:
+    """True without groups, whose output channels are no axis of the weights."""
+    return _is_conv(node) and int_attribute(node, "group", 1) == 1
+
+
+def output_first(op_type: str, weight: np.ndarray) -> np.ndarray:
+    """A layer's weights with the output channels on the first axis, or back: its own inverse."""
+    return weight.swapaxes(0, 1) if op_type == "ConvTranspose" else weight
+
+
+def _is_dense(node: ir.Node) -> bool:
+    """True for the canonical Gemm: constant weights, output channels first."""
+    return (
+        constant(node.inputs[1]) is not None
+        and bool(int_attribute(node, "transB", 0))
+        and not int_attribute(node, "transA", 0)
+        and constant(node.inputs[2] if len(node.inputs) > 2 else None) is not None
+    )
+
+
+_SUMS = frozenset({"GlobalAveragePool", "ReduceMean", "ReduceSum"})
+
+
+def _squares_nothing(node: ir.Node) -> bool:
+    """True but for squares that are summed: those span too much for the steps of one scale."""
+    squares = node.inputs[0] is node.inputs[1]
+    return not (squares and any(user.op_type in _SUMS for user in _users(node)))
+
+
+def _centres_nothing(node: ir.Node) -> bool:
+    """True but for a difference that is squared, as from the mean: a norm in its parts.
+
+    A norm's op is float as well. What differs from its mean by less than a step is all that there
+    is of a channel that varies little.
+    """
+    for user in _users(node):
+        if user.op_type == "Pow" or (user.op_type == "Mul" and user.inputs[0] is user.inputs[1]):
+            return False
+    return True
+
+
+def _is_no_norms_mean(node: ir.Node) -> bool:
+    """True but for a mean that a norm in its parts subtracts."""
+    return not any(user.op_type == "Sub" and not _centres_nothing(user) for user in _users(node))
+
+
+def _users(node: ir.Node) -> list[ir.Node]:
+    return [use.node for use in node.outputs[0].uses()]
+
+
+def _is_plain_elu(node: ir.Node) -> bool:
+    """True for an alpha of 1, the only one that the kernels know."""
+    return node.attributes.get_float("alpha", 1.0) == 1.0
+
+
+def _pads_with_zero(node: ir.Node) -> bool:
+    """True where the padding is a value that int8 represents exactly."""
+    if node.attributes.get_string("mode", "constant") != "constant":
+        return True
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    array = constant(value)
+    return value is None or (array is not None and float(array.reshape(-1)[0]) == 0.0)
+
+
+def _picks_by_constants(node: ir.Node) -> bool:
+    """True where the indices are known."""
+    return constant(node.inputs[1]) is not None
+
+
+def _keeps_range(node: ir.Node) -> bool:
+    """True for a resize whose results lie within its inputs' range."""
+    return node.attributes.get_string("mode", "nearest") in ("nearest", "linear")
+
+
+_FUSED_BOUNDS = frozenset({(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0)})
+"""Clips that a TFLite kernel applies to its own result: RELU, RELU6, RELU_N1_TO_1."""
+
+
+def _is_fused_clip(node: ir.Node) -> bool:
+    return clip_bounds(node) in _FUSED_BOUNDS
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Lower and upper bound of a Clip, None where they are computed at run time."""
+    bounds = [-math.inf, math.inf]
+    for index, value in enumerate(node.inputs[1:3]):
+        if value is not None:
+            array = constant(value)
+            if array is None:
+                return None
+            bounds[index] = float(array.reshape(-1)[0])
+    low, high = bounds
+    return low, (math.inf if high >= np.finfo(np.float32).max else high)
+
+
+SIGMOID_RANGE = Range(0.0, 255 / 256)
+"""TFLite's LOGISTIC wants an output scale of 1/256 and a zero point of -128: this range."""
+
+TANH_RANGE = Range(-1.0, 127 / 128)
+"""TFLite's TANH wants an output scale of 1/128 and a zero point of 0."""
+
+FLOAT = OpRule(Role.FLOAT)
+SHARES = OpRule(Role.SHARES)
+ARITHMETIC = OpRule(Role.ARITHMETIC, all_inputs=True)
+
+TABLE: dict[str, OpRule] = {
+    "Conv": OpRule(Role.WEIGHTED, _is_conv),
+    "ConvTranspose": OpRule(Role.WEIGHTED, _is_transposed_conv),
+    "Gemm": OpRule(Role.WEIGHTED, _is_dense),
+    "Add": ARITHMETIC,
+    "Sub": OpRule(Role.ARITHMETIC, _centres_nothing, all_inputs=True),
+    "Mul": OpRule(Role.ARITHMETIC, _squares_nothing, all_inputs=True),
+    "GlobalAveragePool": OpRule(Role.MEAN, _is_no_norms_mean),
+    "ReduceMean": OpRule(Role.MEAN, _is_no_norms_mean),
+    "LeakyRelu": OpRule(Role.MEAN),
+    "Elu": OpRule(Role.MEAN, _is_plain_elu),
+    # Lowered as a product with -1 and as a leaky ReLU with a slope of -1.
+    "Neg": OpRule(Role.MEAN),
+    "Abs": OpRule(Role.MEAN),
+    "Sigmoid": OpRule(Role.FIXED, output=SIGMOID_RANGE),
+    "Tanh": OpRule(Role.FIXED, output=TANH_RANGE),
+    "Concat": OpRule(Role.SHARES, all_inputs=True),
+    "Reshape": SHARES,
+    "Flatten": SHARES,
+    "Squeeze": SHARES,
+    "Unsqueeze": SHARES,
+    "Transpose": SHARES,
+    "Slice": SHARES,
+    "Split": SHARES,
+    "Identity": SHARES,
+    "DepthToSpace": SHARES,
+    "SpaceToDepth": SHARES,
+    "Gather": OpRule(Role.SHARES, _picks_by_constants),
+    "GatherND": OpRule(Role.SHARES, _picks_by_constants),
+    "Expand": SHARES,
+    "Tile": SHARES,
+    "MaxPool": SHARES,
+    "GlobalMaxPool": SHARES,
+    "ReduceMax": SHARES,
+    "ReduceMin": SHARES,
+    "Pad": OpRule(Role.SHARES, _pads_with_zero),
+    "Resize": OpRule(Role.SHARES, _keeps_range),
+    "Relu": OpRule(Role.ACTIVATION),
+    "Clip": OpRule(Role.ACTIVATION, _is_fused_clip),
+    # Float on purpose: XNNPACK has no int8 kernel for these, and TFLite's plain ones are slower
+    # than crossing into float and back.
+    "AveragePool": FLOAT,
+    "Div": FLOAT,
+    "PRelu": FLOAT,
+    "HardSigmoid": FLOAT,
+    "HardSwish": FLOAT,
+    "Softmax": FLOAT,
+    # Float on purpose: LiteRT's reference kernel sums int8 wrong, and sums are of squares or
+    # exponentials mostly, which span too much for one scale.
+    "ReduceSum": FLOAT,
+    # Float on purpose: a MatMul without constant weights (the others became Gemm), and a batch
+    # norm that could not be folded, whose per-channel factors need more than one int8 scale.
+    "MatMul": FLOAT,
+    "BatchNormalization": FLOAT,
+}
+
+FUSES = frozenset({Role.WEIGHTED, Role.ARITHMETIC})
+"""Roles whose TFLite kernels apply a following activation themselves."""
+
+
+def rule_of(node: ir.Node) -> OpRule:
+    """The node's place in the table; what is not float data, or not accepted, stays float."""
+    rule = TABLE.get(node.op_type, FLOAT) if node.domain in ("", "ai.onnx") else FLOAT
+    floats = node.outputs[0].dtype is ir.DataType.FLOAT
+    return rule if floats and rule.accepts(node) else FLOAT
+
+
+def data_inputs(node: ir.Node, rule: OpRule) -> list[tuple[int, ir.Value]]:
+    """Index and value of the inputs that carry data (not weights, axes or bounds)."""
+    inputs = node.inputs if rule.all_inputs else node.inputs[:1]
+    return [(index, value) for index, value in enumerate(inputs) if value is not None]

@@ -1,0 +1,202 @@
+"""Which nodes run in int8, which tensors carry int8, and which of those share one scale.
+
+A plan is made from the float graph alone. Calibration asks it what to measure, quantization where
+the Q/DQ pairs go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from ghostedge_quantize.graph.canonical import constant
+from ghostedge_quantize.graph.ops import FUSES, OpRule, Role, data_inputs, rule_of
+from ghostedge_quantize.ranges.methods import Range
+
+OutputType = Literal["float32", "int8"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The quantization plan of one graph; tensors and nodes by name.
+
+    Attributes:
+        nodes: The nodes that run in int8, in graph order, with their rules.
+        groups: Tensor that carries int8 (activation or constant) → name of its sharing group.
+        carried: Those activations that an int8 node makes, or that enter the graph: every
+            consumer reads their int8 value. The others are made in float and quantized for
+            their int8 consumers only.
+        measured: The tensors whose range has to be measured, in graph order.
+        fixed: Groups whose range the kernels dictate.
+        constants: Constant operands of int8 nodes → their exact range.
+    """
+
+    nodes: Mapping[str, OpRule]
+    groups: Mapping[str, str]
+    carried: frozenset[str]
+    measured: tuple[str, ...]
+    fixed: Mapping[str, Range]
+    constants: Mapping[str, Range]
+
+    @property
+    def dictated(self) -> dict[str, Range]:
+        """The range of every tensor that the kernels dictate one for."""
+        groups = self.groups.items()
+        return {name: self.fixed[group] for name, group in groups if group in self.fixed}
+
+
+def make_plan(
+    graph: ir.Graph, output_type: OutputType = "float32", keep_float: Collection[str] = ()
+) -> Plan:
+    """Plan a canonical graph (see ``canonical``).
+
+    Args:
+        graph: The float graph; it is not changed.
+        output_type: ``int8`` quantizes the graph's outputs even where a float op makes them.
+        keep_float: Names of nodes that stay float although int8 is possible. What lies between
+            them stays float too: nodes without weights whose inputs all come from such nodes.
+    """
+    planner = _Planner(graph)
+    for node in graph:
+        if node.name in keep_float or planner.follows_float(node):
+            planner.leave_float(node)
+        else:
+            planner.visit(node)
+    for output in graph.outputs if output_type == "int8" else ():
+        if output.dtype is ir.DataType.FLOAT:  # labels and masks are integers already
+            planner.enter(output)
+    return planner.plan()
+
+
+def fused_output(node: ir.Node, rule: OpRule) -> ir.Value:
+    """The node's output, behind the activation that its kernel applies itself, if any."""
+    output = node.outputs[0]
+    uses = list(output.uses())
+    if rule.role not in FUSES or output.is_graph_output() or len(uses) != 1:
+        return output
+    user = uses[0].node
+    return user.outputs[0] if rule_of(user).role is Role.ACTIVATION else output
+
+
+def name_of(value: ir.Value) -> str:
+    """The value's name; every value of a canonical graph has one."""
+    if value.name is None:
+        raise ValueError(f"a value without a name in a canonical graph: {value!r}")
+    return value.name
+
+
+class _Planner:
+    """Walks the graph once, in topological order."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._nodes: dict[str, OpRule] = {}
+        self._parents: dict[str, str] = {}
+        self._carried: set[str] = set()
+        self._measured: dict[str, None] = {}
+        self._fixed: dict[str, Range] = {}
+        self._constants: dict[str, Range] = {}
+        self._left_float: set[str] = set()
+        self._inputs = {
+            name_of(value) for value in graph.inputs if value.dtype is ir.DataType.FLOAT
+        }
+
+    def leave_float(self, node: ir.Node) -> None:
+        """Keep the node out of the plan and remember whose outputs are float on request."""
+        self._left_float.update(name_of(value) for value in node.outputs)
+
+    def follows_float(self, node: ir.Node) -> bool:
+        """Whether the node has no weights and only reads what nodes left float made.
+
+        An int8 addition between two float layers would quantize twice for nothing.
+        """
+        if rule_of(node).role is Role.WEIGHTED:
+            return False
+        read = [name_of(v) for v in node.inputs if v is not None and constant(v) is None]
+        return bool(read) and self._left_float.issuperset(read)
+
+    def visit(self, node: ir.Node) -> None:
+        """Plan a node for int8, where its rule has that.
+
+        Only layers with weights are worth quantizing what float ops made.
+        """
+        rule = rule_of(node)
+        if rule.role in (Role.FLOAT, Role.ACTIVATION):
+            return
+        inputs = [value for _, value in data_inputs(node, rule)]
+        if rule.role is not Role.WEIGHTED and not any(map(self._holds_int8, inputs)):
+            return
+        self._nodes[str(node.name)] = rule
+        for value in inputs:
+            self.enter(value)
+        outputs = [fused_output(node, rule), *node.outputs[1:]]
+        self._carried.update(self._join(name_of(value)) for value in outputs)
+        if rule.role is Role.SHARES:
+            self._share(inputs, outputs)
+        elif rule.output is not None:
+            self._fixed[name_of(outputs[0])] = rule.output
+        else:
+            self._measured[name_of(outputs[0])] = None
+
+    def enter(self, value: ir.Value) -> None:
+        """Have a tensor carry int8 that no int8 node made: from a float op, input, constant."""
+        name = name_of(value)
+        if name in self._parents:
+            return
+        self._join(name)
+        array = constant(value)
+        if array is not None:
+            self._constants[name] = Range(min(float(array.min()), 0), max(float(array.max()), 0))
+            return
+        self._measured[name] = None
+        if name in self._inputs:
+            self._carried.add(name)
+
+    def plan(self) -> Plan:
+        groups = {name: self._find(name) for name in self._parents}
+        return Plan(
+            nodes=self._nodes,
+            groups=groups,
+            carried=frozenset(self._carried),
+            measured=tuple(self._measured),
+            fixed={self._find(name): ends for name, ends in self._fixed.items()},
+            constants=self._constants,
+        )
+
+    def _holds_int8(self, value: ir.Value) -> bool:
+        """Whether an int8 node, the caller or a DequantizeLinear made it, as of raw pixels."""
+        above = value.producer()
+        stored = above is not None and above.op_type == "DequantizeLinear"
+        return stored or name_of(value) in self._carried or name_of(value) in self._inputs
+
+    def _share(self, inputs: list[ir.Value], outputs: list[ir.Value]) -> None:
+        """Unite inputs and outputs, but for fixed inputs beside free ones: those are requantized.
+
+        Nodes come in topological order, so the outputs are in no other group yet.
+        """
+        names = [name_of(value) for value in inputs]
+        fixed_groups = {self._find(name) for name in self._fixed}
+        free = [name for name in names if self._find(name) not in fixed_groups]
+        for name in [*(free or names), *(name_of(value) for value in outputs[1:])]:
+            self._parents[self._find(name_of(outputs[0]))] = self._find(name)
+
+    def _join(self, name: str) -> str:
+        self._parents.setdefault(name, name)
+        return name
+
+    def _find(self, name: str) -> str:
+        while self._parents[name] != name:
+            name = self._parents[name]
+        return name
+
+
+def shared_edges(node: ir.Node, plan: Plan) -> Iterator[tuple[int, str, str]]:
+    """Data inputs of a sharing node that have another scale: index, tensor, the node's group."""
+    rule = plan.nodes[str(node.name)]
+    if rule.role is Role.SHARES:
+        group = plan.groups[name_of(node.outputs[0])]
+        for index, value in data_inputs(node, rule):
+            if plan.groups[name_of(value)] != group:
+                yield index, name_of(value), group

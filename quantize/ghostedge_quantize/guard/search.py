@@ -1,0 +1,280 @@
+"""The search for the fewest and cheapest layers that have to stay float for a budget to hold.
+
+Full int8 is looked at first; where it holds, that is all. Otherwise every layer's damage is
+measured, layers are ranked by damage for their price, the shortest prefix of that ranking under
+which the budget holds is found by doubling and bisection, and members that turn out idle are
+dropped. Only callables come in: nothing here knows of files, consoles or runtimes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ghostedge_quantize.guard.score import Score
+from ghostedge_quantize.guard_state import State
+
+Step = Literal["int8", "ranking", "bisection", "dropping"]
+Stopped = Literal["int8 holds", "search done", "time is up", "no choice holds"]
+
+
+class TimeUpError(Exception):
+    """The search's time is over; caught inside it."""
+
+
+class Deadline:
+    """A point in time; never reached when ``seconds`` is None.
+
+    Args:
+        seconds: From now.
+        clock: Seconds from anywhere.
+    """
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end = None if seconds is None else clock() + seconds
+
+    def check(self) -> None:
+        """Raise ``TimeUpError`` past the deadline."""
+        if self._end is not None and self._clock() >= self._end:
+            raise TimeUpError
+
+    def halfway(self) -> Deadline:
+        """A deadline at half of the time that is left."""
+        if self._end is None:
+            return self
+        return Deadline(max(0.0, self._end - self._clock()) / 2, self._clock)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer does in int8, and what it costs not to have it there.
+
+    Attributes:
+        layer: Its name.
+        noise: Power of the error of the logits with this layer alone in int8, over the power of
+            the logits; None where time ran out before it was measured.
+        price: Its share of what leaving every layer float would cost; see ``prices``.
+    """
+
+    layer: str
+    noise: float | None
+    price: float
+
+    @property
+    def worth(self) -> float:
+        """Noise taken away for the price; 0 where it is not known."""
+        return 0.0 if self.noise is None else self.noise / self.price
+
+
+@dataclass(frozen=True)
+class Check:
+    """One choice of float layers held against the budget.
+
+    Attributes:
+        step: The part of the search that asked for it.
+        keep_float: The layers, in the ranking's order.
+        score: What it loses.
+    """
+
+    step: Step
+    keep_float: tuple[str, ...]
+    score: Score
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended.
+
+    Attributes:
+        keep_float: The layers to leave float, the best choice found, in graph order; never all.
+        score: What that choice loses.
+        costs: Every layer with its measured cost, most worth leaving float first; empty where
+            full int8 holds or time ran out before the ranking.
+        checks: Every choice that was looked at, in the search's order.
+        resumed: How many measurements were taken over from an earlier search.
+        stopped: Why the search ended.
+    """
+
+    keep_float: tuple[str, ...]
+    score: Score
+    costs: tuple[LayerCost, ...]
+    checks: tuple[Check, ...]
+    resumed: int
+    stopped: Stopped
+
+    @property
+    def met(self) -> bool:
+        """Whether the budget holds."""
+        return self.score.holds
+
+
+class Listener(Protocol):
+    """Who is told how the search goes."""
+
+    def measuring(self, layers: Sequence[str]) -> Iterable[str]:
+        """Pass the layers through while each is measured."""
+
+    def ranked(self, costs: Sequence[LayerCost]) -> None:
+        """The ranking is made."""
+
+    def checked(self, check: Check) -> None:
+        """A choice was scored."""
+
+
+def guard(
+    layers: Sequence[str],
+    *,
+    noise: Callable[[str], float],
+    price: Mapping[str, float],
+    score: Callable[[frozenset[str], Deadline], Score],
+    deadline: Deadline,
+    state: State,
+    listener: Listener,
+) -> Outcome:
+    """Find the layers to leave float.
+
+    Args:
+        layers: All that may be, in graph order.
+        noise: Measures what a layer's quantization alone does to the output.
+        price: Of leaving a layer float, above 0, by name.
+        score: Scores a choice of float layers; raises ``TimeUpError`` when the deadline that it
+            is given passes meanwhile.
+        deadline: When to end with what was found. The look at full int8 is not bound by it.
+        state: Measurements made before, and where new ones go.
+        listener: Told of every step.
+    """
+    search = _Search(
+        layers=layers,
+        noise=noise,
+        price=price,
+        score=score,
+        deadline=deadline,
+        state=state,
+        listener=listener,
+    )
+    stopped = search.run()
+    return search.outcome(stopped)
+
+
+class _Search:
+    def __init__(
+        self,
+        *,
+        layers: Sequence[str],
+        noise: Callable[[str], float],
+        price: Mapping[str, float],
+        score: Callable[[frozenset[str], Deadline], Score],
+        deadline: Deadline,
+        state: State,
+        listener: Listener,
+    ) -> None:
+        self._layers, self._price = tuple(layers), price
+        self._noise, self._score = noise, score
+        self._deadline, self._state, self._listener = deadline, state, listener
+        self._costs: tuple[LayerCost, ...] = ()
+        self._checks: list[Check] = []
+        self._seen: dict[frozenset[str], Score] = {}
+        self._resumed = 0
+
+    def run(self) -> Stopped:
+        if self._holds("int8", (), Deadline(None)):
+            return "int8 holds"
+        try:
+            self._costs = self._rank()
+            self._listener.ranked(self._costs)
+            shortest = self._shortest_prefix([cost.layer for cost in self._costs])
+            if shortest is None or len(self._drop_idle(shortest)) == len(self._layers):
+                return "no choice holds"
+        except TimeUpError:
+            return "time is up"
+        return "search done"
+
+    def outcome(self, stopped: Stopped) -> Outcome:
+        # With every layer float it would be the float network by another name.
+        every = len(self._layers)
+        mixed = [
+            each for each in self._checks if not each.keep_float or len(each.keep_float) < every
+        ]
+        best = min(mixed, key=self._badness)
+        return Outcome(
+            keep_float=tuple(name for name in self._layers if name in best.keep_float),
+            score=best.score,
+            costs=self._costs,
+            checks=tuple(self._checks),
+            resumed=self._resumed,
+            stopped=stopped,
+        )
+
+    def _badness(self, check: Check) -> tuple[bool, float, float]:
+        """Choices that hold by their price, the others by what they lose."""
+        price = sum(self._price[name] for name in check.keep_float)
+        return not check.score.holds, 0.0 if check.score.holds else check.score.loss, price
+
+    def _rank(self) -> tuple[LayerCost, ...]:
+        """Measure the layers, in at most half of the time, and sort them by worth."""
+        deadline = self._deadline.halfway()
+        known = self._state.noise
+        self._resumed += len(known.keys() & set(self._layers))
+        missing = [layer for layer in self._layers if layer not in known]
+        try:
+            for layer in self._listener.measuring(missing):
+                deadline.check()
+                self._state.add_noise(layer, self._noise(layer))
+        except TimeUpError:
+            self._deadline.check()
+        costs = [LayerCost(name, known.get(name), self._price[name]) for name in self._layers]
+        return tuple(sorted(costs, key=lambda cost: -cost.worth))
+
+    def _shortest_prefix(self, ranked: Sequence[str]) -> tuple[str, ...] | None:
+        """Double until a prefix holds, then halve the gap; None when not even all layers do."""
+        every = len(ranked)
+        doubled = [2**power for power in range(every.bit_length()) if 2**power < every - 1]
+        fails = 0
+        for holds in (*doubled, every - 1, every):
+            if self._holds("ranking", ranked[:holds]):
+                break
+            fails = holds
+        else:
+            return None
+        while holds - fails > 1:
+            middle = (fails + holds) // 2
+            if self._holds("bisection", ranked[:middle]):
+                holds = middle
+            else:
+                fails = middle
+        return tuple(ranked[:holds])
+
+    def _drop_idle(self, kept: tuple[str, ...]) -> tuple[str, ...]:
+        """Drop runs of layers, then single ones, the least worth first, while the budget holds."""
+        size = len(kept) // 2
+        while size:
+            for start in range(len(kept) - size, -1, -size):
+                trial = kept[:start] + kept[start + size :]
+                if self._holds("dropping", trial):
+                    kept = trial
+            size //= 2
+        return kept
+
+    def _holds(
+        self, step: Step, keep_float: Sequence[str], deadline: Deadline | None = None
+    ) -> bool:
+        """Score a choice, unless it was before."""
+        keep = frozenset(keep_float)
+        if keep in self._seen:
+            return self._seen[keep].holds
+        score = self._state.scores.get(keep)
+        if score is None:
+            bound = deadline or self._deadline
+            bound.check()
+            score = self._score(keep, bound)
+            self._state.add_score(keep, score)
+        else:
+            self._resumed += 1
+        self._seen[keep] = score
+        check = Check(step, tuple(keep_float), score)
+        self._checks.append(check)
+        self._listener.checked(check)
+        return score.holds

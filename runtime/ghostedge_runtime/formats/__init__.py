@@ -1,0 +1,1 @@
+"""The formats of model files and the engines that run them."""

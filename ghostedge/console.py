@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from ghostedge.terminal import TextConsole, printable
-from ghostedge_runtime.bench.progress import Tell
+from ghostedge_runtime.bench.run import Tell
 from ghostedge_runtime.evaluation import Progress
 
 T = TypeVar("T")

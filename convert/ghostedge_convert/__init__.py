@@ -10,23 +10,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ghostedge_convert.architectures.detect import Detection, detect_architecture, identify
+    from ghostedge_convert.architectures.detect import (
+        Detection,
+        build,
+        detect_architecture,
+        identify,
+    )
     from ghostedge_convert.architectures.preprocessing import (
         ResolvedPreprocessing,
         resolve_preprocessing,
     )
     from ghostedge_convert.checkpoint.config import CheckpointConfig
     from ghostedge_convert.checkpoint.load import Checkpoint, load_checkpoint
-    from ghostedge_convert.export import export_onnx
-    from ghostedge_convert.foreign.left_float import left_float
-    from ghostedge_convert.head import Head, gives_probabilities, head_of
+    from ghostedge_convert.export import embed_onnx_metadata, export_onnx, read_onnx_metadata
     from ghostedge_convert.lower import TFLiteModel, lower_to_tflite
-    from ghostedge_convert.module import build
-    from ghostedge_convert.onnx_metadata import embed_onnx_metadata, read_onnx_metadata
-    from ghostedge_convert.outputs import rename_outputs
+    from ghostedge_convert.outputs import Head, gives_probabilities, head_of, rename_outputs
     from ghostedge_convert.passes import PassNote
     from ghostedge_convert.passes.deploy import DeployResult, to_deploy_graph
-    from ghostedge_convert.qdq_in.normalize import Normalized, normalize_qdq
+    from ghostedge_convert.qdq_in.normalize import Normalized, left_float, normalize_qdq
     from ghostedge_convert.qdq_in.read import Pinned, pinned, read_onnx
     from ghostedge_convert.qdq_in.requantize import Loss, Requantized
 
@@ -37,7 +38,7 @@ _HOME = {
     "CheckpointConfig": "checkpoint.config",
     "DeployResult": "passes.deploy",
     "Detection": "architectures.detect",
-    "Head": "head",
+    "Head": "outputs",
     "Loss": "qdq_in.requantize",
     "Normalized": "qdq_in.normalize",
     "PassNote": "passes",
@@ -45,20 +46,20 @@ _HOME = {
     "Requantized": "qdq_in.requantize",
     "ResolvedPreprocessing": "architectures.preprocessing",
     "TFLiteModel": "lower",
-    "build": "module",
+    "build": "architectures.detect",
     "detect_architecture": "architectures.detect",
-    "embed_onnx_metadata": "onnx_metadata",
+    "embed_onnx_metadata": "export",
     "export_onnx": "export",
-    "gives_probabilities": "head",
-    "head_of": "head",
+    "gives_probabilities": "outputs",
+    "head_of": "outputs",
     "identify": "architectures.detect",
-    "left_float": "foreign.left_float",
+    "left_float": "qdq_in.normalize",
     "load_checkpoint": "checkpoint.load",
     "lower_to_tflite": "lower",
     "normalize_qdq": "qdq_in.normalize",
     "pinned": "qdq_in.read",
     "read_onnx": "qdq_in.read",
-    "read_onnx_metadata": "onnx_metadata",
+    "read_onnx_metadata": "export",
     "rename_outputs": "outputs",
     "resolve_preprocessing": "architectures.preprocessing",
     "to_deploy_graph": "passes.deploy",

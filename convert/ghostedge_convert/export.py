@@ -4,6 +4,8 @@ The result is a static-shape float graph at opset 18, checked by onnx in full, n
 module tree and free of anything that tells of the machine it was made on, so that exporting twice
 gives the same bytes. Opset 18 is the oldest that the exporter writes without converting, and so
 the one most readers take. Simplifying the graph for a device is the passes' work.
+
+The GhostEdge metadata inside an ONNX model: one entry of ``metadata_props``.
 """
 
 from __future__ import annotations
@@ -20,10 +22,17 @@ import torch
 from onnx_ir.passes.common import NameFixPass
 from onnxscript import opset18 as op
 
-from ghostedge_convert.naming import name_by_module, name_constants, strip_origin
-from ghostedge_convert.outputs import check_names, name_outputs, names_of
+from ghostedge_convert.outputs import (
+    check_names,
+    name_by_module,
+    name_constants,
+    name_outputs,
+    names_of,
+    strip_origin,
+)
 from ghostedge_convert.passes import fold_constants, remove_dead_nodes
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
 OPSET = 18
 INPUT_NAME = "input"
@@ -187,3 +196,30 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def embed_onnx_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> onnx.ModelProto:
+    """Return a copy of the model that carries the metadata, in place of any it had."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del copy.metadata_props[:]
+    copy.metadata_props.extend(kept)
+    copy.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
+    return copy
+
+
+def read_onnx_metadata(model: onnx.ModelProto, *, where: str | None = None) -> ModelMetadata | None:
+    """Read the metadata, or None where the model carries none.
+
+    Args:
+        model: Any ONNX model.
+        where: The file it came from, for messages.
+
+    Raises:
+        ModelFileError: The entry is there but is not of the schema.
+    """
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            return ModelMetadata.from_json(entry.value, where=where)
+    return None

@@ -21,11 +21,11 @@ from ghostedge.commands._common import (
 )
 from ghostedge.console import ConsoleReporter, Reporter
 from ghostedge.devices import DevicesFailedError, run_on
-from ghostedge.output_file import check_file, write_file
 from ghostedge.records.database import append, prepare
+from ghostedge.records.output import check_file, write_file
 from ghostedge.show.bench_tables import bench_tables, error_lines, mark_lines, note_lines
+from ghostedge_runtime.bench.inference import PRESETS, preset_settings
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.presets import PRESETS, preset_settings
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
 from ghostedge_runtime.folders import list_images

@@ -12,8 +12,8 @@ from ghostedge.commands._common import PATH, json_option, print_json, stderr, st
 from ghostedge.comparison.compare import Comparison, compare
 from ghostedge.comparison.selection import from_database, from_files
 from ghostedge.console import ConsoleReporter
-from ghostedge.history.text import comparison_table, entries_table, remark_lines, sides_lines
 from ghostedge.records.database import entries
+from ghostedge.show.bench_tables import comparison_table, entries_table, remark_lines, sides_lines
 from ghostedge_runtime.errors import BudgetMissedError
 from ghostedge_runtime.record import BenchRun
 

@@ -28,8 +28,7 @@ from ghostedge.conversion.options import (
     Rounding,
     Task,
 )
-from ghostedge.guard_table import guard_tables
-from ghostedge.show.tables import conversion_table
+from ghostedge.show.tables import conversion_table, guard_tables
 from ghostedge_runtime.errors import BudgetMissedError, InputError, MissingDependencyError
 from ghostedge_runtime.metadata import Interpolation
 

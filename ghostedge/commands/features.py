@@ -21,9 +21,9 @@ from ghostedge.commands._common import (
 from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.options import artefact_name
 from ghostedge.features.run import FeatureOptions, write_features
-from ghostedge.features.sources import open_tap
-from ghostedge.features.tap import Building
-from ghostedge.features.text import layer_list, report_table
+from ghostedge.formats.format import Building
+from ghostedge.formats.table import open_tap
+from ghostedge.show.tables import layer_list, report_table
 
 
 @click.command("features")

@@ -10,7 +10,7 @@ import click
 from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
 from ghostedge.console import ConsoleReporter
 from ghostedge.formats.table import inspect_file
-from ghostedge.output_file import check_file, write_file
+from ghostedge.records.output import check_file, write_file
 from ghostedge.show.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError
 
@@ -109,8 +109,7 @@ def _quantization(
     if plot is not None:
         _check_plot(plot)
     try:
-        from ghostedge.inspection.quantization_text import layer_table, legend, summary_lines
-        from ghostedge.layer_errors import inspect_quantization
+        from ghostedge.layer_errors import inspect_quantization, layer_table, legend, summary_lines
 
         if plot is not None:
             from ghostedge.show.quantization_plot import draw_quantization

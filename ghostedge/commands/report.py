@@ -11,7 +11,7 @@ import click
 import ghostedge
 from ghostedge.commands._common import PATH, stderr
 from ghostedge.console import ConsoleReporter
-from ghostedge.output_file import check_file, write_file
+from ghostedge.records.output import check_file, write_file
 from ghostedge.records.quantization import read_quantization
 from ghostedge.show.contents import Contents, gather
 from ghostedge_runtime.errors import InputError, MissingDependencyError

@@ -11,8 +11,7 @@ from typing import TypeVar
 import click
 
 from ghostedge.commands._common import PATH, json_option, print_json, stderr, stdout
-from ghostedge.output_summary import OutputSummary, summaries
-from ghostedge.show.tables import classification_table, outputs_table
+from ghostedge.show.tables import OutputSummary, classification_table, outputs_table, summaries
 from ghostedge_runtime import Classification, Model
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import list_images

@@ -2,19 +2,200 @@
 
 A side is one run or several. ``docs/history.md`` says what the words promise and what they do not,
 and why the budget's rule is made for a laboratory that checks every build.
+
+Which case of A is which case of B.
+
+A case is known by its model's file name, its backend, its threads and its precision mode. The name,
+not the content: a regression check compares a file with its next version, and says where the bytes
+differ. The folder counts only where one run has the same file name from two folders, the device
+only where a side has runs of several.
+
+What else differed between two measurements, in words.
+
+A ratio speaks of the files alone only where machine, settings and versions are the same. Every fact
+that is not the same in all runs compared is said; which of them made the difference is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from ghostedge.comparison.ratio import Basis, Ratio, ratio_between, typical_ms
-from ghostedge.history.conditions import case_differences, run_differences
-from ghostedge.history.matching import CaseKey, Cases, Measured, cases_of
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.record import BenchRun
+from ghostedge_runtime.record import BenchRun, Case, Mark, Result
+
+
+@dataclass(frozen=True)
+class CaseKey:
+    """What two measurements of the same case have in common.
+
+    Attributes:
+        model: File name, or path where names are not enough.
+        backend, threads, precision_mode: As in `record.Case`.
+        device: None where each side has one device.
+        nth: Counts the same case within one run, from 0.
+    """
+
+    model: str
+    backend: str
+    threads: int
+    precision_mode: str
+    device: str | None = None
+    nth: int = 0
+
+    def __str__(self) -> str:
+        parts = [
+            self.model,
+            self.backend,
+            f"{self.threads} thread{'' if self.threads == 1 else 's'}",
+        ]
+        if self.precision_mode != "default":
+            parts.append(self.precision_mode)
+        if self.device is not None:
+            parts.append(self.device)
+        return ", ".join(parts) + (f" (number {self.nth + 1})" if self.nth else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One case in one run."""
+
+    run: BenchRun
+    number: int
+
+    @property
+    def result(self) -> Result:
+        """What it gave."""
+        return self.run.results[self.number]
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Its marks and the whole run's."""
+        return self.run.marks_of(self.number)
+
+    @property
+    def fault(self) -> str | None:
+        """Why it cannot be compared, or None."""
+        if self.result.error is not None:
+            return f"could not run: {self.result.error}"
+        samples = [each.samples_ns for each in self.result.rounds]
+        if not samples:
+            return "has no raw samples"
+        if not all(samples) or min(map(min, samples)) <= 0:
+            return "has a round without samples, or a time that is not above zero"
+        return None
+
+
+Cases = dict[CaseKey, list[Measured]]
+
+
+def cases_of(a: Sequence[BenchRun], b: Sequence[BenchRun]) -> tuple[Cases, Cases]:
+    """The cases of both sides under the keys that suit both."""
+    runs = (*a, *b)
+    by_path = any(_has_namesakes(run) for run in runs)
+    by_device = any(len({run.device for run in side}) > 1 for side in (a, b))
+    found_a, found_b = (_grouped(side, by_path=by_path, by_device=by_device) for side in (a, b))
+    return found_a, found_b
+
+
+def _has_namesakes(run: BenchRun) -> bool:
+    paths = {result.case.model for result in run.results}
+    return len({Path(path).name for path in paths}) < len(paths)
+
+
+def _grouped(runs: Iterable[BenchRun], *, by_path: bool, by_device: bool) -> Cases:
+    found: Cases = {}
+    for run in runs:
+        seen: Counter[CaseKey] = Counter()
+        device = run.device if by_device else None
+        for number, result in enumerate(run.results):
+            first = _key(result.case, device, by_path=by_path)
+            key = _key(result.case, device, by_path=by_path, nth=seen[first])
+            seen[first] += 1
+            found.setdefault(key, []).append(Measured(run, number))
+    return found
+
+
+def _key(case: Case, device: str | None, *, by_path: bool, nth: int = 0) -> CaseKey:
+    model = case.model if by_path else Path(case.model).name
+    return CaseKey(model, case.backend, case.threads, case.precision_mode, device, nth)
+
+
+def _delegated(each: Measured) -> str | None:
+    found = each.result.delegation
+    if found is None:
+        return None
+    return f"{found.ops} of {found.ops_total} ({found.delegate})"
+
+
+_OF_RUN: Mapping[str, Callable[[BenchRun], Any]] = {
+    "device": lambda run: run.device,
+    "GhostEdge": lambda run: run.ghostedge_version,
+    "board": lambda run: run.machine.board,
+    "SoC": lambda run: run.machine.soc,
+    "processor": lambda run: run.machine.cpu,
+    "instruction set": lambda run: run.machine.machine,
+    "address width in bits": lambda run: run.machine.bits,
+    "CPUs allowed": lambda run: run.machine.cores,
+    "CPUs by quota": lambda run: run.machine.cpu_quota,
+    "memory in MB": lambda run: run.machine.memory_mb,
+    "virtual machine": lambda run: run.machine.virtual,
+    "system": lambda run: run.machine.os,
+    "kernel": lambda run: run.machine.kernel,
+    "firmware": lambda run: run.machine.firmware,
+    "Python": lambda run: run.machine.python,
+    "governors": lambda run: _pairs(run.machine.governors),
+    "highest clocks": lambda run: _pairs(run.machine.max_mhz),
+    "preset": lambda run: run.settings.preset,
+    "--min-seconds": lambda run: run.settings.min_seconds,
+    "--min-runs": lambda run: run.settings.min_runs,
+    "--max-warmup-seconds": lambda run: run.settings.max_warmup_seconds,
+    "pinned CPUs": lambda run: run.settings.cpus and ", ".join(map(str, run.settings.cpus)),
+    "real images": lambda run: run.settings.images,
+    "cases in the run": lambda run: len(run.results),
+}
+
+_OF_CASE: Mapping[str, Callable[[Measured], Any]] = {
+    "runtime": lambda each: each.result.runtime,
+    "runtime version": lambda each: each.result.runtime_version,
+    "batch": lambda each: each.result.batch,
+    "ops delegated": _delegated,
+}
+
+
+def run_differences(a: Sequence[BenchRun], b: Sequence[BenchRun]) -> tuple[str, ...]:
+    """A sentence for each fact of machine, settings and versions that is not the same."""
+    return tuple(_differing(_OF_RUN, a, b))
+
+
+def case_differences(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[str, ...]:
+    """Likewise for one case."""
+    return tuple(_differing(_OF_CASE, a, b))
+
+
+def _differing(
+    facts: Mapping[str, Callable[[Any], Any]], a: Sequence[Any], b: Sequence[Any]
+) -> Iterable[str]:
+    for name, fact in facts.items():
+        found = [list(dict.fromkeys(map(fact, side))) for side in (a, b)]
+        if len({*found[0], *found[1]}) > 1:
+            in_a, in_b = (" and ".join(map(_words, values)) for values in found)
+            yield f"{name}: {in_a} in A, {in_b} in B"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value in (None, "") else str(value)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_words(value)}" for key, value in sorted(values.items()))
+
 
 COMPARISON_VERSION = 1
 

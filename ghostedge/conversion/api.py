@@ -22,8 +22,7 @@ from ghostedge.conversion.options import (
 )
 from ghostedge.conversion.pipeline import run
 from ghostedge.records.manifest import Manifest
-from ghostedge_convert.doors.memory import given_module
-from ghostedge_convert.sources.module import GivenModule
+from ghostedge_convert.sources.module import GivenModule, given_module
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
 

@@ -1,12 +1,16 @@
-"""The model files of a conversion, two for each precision: made, written, loaded again."""
+"""The model files of a conversion, two for each precision: made, written, loaded again.
+
+What the manifest says of each file that was written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import onnx
 
@@ -15,12 +19,8 @@ from ghostedge.console import Reporter
 from ghostedge.conversion.images import Batches, ImageSet, TrackedBatches
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import Loaded
-from ghostedge_convert import (
-    embed_onnx_metadata,
-    lower_to_tflite,
-    rename_outputs,
-    to_deploy_graph,
-)
+from ghostedge.records.manifest import Accuracy, Artefact, Latency, Parity, TensorSignature
+from ghostedge_convert import embed_onnx_metadata, lower_to_tflite, rename_outputs, to_deploy_graph
 from ghostedge_quantize import (
     Int8Settings,
     Prepared,
@@ -30,6 +30,8 @@ from ghostedge_quantize import (
     prepare,
 )
 from ghostedge_runtime import Model
+from ghostedge_runtime.errors import GhostEdgeError
+from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, QuantizationInfo
 
 SMALL_WEIGHTS: Mapping[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
@@ -188,3 +190,90 @@ def opened(files: Sequence[ModelFile]) -> Iterator[dict[str, Model]]:
     """The files loaded in the runtime, by file name; closed at the end."""
     with ExitStack() as stack:
         yield {f.path.name: stack.enter_context(Model(f.path)) for f in files}
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was measured of one file; see ``Artefact`` for the fields."""
+
+    parity: Parity | None = None
+    latency: Latency | None = None
+    accuracy: Accuracy | None = None
+    float_agreement_pct: float | None = None
+    float_sqnr_db: float | None = None
+
+
+class Failures:
+    """What went wrong while finished files were looked at: it is said, and costs no file."""
+
+    def __init__(self) -> None:
+        self._errors: list[Exception] = []
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        """What ``work`` returns, None where it failed."""
+        try:
+            return work()
+        except Exception as error:  # files that took hours are kept, whatever this is
+            self._errors.append(error)
+            return None
+
+    @property
+    def last(self) -> Exception | None:
+        """The latest of them."""
+        return self._errors[-1] if self._errors else None
+
+    def words(self) -> tuple[str, ...]:
+        """Each in a message of its own."""
+        return tuple(
+            str(each) if isinstance(each, GhostEdgeError) else f"{type(each).__name__}: {each}"
+            for each in self._errors
+        )
+
+    def raise_faults(self) -> None:
+        """Raise what is a fault of ours, once the files are in place."""
+        for error in self._errors:
+            if not isinstance(error, GhostEdgeError):
+                raise error
+
+
+def with_latency(
+    names: Iterable[str], findings: Mapping[str, Findings], latency: Mapping[str, Latency]
+) -> dict[str, Findings]:
+    """What was found of each file and how long it takes, as far as either is known."""
+    return {
+        name: replace(findings.get(name, Findings()), latency=latency.get(name)) for name in names
+    }
+
+
+def artefacts(
+    files: Sequence[ModelFile], models: Mapping[str, Model], findings: Mapping[str, Findings]
+) -> tuple[Artefact, ...]:
+    """A record of every file; ``models`` and ``findings`` by file name."""
+    return tuple(_artefact(f, models[f.path.name], findings[f.path.name]) for f in files)
+
+
+def _artefact(file: ModelFile, model: Model, found: Findings) -> Artefact:
+    data = file.path.read_bytes()
+    return Artefact(
+        file=file.path.name,
+        format=file.format,
+        precision=file.precision,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        inputs=_signature((model.io.input,)),
+        outputs=_signature(model.io.outputs),
+        parity=found.parity,
+        float_agreement_pct=found.float_agreement_pct,
+        float_sqnr_db=found.float_sqnr_db,
+        accuracy=found.accuracy,
+        latency=found.latency,
+    )
+
+
+def _signature(tensors: Sequence[TensorInfo]) -> tuple[TensorSignature, ...]:
+    return tuple(
+        TensorSignature(t.name, t.dtype, tuple(t.shape), t.scale, t.zero_point) for t in tensors
+    )

@@ -1,7 +1,8 @@
 """``--max-drop`` and ``--min-agreement``: int8 held to a budget, with layers left float for it.
 
 The search itself is ``ghostedge_quantize.guard.search``'s. Here are the images, the two
-runtimes that must both hold the budget, the file that an interrupted search goes on from, and what is said meanwhile.
+runtimes that must both hold the budget, the file that an interrupted search goes on from, and what
+is said meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ghostedge.conversion.measure import scoring_set
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import Loaded
 from ghostedge.conversion.task import Kind
-from ghostedge.guard_report import GuardCheck, GuardedLayer, GuardReport
+from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport
 from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import Prepared
 from ghostedge_quantize.guard.judge import (
@@ -34,18 +35,25 @@ from ghostedge_quantize.guard.judge import (
     answers,
     open_in_onnxruntime,
     outputs,
+    prices,
 )
 from ghostedge_quantize.guard.score import Budget, Target
-from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, Outcome, guard
-from ghostedge_quantize.guard_prices import prices
-from ghostedge_quantize.guard_state import State, key_of
+from ghostedge_quantize.guard.search import (
+    Check,
+    Deadline,
+    LayerCost,
+    Outcome,
+    State,
+    guard,
+    key_of,
+)
 from ghostedge_runtime import host_facts
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import Array, ModelIO
 from ghostedge_runtime.formats.tflite.interpreter import TFLiteBackend, find_interpreter
 from ghostedge_runtime.images import normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
-from ghostedge_runtime.real_values import two_classes
+from ghostedge_runtime.model import two_classes
 
 NOISE_IMAGES = 64
 _KEPT_BYTES = 256_000_000

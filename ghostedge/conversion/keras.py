@@ -16,10 +16,9 @@ import numpy.typing as npt
 import onnx
 
 from ghostedge.conversion.given import Given, loaded, refuse_family_flags
-from ghostedge.conversion.network import Answers
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.rescaling import takes_bytes, without_normalization
-from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.source import Answers, Loaded
 from ghostedge_convert import CheckpointConfig, gives_probabilities
 from ghostedge_convert.checkpoint.config import read_config
 from ghostedge_convert.sources.keras.files import Kind, is_keras, kind_of, sha256_of

@@ -34,7 +34,7 @@ from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import ImageSource, LabelledImages, open_image
-from ghostedge_runtime.real_values import two_classes
+from ghostedge_runtime.model import two_classes
 from ghostedge_runtime.record import Result, Settings
 
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.

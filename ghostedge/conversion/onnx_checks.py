@@ -11,12 +11,18 @@ import numpy as np
 
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
-from ghostedge.conversion.artefacts import ModelFile, opened
+from ghostedge.conversion.artefacts import (
+    Failures,
+    Findings,
+    ModelFile,
+    artefacts,
+    opened,
+    with_latency,
+)
 from ghostedge.conversion.checks import BUDGETS, Budget, Scores, class_budget, parity
 from ghostedge.conversion.images import PARITY_IMAGES, ImageSet, decodable, spread
 from ghostedge.conversion.parts import output_parts
 from ghostedge.conversion.quantized_onnx import OnnxSource
-from ghostedge.conversion.records import Failures, Findings, artefacts, with_latency
 from ghostedge.conversion.signals import OutputGap, signal_parity
 from ghostedge.records.manifest import Artefact, Parity
 from ghostedge_convert import embed_onnx_metadata

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure
-from ghostedge.conversion.artefacts import ModelFile
+from ghostedge.conversion.artefacts import Failures, ModelFile
 from ghostedge.conversion.images import (
     PARITY_IMAGES,
     ImageSet,
@@ -26,10 +26,8 @@ from ghostedge.conversion.images import (
     usable_images,
 )
 from ghostedge.conversion.onnx_checks import judge, parity_words
-from ghostedge.conversion.onnx_losses import loss_words, losses
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.quantized_onnx import OnnxSource, read_source
-from ghostedge.conversion.records import Failures
+from ghostedge.conversion.quantized_onnx import OnnxSource, loss_words, losses, read_source
 from ghostedge.records.manifest import Artefact, Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert import (

@@ -16,14 +16,18 @@ from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion import measure, signals
 from ghostedge.conversion.artefacts import (
     SMALL_WEIGHTS,
+    Failures,
+    Findings,
     FloatGraph,
     ModelFile,
+    artefacts,
     deploy_graph,
     opened,
     output_words,
     prepared_graph,
     quantized_graph,
     small_graph,
+    with_latency,
     write_onnx,
     write_tflite,
 )
@@ -36,11 +40,9 @@ from ghostedge.conversion.images import (
 )
 from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.records import Failures, Findings, artefacts, with_latency
 from ghostedge.conversion.source import Loaded
 from ghostedge.conversion.sources import door_of, is_quantized_onnx, load_given
-from ghostedge.guard_report import GuardReport
-from ghostedge.records.manifest import Artefact, Manifest, Stage
+from ghostedge.records.manifest import Artefact, GuardReport, Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert.sources.module import GivenModule
 from ghostedge_runtime import Model, host_facts

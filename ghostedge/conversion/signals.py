@@ -31,7 +31,7 @@ from ghostedge.conversion.source import Loaded
 from ghostedge.records.manifest import OutputParity, Parity, PartParity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.images import mode_of, open_image
-from ghostedge_runtime.real_values import WHOLE
+from ghostedge_runtime.model import WHOLE
 
 Values = Mapping[str, npt.NDArray[np.float32]]
 Sums = npt.NDArray[np.float64]

@@ -1,21 +1,27 @@
-"""Checkpoint file → network, with everything that was inferred on the way written down."""
+"""Checkpoint file → network, with everything that was inferred on the way written down.
+
+What every way in ends at: a float network, exported to ONNX and asked for its own answers.
+
+A checkpoint's module, a module somebody built, an ONNX file, a Keras model: the main job needs no
+more of any than the two methods of ``Network``.
+
+How many channels a network's input has, and what that means for its images.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+import onnxruntime
+import torch
 
-from ghostedge.conversion.channels import (
-    NOTHING_SAYS,
-    channel_fact,
-    check_channels,
-    for_channels,
-    is_for_colours,
-)
 from ghostedge.conversion.labels import read_labels
-from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.task import Evidence, Kind, kind_of
 from ghostedge.records.manifest import Inferred
@@ -26,13 +32,134 @@ from ghostedge_convert import (
     ResolvedPreprocessing,
     build,
     detect_architecture,
+    export_onnx,
     load_checkpoint,
     resolve_preprocessing,
 )
-from ghostedge_convert.stem import image_channels
+from ghostedge_convert.architectures.family import image_channels
+from ghostedge_convert.checkpoint.config import for_channels as averaged
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.images import LabelledImages, list_labelled
+from ghostedge_runtime.images import MODES, LabelledImages, list_labelled
 from ghostedge_runtime.metadata import ArchitectureInfo, Precision, Preprocessing, Source
+
+Answers = tuple[npt.NDArray[np.float32], ...]
+
+
+class Network(Protocol):
+    """A float network of one image input."""
+
+    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
+        """The network as ONNX: input ``input``, float32 NCHW, every size static."""
+
+    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
+        """The origin's own outputs, in order.
+
+        Args:
+            images: One normalised batch, float32 (N, C, H, W).
+        """
+
+
+@dataclass(frozen=True)
+class TorchNetwork:
+    """A torch module in eval mode.
+
+    Attributes:
+        module: Maps float32 (N, C, H, W) to a tensor.
+        input_size: Height and width in pixels.
+        in_channels: C.
+    """
+
+    module: torch.nn.Module
+    input_size: tuple[int, int]
+    in_channels: int = 3
+
+    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
+        """See ``Network``.
+
+        Raises:
+            InputError: As ``export_onnx``.
+        """
+        return export_onnx(
+            self.module, input_size=self.input_size, batch=batch, in_channels=self.in_channels
+        )
+
+    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
+        """See ``Network``."""
+        with torch.inference_mode():
+            found = self.module(torch.from_numpy(images))
+        tensors = (found,) if isinstance(found, torch.Tensor) else tuple(found)
+        return tuple(tensor.numpy() for tensor in tensors)
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A float ONNX model, its sizes fixed, its input float32 NCHW."""
+
+    model: onnx.ModelProto = field(repr=False)
+
+    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
+        """See ``Network``; the batch is the model's own."""
+        del batch
+        return self.model
+
+    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
+        """See ``Network``."""
+        session = self._session
+        return tuple(session.run(None, {session.get_inputs()[0].name: images}))
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(
+            self.model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+
+
+NOTHING_SAYS = "pixels / 255: nothing says otherwise"
+"""Where the mean and std of a network are from that is not for colour images."""
+
+
+def channel_fact(channels: int, origin: str) -> Inferred:
+    """The number, and what images become for it, for a report."""
+    words = f"{channels}: {MODES[channels]}" if channels in MODES else str(channels)
+    return Inferred("input channels", words, origin)
+
+
+def for_channels(resolved: ResolvedPreprocessing, channels: int) -> ResolvedPreprocessing:
+    """A mean and std as a network of so many channels can use them.
+
+    ImageNet's statistics are those of colours: for other channels the default is pixels / 255.
+    What a configuration states for another number of channels is averaged, as timm does.
+    """
+    preprocessing = resolved.preprocessing
+    if len(preprocessing.mean) == channels:
+        return resolved
+    if resolved.origin == "family default" or {"mean", "std"} <= set(resolved.defaulted):
+        mean, std = (0.0,) * channels, (1.0,) * channels
+    else:
+        mean, std = (
+            averaged(values, channels) for values in (preprocessing.mean, preprocessing.std)
+        )
+    return replace(resolved, preprocessing=replace(preprocessing, mean=mean, std=std))
+
+
+def check_channels(preprocessing: Preprocessing, channels: int) -> None:
+    """Refuse a stated mean of another number of channels than the network takes.
+
+    Raises:
+        InputError: Says of how many.
+    """
+    if len(preprocessing.mean) != channels:
+        raise InputError(
+            f"it has {len(preprocessing.mean)} channels, but the network takes {channels}",
+            where="--mean",
+            remedy=f"pass --mean and --std with {channels} values each",
+        )
+
+
+def is_for_colours(preprocessing: Preprocessing) -> bool:
+    """Whether it has as many channels as ImageNet's statistics."""
+    return len(preprocessing.mean) == len(Preprocessing().mean)
+
 
 _FROM_SHAPES = "from the weights' shapes"
 _FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"

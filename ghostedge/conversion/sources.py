@@ -12,22 +12,27 @@ from pathlib import Path
 
 import torch
 
-from ghostedge.conversion.channels import check_channels
-from ghostedge.conversion.given import Given, loaded, refuse_family_flags, resolved, size_for
-from ghostedge.conversion.given_networks import GivenOnnxNetwork, GivenTorchNetwork
+from ghostedge.conversion.given import (
+    Given,
+    GivenOnnxNetwork,
+    GivenTorchNetwork,
+    loaded,
+    refuse_family_flags,
+    resolved,
+    size_for,
+)
 from ghostedge.conversion.keras import is_keras_model, load_keras
 from ghostedge.conversion.options import HUB, NO_FILE, ConvertOptions
 from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
-from ghostedge.conversion.source import Loaded, load, overridden
+from ghostedge.conversion.source import Loaded, check_channels, load, overridden
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
 from ghostedge_convert.checkpoint.config import read_config
-from ghostedge_convert.doors.archives import Archive, archive_kind
 from ghostedge_convert.qdq_in.read import is_float, open_onnx
 from ghostedge_convert.sources.factory import made_by
 from ghostedge_convert.sources.module import GivenModule, find_channels, try_on
 from ghostedge_convert.sources.onnx import load_float_onnx
 from ghostedge_convert.sources.pt2 import load_pt2_program
-from ghostedge_convert.sources.torch_files import load_torchscript
+from ghostedge_convert.sources.torch_files import Archive, archive_kind, load_torchscript
 from ghostedge_runtime.errors import InputError
 
 _FROM_EXAMPLE = "from the example input"

@@ -8,7 +8,7 @@ put on a device and what runs there.
 from __future__ import annotations
 
 from ghostedge.devices.address import LOCAL, Device, parse_device
-from ghostedge.devices.limits import Limits
+from ghostedge.devices.connection import Limits
 from ghostedge.devices.run import DevicesFailedError, run_on
 
 __all__ = ["LOCAL", "Device", "DevicesFailedError", "Limits", "parse_device", "run_on"]

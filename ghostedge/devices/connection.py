@@ -5,28 +5,118 @@ by every command (``ControlMaster``, its socket in a private folder). Nothing is
 (``BatchMode``), nothing is forwarded, and whether host keys are checked is never touched: without a
 setting of the user's, OpenSSH refuses a key that it does not know. ``GHOSTEDGE_SSH_CONFIG`` names
 another configuration file than ``~/.ssh/config``.
+
+What is written to a command's input while it runs.
+
+How long a measurement on a device waits for what.
+
+A connection that comes back.
+
+Everything the device is asked can be asked twice, so what a lost connection cut off is simply done
+again once there is a new one.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeVar
 
-from ghostedge.devices.address import Device
-from ghostedge.devices.feeds import Feed, run_feed
-from ghostedge.devices.limits import Limits
-from ghostedge.devices.refusals import refused
+from ghostedge.devices.address import Device, is_final, last_line, refused
 from ghostedge_runtime.errors import DeviceError
 from ghostedge_runtime.remote import REPLY
+
+Feed = Callable[[IO[bytes], threading.Event], None]
+
+
+def sending(data: bytes) -> Feed:
+    """A feed of some bytes."""
+
+    def feed(pipe: IO[bytes], _over: threading.Event) -> None:
+        pipe.write(data)
+
+    return feed
+
+
+def beating(seconds: float) -> Feed:
+    """A feed of a byte every so many seconds: we are still here."""
+
+    def feed(pipe: IO[bytes], over: threading.Event) -> None:
+        while not over.is_set():
+            pipe.write(b".")
+            pipe.flush()
+            over.wait(seconds)
+
+    return feed
+
+
+def archiving(names: Sequence[str], files: Mapping[str, Path]) -> Feed:
+    """A feed of one tar stream with many files: a thousand images are one journey, not a thousand.
+
+    Args:
+        names: Which files, in this order; members are named so.
+        files: The files by these names.
+    """
+
+    def feed(pipe: IO[bytes], over: threading.Event) -> None:
+        with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+            for name in names:
+                if over.is_set():
+                    return
+                try:
+                    data = files[name].read_bytes()
+                except OSError:
+                    continue  # it was removed meanwhile: the device will not have it
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+
+    return feed
+
+
+def run_feed(process: subprocess.Popen[bytes], feed: Feed | None, over: threading.Event) -> None:
+    """Write a process's input and close it."""
+    if feed is None or process.stdin is None:
+        return
+    # A command that has ended reads no more; what it answered says why.
+    with suppress(BrokenPipeError):
+        feed(process.stdin, over)
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds, in seconds but for the last.
+
+    Attributes:
+        connect_s: To open a connection.
+        beat_s: Between two signs of life to the device.
+        heartbeat_s: A run without a sign of life for so long ends itself.
+        give_up_s: A connection that stays lost for so long is given up.
+        lock_wait_s: So long a run waits for others on the same device.
+        cache_bytes: Files that stay on the device for later runs.
+    """
+
+    connect_s: int = 15
+    beat_s: float = 5.0
+    heartbeat_s: float = 180.0
+    give_up_s: float = 180.0
+    lock_wait_s: float = 3600.0
+    cache_bytes: int = 4_000_000_000
+
 
 CONFIG_VARIABLE = "GHOSTEDGE_SSH_CONFIG"
 _LOST = 255  # ssh's own exit status; that of the command there is less
@@ -288,3 +378,86 @@ def _private_folder() -> Path:
     folder = Path(tempfile.gettempdir())
     short = len(os.fsencode(folder)) < _SOCKET_MAX - len("ghostedge-xxxxxxxx/c")
     return Path(tempfile.mkdtemp(prefix="ghostedge-", dir=folder if short else "/tmp"))
+
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+_FRUITLESS = 5
+
+
+class Steady:
+    """Asks a device over a connection that may break.
+
+    Args:
+        connection: Open.
+        limits: `Limits.give_up_s` is used.
+        say: Told when the connection is lost and when it is back.
+    """
+
+    def __init__(self, connection: Connection, limits: Limits, say: Say) -> None:
+        self.connection, self.limits = connection, limits
+        self._say = say
+        self._replies = 0
+
+    def ask(self, words: Sequence[str], feed: Feed | None = None, prefix: str = "") -> Reply:
+        """Run a command and give its last reply.
+
+        Raises:
+            DeviceError: It answered with an error, or the connection stays lost.
+            CancelledError: The user has had enough.
+        """
+        return self.steadily(lambda: list(self.replies(words, feed, prefix))[-1])
+
+    def replies(
+        self, words: Sequence[str], feed: Feed | None = None, prefix: str = ""
+    ) -> Iterator[Reply]:
+        """As `Connection.talk`; for use within `steadily`."""
+        for reply in self.connection.talk(words, feed, prefix):
+            self._replies += 1
+            yield reply
+
+    def steadily(self, action: Callable[[], T]) -> T:
+        """Do something; again after every lost connection.
+
+        Raises:
+            DeviceError: The connection stays lost, or is lost again and again without a reply.
+        """
+        fruitless = 0
+        while True:
+            before = self._replies
+            try:
+                return action()
+            except LostError as error:
+                fruitless = 0 if self._replies > before else fruitless + 1
+                if fruitless == _FRUITLESS:
+                    raise self._given_up(error, f"broke {_FRUITLESS} times in a row") from error
+                self._reconnect(error)
+
+    def _reconnect(self, lost: LostError) -> None:
+        """Open the connection again, with pauses that grow."""
+        self._say(f"the connection is lost ({last_line(lost.said)}); trying again")
+        end, pause = time.monotonic() + self.limits.give_up_s, _FIRST_PAUSE_S
+        while True:
+            self.connection.wait(pause)
+            try:
+                self.connection.open()
+            except LostError as error:
+                if is_final(error.said):
+                    raise refused(self.connection.device, error.said) from error
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                if time.monotonic() + pause > end:
+                    words = f"did not come back in {self.limits.give_up_s:g} s"
+                    raise self._given_up(error, words) from error
+            else:
+                self._say("connected again")
+                return
+
+    def _given_up(self, lost: LostError, what: str) -> DeviceError:
+        return DeviceError(
+            f"the connection was lost and {what} ({last_line(lost.said)})",
+            where=self.connection.device.name,
+            remedy="see whether the device still runs and start again; what was sent is kept, and "
+            f"what runs there ends by itself after {self.limits.heartbeat_s:g} s without us",
+        )

@@ -13,11 +13,10 @@ from typing import NoReturn
 
 from ghostedge.console import Reporter
 from ghostedge.devices.address import LOCAL, Device, parse_device
-from ghostedge.devices.connection import CancelledError
-from ghostedge.devices.limits import Limits
+from ghostedge.devices.connection import CancelledError, Limits
 from ghostedge.devices.parcel import pack
 from ghostedge.devices.session import Session
-from ghostedge.devices.wheel import runtime_wheel
+from ghostedge.devices.setup import runtime_wheel
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import DeviceError, GhostEdgeError
 from ghostedge_runtime.record import BenchJob, BenchRun

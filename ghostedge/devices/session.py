@@ -10,13 +10,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ghostedge.devices.address import Device
-from ghostedge.devices.connection import Connection, LostError, first_open
-from ghostedge.devices.feeds import archiving, beating, sending
-from ghostedge.devices.limits import Limits
+from ghostedge.devices.connection import (
+    Connection,
+    Limits,
+    LostError,
+    Steady,
+    archiving,
+    beating,
+    first_open,
+    sending,
+)
 from ghostedge.devices.parcel import Parcel
-from ghostedge.devices.setup import Interpreter, find_interpreter
-from ghostedge.devices.steady import Steady
-from ghostedge.devices.wheel import Wheel
+from ghostedge.devices.setup import Interpreter, Wheel, find_interpreter
 from ghostedge_runtime.errors import DeviceError, GhostEdgeError, InputError
 from ghostedge_runtime.record import BenchRun, runs_of
 from ghostedge_runtime.remote.runs import LAST_STATES, describe

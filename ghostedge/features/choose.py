@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostedge.features.graph import Layer, Layers
+from ghostedge.formats.format import Layer, Layers
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import format_shape
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge.features.tap import Maps
+from ghostedge.formats.format import Maps
 
 WORST = 3
 

@@ -21,10 +21,9 @@ from ghostedge.features.choose import (
 )
 from ghostedge.features.compare import Matched, compare
 from ghostedge.features.draw import Drawing, draw_layer
-from ghostedge.features.graph import Layer
 from ghostedge.features.page import page
-from ghostedge.features.sources import open_tap
-from ghostedge.features.tap import NO_FLAGS, Building, Tap
+from ghostedge.formats.format import NO_FLAGS, Building, Layer, Tap
+from ghostedge.formats.table import open_tap
 from ghostedge.records.features import (
     FEATURES_NAME,
     PAGE_NAME,

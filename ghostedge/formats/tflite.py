@@ -1,10 +1,19 @@
-"""Inspect a ``.tflite`` through the official flatbuffer schema; runs on the base install."""
+"""Inspect a ``.tflite`` through the official flatbuffer schema; runs on the base install.
+
+Read the inner tensors of a ``.tflite``; runs on the base install.
+
+The interpreter keeps every tensor and therefore computes with its own kernels instead of XNNPACK's:
+a code may differ by one step from what the same file computes in use.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+import warnings
 from collections import Counter
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,10 +21,29 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ghostedge.formats.format import Inspection, OpCount, digest
+from ghostedge.formats.format import (
+    Inspection,
+    Kind,
+    Layer,
+    Layers,
+    Maps,
+    OpCount,
+    Shape,
+    Step,
+    Tap,
+    digest,
+    full_batch,
+    image_input,
+    layers_of,
+    precision_of,
+)
 from ghostedge.records.manifest import TensorSignature
-from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.tflite_metadata import read_tflite_metadata
+from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
+from ghostedge_runtime.formats.backend import Array, TensorInfo, inference_failed, model_io
+from ghostedge_runtime.formats.table import read_model_file
+from ghostedge_runtime.formats.tflite.file import check_structure, read_tflite_metadata
+from ghostedge_runtime.formats.tflite.interpreter import file_refused, find_interpreter
+from ghostedge_runtime.metadata import Preprocessing
 
 _IDENTIFIER = b"TFL3"
 
@@ -129,3 +157,166 @@ def _signature(tensor: Any) -> TensorSignature:
     return TensorSignature(
         tensor.name.decode("utf-8", "replace"), _TYPES[tensor.type], shape, scale, zero_point
     )
+
+
+try:
+    from ai_edge_litert import schema_py_generated as schema
+except ImportError as error:
+    raise MissingDependencyError(
+        f"reading a .tflite's graph needs ai-edge-litert, which does not import ({error})",
+        where="ghostedge features",
+        remedy="pip install ai-edge-litert",
+    ) from error
+
+_OP = schema.BuiltinOperator
+_KINDS: dict[int, Kind] = {
+    _OP.DEPTHWISE_CONV_2D: "depthwise",
+    _OP.DEQUANTIZE: "dequantize",
+    _OP.PAD: "relay",
+    _OP.PADV2: "relay",
+    _OP.RELU: "activation",
+    _OP.RELU6: "activation",
+    _OP.TRANSPOSE: "relay",
+}
+_CODED = "_quantized"
+_CHANNELS = 3
+
+
+def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
+    """Open a ``.tflite`` file.
+
+    Args:
+        path: The file.
+        preprocessing: For a file that carries none.
+
+    Raises:
+        ModelFileError: It cannot be read or run, or takes no image.
+        MissingDependencyError: No interpreter is installed.
+    """
+    data = read_model_file(path)
+    metadata = read_tflite_metadata(data, path)
+    check_structure(data, path)
+    graph = _Graph(data, path)
+    interpreter = _Interpreter(data, path)
+    known, assumed, encode = image_input(metadata, interpreter.input, path, preprocessing)
+    return Tap(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        format="tflite",
+        precision=precision_of(metadata, coded=graph.has_codes),
+        metadata=known,
+        assumed=assumed,
+        layers=graph.layers(),
+        encode=encode,
+        read=interpreter.read,
+    )
+
+
+class _Graph:
+    """The file's first graph, in steps; tensors go by their number, for names may repeat."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        try:
+            model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+            self._codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+            self._tensors = model.subgraphs[0].tensors
+            self._operators = model.subgraphs[0].operators
+            self._constants = [bool(len(b)) for b in (_bytes(b.data) for b in model.buffers)]
+            self._steps = [step for op in self._operators for step in self._read(op)]
+        # What the generated reader raises on a damaged file (see inspection/tflite.py).
+        except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(
+                f"its graph cannot be read ({type(error).__name__}: {error})",
+                where=path,
+                remedy="the file is damaged or cut short: copy or convert it again",
+            ) from error
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether a feature map is int8."""
+        return any(self._is_coded(int(step.output)) for step in self._steps)
+
+    def layers(self) -> Layers:
+        """Its feature maps."""
+        shapes = {str(i): s for i in range(len(self._tensors)) if (s := self._shape(i))}
+        taken: set[str] = set()
+        names = {}
+        for key in shapes:
+            name = self._name(int(key))
+            names[key] = f"{name}#{key}" if name in taken else name
+            taken.add(name)
+        return layers_of(self._steps, shapes, names)
+
+    def _read(self, op: Any) -> list[Step]:
+        code = self._codes[op.opcodeIndex]
+        inputs = [int(i) for i in op.inputs if i >= 0]
+        inputs = [i for i in inputs if not self._constants[self._tensors[i].buffer]]
+        kind: Kind = _KINDS.get(code, "other")
+        if code == _OP.QUANTIZE:
+            # From one scale to another nothing new is made; the layer is what came before.
+            kind = "relay" if self._is_coded(inputs[0]) else "quantize"
+        if code == _OP.CONCATENATION and op.builtinOptions.axis in (_CHANNELS, -1):
+            kind = "concat"
+        return [Step(kind, tuple(map(str, inputs)), str(int(output))) for output in op.outputs]
+
+    def _shape(self, index: int) -> Shape | None:
+        shape = self._tensors[index].shape
+        if shape is None or len(shape) != 4:
+            return None
+        _, height, width, channels = (int(size) for size in shape)
+        return channels, height, width
+
+    def _name(self, index: int) -> str:
+        """The tensor's name; without what `ghostedge convert` adds to a quantized tensor's."""
+        name: str = (self._tensors[index].name or b"").decode("utf-8", "replace")
+        return name.removesuffix(_CODED) if self._is_coded(index) else name
+
+    def _is_coded(self, index: int) -> bool:
+        return self._tensors[index].type in (schema.TensorType.INT8, schema.TensorType.UINT8)
+
+
+def _bytes(data: Any) -> Any:
+    return b"" if data is None else data
+
+
+class _Interpreter:
+    """A TFLite interpreter that keeps what it computes."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        self._path = path
+        self._name, version, interpreter_class = find_interpreter()
+        try:
+            with warnings.catch_warnings():  # that keeping every tensor takes memory
+                warnings.simplefilter("ignore", UserWarning)
+                self._interpreter = interpreter_class(
+                    model_content=data, num_threads=1, experimental_preserve_all_tensors=True
+                )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise file_refused(self._name, version, error, path) from error
+        self._details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
+        inputs = [_info(detail) for detail in self._interpreter.get_input_details()]
+        outputs = [_info(detail) for detail in self._interpreter.get_output_details()]
+        self.input = model_io(inputs, outputs, path).input
+
+    def read(self, batch: Array, layers: Sequence[Layer]) -> list[Maps]:
+        """See `Tap.read`."""
+        detail = self._interpreter.get_input_details()[0]
+        try:
+            self._interpreter.set_tensor(detail["index"], full_batch(batch, self.input.shape[0]))
+            self._interpreter.invoke()
+            return [self._real(int(layer.tensor)) for layer in layers]
+        except (ValueError, RuntimeError) as error:
+            raise inference_failed(self._name, error, self._path) from error
+
+    def _real(self, index: int) -> Maps:
+        values = self._interpreter.get_tensor(index)[0].transpose(2, 0, 1).astype(np.float32)
+        scale, zero_point = self._details[index]["quantization"]
+        if scale:
+            values = (values - np.float32(zero_point)) * np.float32(scale)
+        return np.ascontiguousarray(values)
+
+
+def _info(detail: dict[str, Any]) -> TensorInfo:
+    shape = tuple(int(size) for size in detail["shape"])
+    return TensorInfo(detail["name"], shape, np.dtype(detail["dtype"]).name)

@@ -4,6 +4,12 @@ Files are built in a temporary folder beside the target, which takes the target'
 only when everything succeeded; where the target is a link, what it leads to is replaced. A folder
 that is already there is replaced only if it holds nothing but an earlier run's files: whatever else
 a user keeps in it is never touched.
+
+One output file that is either whole, or as it was before.
+
+A name of a regular file, or of none yet, is written beside it and takes its place by rename; what
+the name links to is replaced, not the link. A pipe or a character device, ``/dev/stdout`` and
+``/dev/fd/N`` are written to as they are: nothing stands in for them and their node stays.
 """
 
 from __future__ import annotations
@@ -11,7 +17,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +30,7 @@ from ghostedge.records.manifest import MANIFEST_NAME
 from ghostedge_runtime.errors import InputError
 
 Vouch = Callable[[Path], set[str]]
-_REMEDY = "choose another folder with -o"
+_FOLDER_REMEDY = "choose another folder with -o"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -39,7 +48,7 @@ def check_target(target: Path, written: Vouch | None = None) -> None:
         return
     if not target.is_dir():
         raise InputError(
-            "the output folder's name is taken by a file", where=target, remedy=_REMEDY
+            "the output folder's name is taken by a file", where=target, remedy=_FOLDER_REMEDY
         )
     written = written or _written_before
     foreign = sorted({p.name for p in target.iterdir()} - written(target))
@@ -47,7 +56,7 @@ def check_target(target: Path, written: Vouch | None = None) -> None:
         raise InputError(
             f"the output folder holds {foreign[0]!r}, which GhostEdge did not write there",
             where=target,
-            remedy=_REMEDY,
+            remedy=_FOLDER_REMEDY,
         )
 
 
@@ -79,23 +88,25 @@ def staged_folder(target: Path, written: Vouch | None = None) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise InputError(
-            f"cannot write there ({error.strerror})", where=target.parent, remedy=_REMEDY
+            f"cannot write there ({error.strerror})", where=target.parent, remedy=_FOLDER_REMEDY
         ) from error
     try:
         yield staging
         staging.chmod(0o755)  # mkdtemp makes it private
-        _replace(staging, target, written)
+        _replace_folder(staging, target, written)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         raise InputError(
-            f"there is no room for the files ({error.strerror})", where=target, remedy=_REMEDY
+            f"there is no room for the files ({error.strerror})",
+            where=target,
+            remedy=_FOLDER_REMEDY,
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _replace(staging: Path, target: Path, written: Vouch | None) -> None:
+def _replace_folder(staging: Path, target: Path, written: Vouch | None) -> None:
     if not target.exists():
         staging.rename(target)
         return
@@ -104,3 +115,119 @@ def _replace(staging: Path, target: Path, written: Vouch | None) -> None:
     target.rename(old)  # onto an empty folder: POSIX replaces it
     staging.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+_FILE_REMEDY = "choose another place"
+_REFUSED = (
+    (stat.S_ISDIR, "it is a folder", "name a file"),
+    (stat.S_ISBLK, "it is a disk, which is not overwritten", "name a file"),
+    (stat.S_ISSOCK, "it is a socket, which cannot be opened as a file", "name a file"),
+)
+_DESCRIPTOR = re.compile(r"/dev/std(?P<std>out|err)|(?:/dev|/proc/self)/fd/(?P<number>\d+)")
+_MOST_LINKS = 40
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that could not be written, before the work that fills it begins.
+
+    Raises:
+        InputError: Its folder is missing or read-only, or the name is that of a folder, a disk, a
+            socket, or of something that this user may not write to.
+    """
+    mode = _mode(path)
+    for is_such, what, remedy in _REFUSED:
+        if mode is not None and is_such(mode):
+            raise InputError(what, where=path, remedy=remedy)
+    if mode is not None and not stat.S_ISREG(mode):
+        if not os.access(path, os.W_OK):
+            raise InputError("it cannot be written to", where=path, remedy=_FILE_REMEDY)
+        return
+    if _descriptor(path) is not None:
+        return
+    folder = _target(path).parent
+    if not folder.is_dir():
+        raise InputError(
+            "there is no such folder", where=folder, remedy="make it, or choose another"
+        )
+    if not os.access(folder, os.W_OK):
+        raise InputError("the folder cannot be written to", where=folder, remedy="choose another")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write all of it, or say that it could not be.
+
+    Raises:
+        InputError: The disk is full, or what it was to be written to has gone meanwhile or takes
+            no more.
+    """
+    try:
+        check_file(path)
+        descriptor, mode = _descriptor(path), _mode(path)
+        if descriptor is not None:
+            _write_descriptor(descriptor, content)
+        elif mode is not None and not stat.S_ISREG(mode):
+            with path.open("wb", buffering=0) as place:
+                _write_descriptor(place.fileno(), content)
+        else:
+            _replace_file(_target(path), content)
+    except OSError as error:
+        raise InputError(
+            f"it cannot be written ({error.strerror or error})",
+            where=path,
+            remedy=_FILE_REMEDY,
+        ) from error
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of thing the name leads to, None where there is nothing."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
+
+
+def _target(path: Path) -> Path:
+    """The file that a name leads to, whether it is there yet or not."""
+    return Path(os.path.realpath(path))
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of this process's open file that a name stands for, by whatever links."""
+    link = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the last link too
+    for _ in range(_MOST_LINKS):
+        found = _DESCRIPTOR.fullmatch(str(link))
+        if found:
+            return int(found["number"] or {"out": 1, "err": 2}[found["std"]])
+        if not link.is_symlink():
+            return None
+        link = Path(os.path.abspath(link.parent / link.readlink()))  # noqa: PTH100 - likewise
+    return None
+
+
+def _write_descriptor(descriptor: int, content: bytes) -> None:
+    """Write to what is open already, after what was printed to it before."""
+    sys.stdout.flush()
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _replace_file(target: Path, content: bytes) -> None:
+    """Write beside the target, then take its place by rename."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    staged = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as made:  # closed before it counts: a full disk may tell then
+            made.write(content)
+        staged.chmod(0o666 & ~_umask())  # a temporary file is private
+        staged.replace(target)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    """The process's mask; there is no way to read it but to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

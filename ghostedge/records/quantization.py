@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ghostedge_runtime.bench.decode import decode
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.record import decode
 
 _REMEDY = (
     "write it with `ghostedge inspect --quantization MODEL_int8.onnx --calib DIR --json > FILE`"

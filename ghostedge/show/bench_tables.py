@@ -2,19 +2,31 @@
 
 Drawn from the records alone. A column that says the same in every row is said once, over the
 table; one that says nothing is left out.
+
+A comparison and a history as people read them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from rich.table import Table
 
-from ghostedge.show.words import BACKENDS, threads_words
-from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
+from ghostedge.comparison.compare import BudgetVerdict, CaseComparison, Change, Comparison
+from ghostedge.records.database import Entry
+from ghostedge.show.words import (
+    BACKENDS,
+    DASH,
+    LEFT,
+    RIGHT,
+    or_dash,
+    plain_table,
+    size_words,
+    threads_words,
+)
 from ghostedge_runtime.bench.per_op import by_kind, total_ms
 from ghostedge_runtime.machine.words import describe
 from ghostedge_runtime.record import BenchRun, Delegation, Estimate, Result
@@ -268,3 +280,146 @@ _OTHERS = (
     _Column("memory, MB", RIGHT, lambda row: or_dash(row.result.peak_rss_mb, "{:.0f}")),
     _Column("delegated ops", RIGHT, _delegated),
 )
+
+
+_SHORT = 8
+
+
+def comparison_table(found: Comparison) -> Table:
+    """A row per case that both sides have."""
+    columns = [
+        ("case", LEFT),
+        ("p50 of A", RIGHT),
+        ("p50 of B", RIGHT),
+        ("p50 B/A", RIGHT),
+        ("B is", LEFT),
+        ("p90 B/A", RIGHT),
+        ("by p90 B is", LEFT),
+        ("file", LEFT),
+        ("runs A, B", RIGHT),
+    ]
+    if found.max_regression_pct is not None:
+        columns.append((f"at most {found.max_regression_pct:g} % slower", LEFT))
+    table = plain_table(None, columns)
+    for case in found.cases:
+        row = [
+            str(case.key),
+            f"{case.p50.a_ms:.3f} ms",
+            f"{case.p50.b_ms:.3f} ms",
+            ratio_words(case.p50),
+            case.p50.verdict,
+            ratio_words(case.p90),
+            case.p90.verdict,
+            "same" if case.same_file else "differs",
+            f"{len(case.runs_a)}, {len(case.runs_b)}",
+        ]
+        table.add_row(*row, *([] if case.budget is None else [_BUDGET[case.budget]]))
+    return table
+
+
+_BUDGET: dict[BudgetVerdict, str] = {
+    "kept": "kept",
+    "missed": "missed",
+    "not shown": "perhaps missed: not shown",
+}
+
+
+def ratio_words(change: Change) -> str:
+    """A ratio over its interval: two short lines fit a narrow terminal."""
+    ratio = change.ratio
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.3f}\n[{DASH}]"
+    return f"{ratio.value:.3f}\n[{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def sides_lines(a: Sequence[BenchRun], b: Sequence[BenchRun]) -> list[str]:
+    """Who A and B are, a line for each run."""
+    return [f"{side}: {_run_words(run)}" for side, runs in (("A", a), ("B", b)) for run in runs]
+
+
+def _run_words(run: BenchRun) -> str:
+    machine = run.machine.board or run.machine.cpu or run.machine.machine
+    return f"{run.id[:_SHORT]} of {run.created}, {run.device}, {machine}"
+
+
+def remark_lines(found: Comparison) -> list[str]:
+    """What a reader has to know beside the table; never empty, for it says what intervals hold."""
+    return [
+        *_basis_lines(found.cases),
+        *_shared_lines(found),
+        *(f"not the same in all runs: {each}" for each in found.differences),
+        *(line for case in found.cases for line in _case_lines(case)),
+        *_mark_lines(found.cases),
+        *(f"not compared: {each.key}, in {each.side}: {each.reason}" for each in found.unmatched),
+    ]
+
+
+def _basis_lines(cases: Sequence[CaseComparison]) -> Iterable[str]:
+    bases = {case.basis for case in cases}
+    if "rounds" in bases:
+        yield (
+            "95 % intervals speak of this pair of runs alone: how much whole runs differ from one "
+            "to the next, on the same machine with the same file, is not in them; give several "
+            "runs of each side to have it in"
+        )
+    if "runs" in bases:
+        yield "95 % intervals hold the spread between runs" + (
+            " where a case has more than one run on a side" if "rounds" in bases else ""
+        )
+    if any(case.p50.ratio.low is None for case in cases):
+        yield "a run of a single round allows no interval, so no difference can be shown"
+
+
+def _shared_lines(found: Comparison) -> Iterable[str]:
+    shared = [each for each in found.a if each in found.b]
+    if shared:
+        yield f"in A and in B is the same run: {', '.join(each[:_SHORT] for each in shared)}"
+
+
+def _case_lines(case: CaseComparison) -> Iterable[str]:
+    for side, hashes in (("A", case.sha256_a), ("B", case.sha256_b)):
+        if len(hashes) > 1:
+            yield f"{case.key}: {len(hashes)} different files of that name in {side}"
+    if not case.same_file and len(case.sha256_a) == len(case.sha256_b) == 1:
+        yield (
+            f"{case.key}: SHA-256 {case.sha256_a[0][:_SHORT]}… in A, "
+            f"{case.sha256_b[0][:_SHORT]}… in B"
+        )
+    yield from (f"{case.key}: {note}" for note in case.notes)
+
+
+def _mark_lines(cases: Sequence[CaseComparison]) -> Iterable[str]:
+    """Each mark once, though a whole run's is every case's."""
+    lines = (
+        f"{mark.kind} in {mark.side}, run {mark.run[:_SHORT]}: {mark.text}"
+        for case in cases
+        for mark in case.marks
+    )
+    return dict.fromkeys(lines)
+
+
+def entries_table(entries: Sequence[Entry]) -> Table:
+    """The runs of a database, latest first, under the names that `compare` takes."""
+    table = plain_table(
+        None,
+        [
+            ("name", LEFT),
+            ("id", LEFT),
+            ("began", LEFT),
+            ("device", LEFT),
+            ("board", LEFT),
+            ("models", LEFT),
+            ("marks", LEFT),
+        ],
+    )
+    for back, each in enumerate(reversed(entries)):
+        table.add_row(
+            f"latest~{back}" if back else "latest",
+            each.id,
+            each.created,
+            each.device,
+            each.board or DASH,
+            ", ".join(each.models),
+            ", ".join(each.marks) or DASH,
+        )
+    return table

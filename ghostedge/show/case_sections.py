@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ghostedge.records.quantization import LayerError, QuantizationFindings
-from ghostedge.report.chart_maker import HISTOGRAM, OVER_TIME, ChartMaker, Frame
-from ghostedge.report.small_charts import (
+from ghostedge.show.charts import (
     draw_histogram,
     draw_layers,
     draw_steps,
@@ -25,6 +24,7 @@ from ghostedge.show.sentences import (
     operator_words,
     quantization_words,
 )
+from ghostedge.show.svg import HISTOGRAM, OVER_TIME, ChartMaker, Frame
 from ghostedge.show.words import case_facts, op_time, percent
 from ghostedge_runtime.record import OpTime
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.words import (
     BACKENDS,
+    DASH,
     interval,
     ms,
     runtime_words,
     score_words,
+    size_words,
     threads_words,
 )
-from ghostedge.table_parts import DASH, size_words
 from ghostedge_runtime.record import Estimate, Result
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ghostedge.report.chart_maker import ChartMaker, Frame
-from ghostedge.report.look import MARKERS, series_marker, series_name
 from ghostedge.show.charts import NARROW, ROW, WIDE, draw_latencies, draw_tradeoff
 from ghostedge.show.contents import Contents, Entry
+from ghostedge.show.drawing import MARKERS, series_marker, series_name
 from ghostedge.show.figures import Figures
 from ghostedge.show.html import heading, number, text
 from ghostedge.show.sentences import (
@@ -18,6 +17,7 @@ from ghostedge.show.sentences import (
     mark_sentences,
     title,
 )
+from ghostedge.show.svg import ChartMaker, Frame
 from ghostedge.show.words import WARNING, ms
 
 _GLYPHS = dict(zip(MARKERS, "●■◆▲▼✚✖", strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator
 
-from ghostedge.report.look import series_name
+from ghostedge.show.drawing import series_name
 from ghostedge.show.words import WARNING
 from ghostedge.terminal import printable
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ghostedge.report.chart_maker import ChartMaker, sensors
-from ghostedge.report.distributions import Lines
-from ghostedge.report.small_charts import draw_lines
+from ghostedge.show.charts import draw_lines
 from ghostedge.show.contents import Contents
-from ghostedge.show.figures import Figures
+from ghostedge.show.figures import Figures, Lines
 from ghostedge.show.html import badges, cell, facts, heading, number, text
 from ghostedge.show.sentences import lines_words
+from ghostedge.show.svg import ChartMaker, sensors
 from ghostedge.show.words import (
     changes,
     command_line,
     runtime_words,
     settings_facts,
+    size_words,
 )
-from ghostedge.table_parts import size_words
 from ghostedge_runtime.machine.words import fact_rows
 
 

@@ -21,6 +21,7 @@ from ghostedge.show.sentences import (
     title,
 )
 from ghostedge.show.words import (
+    DASH,
     WARNING,
     case_facts,
     changes,
@@ -29,8 +30,8 @@ from ghostedge.show.words import (
     percent,
     runtime_words,
     settings_facts,
+    size_words,
 )
-from ghostedge.table_parts import DASH, size_words
 from ghostedge.terminal import printable
 from ghostedge_runtime.machine.words import fact_rows
 

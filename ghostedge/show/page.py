@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
-from ghostedge.report.chart_maker import ChartMaker
-from ghostedge.report.look import DARK, LIGHT, SERIES, css_variables
 from ghostedge.show import case_sections, head_sections, machine_sections
 from ghostedge.show.contents import Contents
-from ghostedge.show.drawing import styled
+from ghostedge.show.drawing import DARK, LIGHT, SERIES, css_variables, styled
 from ghostedge.show.figures import Figures, plotted, work_out
 from ghostedge.show.html import text
 from ghostedge.show.sentences import title
+from ghostedge.show.svg import ChartMaker
 
 DATA_ID = "plotted"
 

@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ghostedge.report.distributions import Histogram
-from ghostedge.report.look import LIGHT, series_marker, series_name
-from ghostedge.report.small_charts import draw_histogram
-from ghostedge.show.charts import ROW, WIDE, draw_latencies, draw_tradeoff
+from ghostedge.show.charts import ROW, WIDE, draw_histogram, draw_latencies, draw_tradeoff
 from ghostedge.show.columns import results_table
 from ghostedge.show.contents import Contents, Entry
-from ghostedge.show.drawing import DPI, TEXT, new_figure, place_axes, styled
-from ghostedge.show.figures import Figures, work_out
+from ghostedge.show.drawing import (
+    DPI,
+    LIGHT,
+    TEXT,
+    new_figure,
+    place_axes,
+    series_marker,
+    series_name,
+    styled,
+)
+from ghostedge.show.figures import Figures, Histogram, work_out
 from ghostedge.show.sentences import (
     created_words,
     front_words,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ghostedge.records.quantization import LayerError, QuantizationFindings
-from ghostedge.report.distributions import Lines
 from ghostedge.show.contents import Contents
-from ghostedge.show.words import WARNING, elided, ms, percent, plural
-from ghostedge.table_parts import DASH
+from ghostedge.show.figures import Lines
+from ghostedge.show.words import DASH, WARNING, elided, ms, percent, plural
 from ghostedge.terminal import printable
 from ghostedge_runtime.record import BenchRun, Result
 

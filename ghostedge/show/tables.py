@@ -1,21 +1,62 @@
-"""The tables people see, drawn from the typed results and from nothing else."""
+"""The tables people see, drawn from the typed results and from nothing else.
+
+The guard's tables: what was lost with how many layers left float, and which these are.
+
+Layers and what was found of them, as read in a terminal.
+
+An output of a network that scores no classes, in a line: its shape and what its numbers are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.table import Table
 
 from ghostedge.doctor import Diagnosis
-from ghostedge.formats.format import Inspection
-from ghostedge.output_summary import OutputSummary
-from ghostedge.records.manifest import Artefact, Manifest, Parity
-from ghostedge.table_parts import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
+from ghostedge.features.compare import Difference
+from ghostedge.features.draw import decibel_words
+from ghostedge.formats.format import Inspection, Layer
+from ghostedge.records.features import FeaturesReport, LayerFacts
+from ghostedge.records.manifest import Artefact, GuardCheck, GuardReport, Manifest, Parity
+from ghostedge.show.words import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
 from ghostedge.terminal import printable
 from ghostedge_runtime import Classification
 from ghostedge_runtime.machine.words import fact_rows
+
+
+@dataclass(frozen=True)
+class OutputSummary:
+    """One output of one image.
+
+    Attributes:
+        name: As the file has it.
+        shape: As the file has it: feature maps channels-last in TFLite, channels-first in ONNX.
+        smallest: Of its numbers, integers dequantized.
+        mean: Likewise.
+        largest: Likewise.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    smallest: float
+    mean: float
+    largest: float
+
+
+def summaries(values: Mapping[str, npt.NDArray[np.float32]]) -> tuple[OutputSummary, ...]:
+    """Of what ``Model.values`` returned."""
+    return tuple(
+        OutputSummary(
+            name, array.shape, float(array.min()), float(array.mean()), float(array.max())
+        )
+        for name, array in values.items()
+    )
 
 
 def conversion_table(manifest: Manifest) -> Table:
@@ -258,3 +299,88 @@ def doctor_tables(report: Diagnosis) -> list[Table]:
         state = "ready" if job.ready else f"needs {', '.join(job.missing)}"
         jobs.add_row(job.name, state, ", ".join(job.found), "" if job.ready else job.remedy)
     return [machine, jobs]
+
+
+def guard_tables(report: GuardReport) -> list[str | Table]:
+    """The curve of the loss over the layers left float, and those layers; nothing for full int8."""
+    if report.stopped == "int8 holds":
+        return []
+    # A line of its own: a title would be folded to the table's width.
+    title = f"guard: {report.budget}; {report.image_source}"
+    layers = [_layers(report)] if report.float_layers else []
+    return [title, _curve(report.checks, report), *layers]
+
+
+def _curve(checks: Sequence[GuardCheck], report: GuardReport) -> Table:
+    name = "drop, points" if report.kind == "max_drop" else "agreement, %"
+    headings = ("layers float", name, "images", "holds")
+    table = plain_table(None, [(heading, RIGHT) for heading in headings])
+    for check in sorted(checks, key=lambda c: (c.layers_float, c.loss_points)):
+        loss = check.loss_points
+        table.add_row(
+            f"{check.layers_float} of {report.layer_count}",
+            f"{loss if report.kind == 'max_drop' else 100 - loss:.2f}",
+            f"{check.images:,}",
+            "✓" if check.holds else "✗",
+        )
+    return table
+
+
+def _layers(report: GuardReport) -> Table:
+    table = plain_table(
+        None,
+        (
+            ("left float", LEFT),
+            ("noise alone in int8", RIGHT),
+            ("share of all-float's cost", RIGHT),
+        ),
+    )
+    for layer in report.layers:
+        if layer.left_float:
+            noise = or_dash(layer.noise_db, "{:.1f} dB")
+            table.add_row(layer.layer, noise, f"{layer.price_pct:.1f} %")
+    return table
+
+
+def layer_list(layers: Iterable[Layer]) -> Table:
+    """A row for each layer, in the graph's order."""
+    table = _table(("layer", "channels", "height", "width"), "ghost module")
+    for layer in layers:
+        sizes = ("?" if size is None else str(size) for size in layer.shape)
+        table.add_row(layer.name, *sizes, f"{layer.primary} primary" if layer.primary else "")
+    return table
+
+
+def report_table(report: FeaturesReport) -> Table:
+    """A row for each layer of each image; figures where two networks were compared."""
+    figures = ("SQNR dB", "median channel", "cosine", "factors") if report.against else ()
+    table = _table(("image", "layer", "shape", *figures), "worst channels" if figures else "")
+    for layer in report.layers:
+        image = report.images[layer.image].file
+        shape = "×".join(map(str, layer.shape))
+        cells = _cells(layer, report) if figures else ("",)
+        table.add_row(image, layer.name, shape, *cells)
+    return table
+
+
+def _table(columns: Iterable[str], last: str) -> Table:
+    sides = [(each, LEFT if each in ("image", "layer") else RIGHT) for each in columns]
+    return plain_table(None, [*sides, (last, LEFT)])
+
+
+def _cells(layer: LayerFacts, report: FeaturesReport) -> tuple[str, ...]:
+    found = layer.difference
+    if found is None:
+        return "–", "–", "–", "–", "no layer of that name"
+    low, high = found.scale
+    return (
+        decibel_words(found.sqnr_db).removesuffix(" dB"),
+        decibel_words(found.channel_db).removesuffix(" dB"),
+        "–" if found.cosine is None else f"{found.cosine:.5f}",
+        f"{low:.3g}–{high:.3g}" if report.rescaled else "–",
+        _worst(found),
+    )
+
+
+def _worst(found: Difference) -> str:
+    return ", ".join(f"{each.channel} ({round(each.sqnr_db)} dB)" for each in found.worst)

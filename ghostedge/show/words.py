@@ -1,11 +1,15 @@
-"""Figures and facts of a measurement in words, the same in every form of the report."""
+"""Figures and facts of a measurement in words, the same in every form of the report.
+
+What all tables for people are made of.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from ghostedge.table_parts import DASH
+from rich.table import Table
+
 from ghostedge.terminal import printable
 from ghostedge_runtime.machine.words import cpu_words
 from ghostedge_runtime.record import (
@@ -18,6 +22,28 @@ from ghostedge_runtime.record import (
     Settings,
     Snapshot,
 )
+
+LEFT, RIGHT = "left", "right"
+DASH = "–"
+
+
+def plain_table(title: str | None, columns: Sequence[tuple[str, str]]) -> Table:
+    """A table whose columns are (heading, ``LEFT`` or ``RIGHT``); long cells fold."""
+    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    for heading, side in columns:
+        table.add_column(heading, justify="right" if side == RIGHT else "left", overflow="fold")
+    return table
+
+
+def size_words(size: int) -> str:
+    """Bytes as people read them: kB and MB of powers of ten."""
+    return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+def or_dash(value: float | None, form: str) -> str:
+    """The value in that form, a dash for None."""
+    return DASH if value is None else form.format(value)
+
 
 BACKENDS: Mapping[str, str] = {
     "litert": "LiteRT with XNNPACK",

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ghostedge_quantize.analysis.analyse import analyse
     from ghostedge_quantize.analysis.findings import Analysis
-    from ghostedge_quantize.graph.write import quantize
+    from ghostedge_quantize.graph.write import integer_outputs, quantize, unsigned_activations
     from ghostedge_quantize.int8 import Int8Settings, Prepared, prepare
-    from ghostedge_quantize.output_scales import integer_outputs
     from ghostedge_quantize.ranges.calibrate import calibrate
     from ghostedge_quantize.ranges.methods import Method, Range, Ranges
-    from ghostedge_quantize.unsigned import unsigned_activations
     from ghostedge_quantize.weights_only import float16_weights, int8_weights
 
 __version__ = "0.1.0"
@@ -40,7 +38,7 @@ _HOMES = {
     "Int8Settings": "int8",
     "Prepared": "int8",
     "prepare": "int8",
-    "integer_outputs": "output_scales",
+    "integer_outputs": "graph.write",
     "Method": "ranges.methods",
     "Range": "ranges.methods",
     "Ranges": "ranges.methods",
@@ -48,7 +46,7 @@ _HOMES = {
     "quantize": "graph.write",
     "float16_weights": "weights_only",
     "int8_weights": "weights_only",
-    "unsigned_activations": "unsigned",
+    "unsigned_activations": "graph.write",
 }
 
 

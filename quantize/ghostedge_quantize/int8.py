@@ -17,12 +17,10 @@ from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.ops import Role
 from ghostedge_quantize.graph.plan import OutputType, make_plan
 from ghostedge_quantize.graph.raw_input import raw_pixels
-from ghostedge_quantize.graph.write import float_graph, quantize
-from ghostedge_quantize.observe import Observer
-from ghostedge_quantize.ranges.calibrate import calibrate
+from ghostedge_quantize.graph.write import float_graph, quantize, unsigned_activations
+from ghostedge_quantize.ranges.calibrate import Observer, calibrate
 from ghostedge_quantize.ranges.methods import Method, Ranges
 from ghostedge_quantize.tuning.tune import BiasCorrection, Rounding, Tuning, tune
-from ghostedge_quantize.unsigned import unsigned_activations
 from ghostedge_runtime.metadata import Preprocessing
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ghostedge_runtime.evaluation import evaluate as evaluate
     from ghostedge_runtime.formats.backend import ModelIO as ModelIO
     from ghostedge_runtime.formats.backend import TensorInfo as TensorInfo
-    from ghostedge_runtime.host import Host as Host
-    from ghostedge_runtime.host import host_facts as host_facts
     from ghostedge_runtime.latency import Latency as Latency
     from ghostedge_runtime.latency import Timing as Timing
+    from ghostedge_runtime.machine.facts import Host as Host
+    from ghostedge_runtime.machine.facts import host_facts as host_facts
     from ghostedge_runtime.metadata import ModelMetadata as ModelMetadata
     from ghostedge_runtime.metadata import Preprocessing as Preprocessing
     from ghostedge_runtime.model import Classification as Classification
@@ -33,7 +33,7 @@ _HOMES = {
     "ClassScore": "evaluation",
     "Classification": "model",
     "Evaluation": "evaluation",
-    "Host": "host",
+    "Host": "machine.facts",
     "Latency": "latency",
     "Model": "model",
     "ModelIO": "formats.backend",
@@ -43,7 +43,7 @@ _HOMES = {
     "Timing": "latency",
     "benchmark": "bench.inference",
     "evaluate": "evaluation",
-    "host_facts": "host",
+    "host_facts": "machine.facts",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605  # a list of strings, made of the one table

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from ghostedge_convert import Checkpoint, build, detect_architecture
-from ghostedge_convert.architectures.family import empty_network
+from ghostedge_convert.architectures.family import empty_network, image_channels, set_channels
 from ghostedge_convert.architectures.table import FAMILIES
-from ghostedge_convert.stem import image_channels, set_channels
 from ghostedge_runtime.metadata import Source
 
 

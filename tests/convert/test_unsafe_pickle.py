@@ -24,12 +24,13 @@ from ghostedge_convert.checkpoint.sandbox import parent
 from ghostedge_convert.checkpoint.sandbox.confine import (
     ConfinementError,
     confine,
+    filter_program,
+    has_filter,
+    landlock_version,
     limit_memory,
     readable_paths,
 )
 from ghostedge_convert.checkpoint.sandbox.tree import packed, unpacked
-from ghostedge_convert.unsafe_pickle_landlock import landlock_version
-from ghostedge_convert.unsafe_pickle_seccomp import filter_program, has_filter
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 pytestmark = pytest.mark.skipif(
@@ -189,7 +190,7 @@ def test_the_weights_beside_code_that_fails_to_harm_are_taken(tmp_path):
 
 def test_a_file_that_needs_no_code_is_loaded_as_ever(tmp_path, monkeypatch):
     monkeypatch.setattr(parent, "load_confined", None)
-    monkeypatch.setattr("ghostedge_convert.files.load_confined", None)
+    monkeypatch.setattr("ghostedge_convert.checkpoint.load.load_confined", None)
     found = load_checkpoint(saved(tmp_path / "model.pt", {"model": WEIGHTS}), unsafe_pickle=True)
     assert found.notes == ("took the weights under 'model'",)
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from ghostedge_convert.checkpoint.networks import ignored
-from ghostedge_convert.checkpoint.unwrap import Unwrapped, unwrap
-from ghostedge_convert.key_names import under_keys_of
+from ghostedge_convert.checkpoint.unwrap import Unwrapped, under_keys_of, unwrap
 from ghostedge_runtime.errors import CheckpointError
 
 WHERE = Path("model.pt")

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from ghostedge.devices.parcel import pack
-from ghostedge.devices.setup import _first_words
-from ghostedge.devices.wheel import runtime_wheel
+from ghostedge.devices.setup import _first_words, runtime_wheel
 from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.errors import ImageError, InputError
 from ghostedge_runtime.record import BenchJob

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from ghostedge.devices import Limits, parse_device, run
-from ghostedge.devices.connection import LostError
-from ghostedge.devices.refusals import is_final, refused
-from ghostedge.devices.steady import Steady
+from ghostedge.devices.address import is_final, refused
+from ghostedge.devices.connection import LostError, Steady
 from ghostedge_runtime.errors import DeviceError
 
 PI = parse_device("ssh://pi@pi4:2222")

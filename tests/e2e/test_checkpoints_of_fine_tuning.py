@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from ghostedge_convert.architectures.family import set_channels
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.stem import set_channels
 from ghostedge_runtime.model import Model
 
 Command = Callable[..., CompletedProcess[str]]

@@ -12,8 +12,7 @@ import torch
 
 import ghostedge
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.unsafe_pickle_landlock import landlock_version
-from ghostedge_convert.unsafe_pickle_seccomp import has_filter
+from ghostedge_convert.checkpoint.sandbox.confine import has_filter, landlock_version
 from ghostedge_runtime.errors import CheckpointError
 
 needs_walls = pytest.mark.skipif(

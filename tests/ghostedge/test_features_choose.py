@@ -14,7 +14,7 @@ from ghostedge.features.choose import (
     choose_layers,
     counterparts,
 )
-from ghostedge.features.graph import Layer, Layers
+from ghostedge.formats.format import Layer, Layers
 from ghostedge_runtime.errors import InputError
 
 FILE = Path("model_int8.tflite")

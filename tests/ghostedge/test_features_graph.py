@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ghostedge.features.graph import Kind, Layer, Layers, Shape, Step, layers_of
+from ghostedge.formats.format import Kind, Layer, Layers, Shape, Step, layers_of
 
 SMALL: Shape = (4, 8, 8)
 DOUBLE: Shape = (8, 8, 8)

@@ -12,12 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ghostedge.features.colours import DIVERGING, LEVELS, SEQUENTIAL, indices, palette
 from ghostedge.features.compare import compare
-from ghostedge.features.draw import Drawing, draw_layer
-from ghostedge.features.graph import Layer
+from ghostedge.features.draw import (
+    DIVERGING,
+    LEVELS,
+    SEQUENTIAL,
+    Drawing,
+    Grid,
+    Tile,
+    draw,
+    draw_layer,
+    indices,
+    palette,
+)
 from ghostedge.features.page import page
-from ghostedge.features.picture import Grid, Tile, draw
+from ghostedge.formats.format import Layer
 from ghostedge.records.features import (
     FeaturesReport,
     FileFacts,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from ghostedge.guard_report import GuardCheck, GuardedLayer, GuardReport
-from ghostedge.guard_table import guard_tables
+from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport
+from ghostedge.show.tables import guard_tables
 
 REPORT = GuardReport(
     kind="max_drop",

@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ghostedge.commands.inspect import command
-from ghostedge.inspection.quantization_text import summary_lines
-from ghostedge.layer_errors import QuantizationReport
+from ghostedge.layer_errors import QuantizationReport, summary_lines
 from ghostedge.show.quantization_plot import draw_quantization
 from ghostedge_quantize.analysis.findings import (
     Activation,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge.output_file import check_file, write_file
+from ghostedge.records.output import check_file, write_file
 from ghostedge_runtime.errors import InputError
 
 
@@ -85,7 +85,7 @@ def test_a_link_is_written_through(tmp_path: Path, there: bool) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"far", "link"}
 
 
-WRITE = "import sys; from pathlib import Path; from ghostedge.output_file import write_file; "
+WRITE = "import sys; from pathlib import Path; from ghostedge.records.output import write_file; "
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ghostedge.features.onnx_tap import open_onnx
+from ghostedge.formats.onnx import open_onnx
 from ghostedge.formats.table import inspect_file
 from ghostedge_convert import embed_onnx_metadata
 from ghostedge_convert.sources.onnx import load_float_onnx

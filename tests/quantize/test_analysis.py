@@ -21,9 +21,8 @@ from onnxruntime.quantization import (
 
 from ghostedge_quantize import analyse, calibrate, quantize, unsigned_activations
 from ghostedge_quantize.analysis.findings import Analysis, LayerAnalysis
-from ghostedge_quantize.analysis.qdq_graph import QdqGraph
+from ghostedge_quantize.analysis.qdq_graph import Codes, QdqGraph
 from ghostedge_quantize.analysis.weight_noise import fit, rounding_step
-from ghostedge_quantize.qdq_parts import Codes
 from ghostedge_runtime.errors import InputError, ModelFileError
 
 # A 1×1 convolution with its pairs, small enough to be computed by hand. The output's range ends

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ghostedge_quantize.bias_correction import (
+from ghostedge_quantize.graph.canonical import canonical_ir
+from ghostedge_quantize.tuning.tune import (
     FEWEST,
     POSITIONS,
     Tail,
@@ -21,7 +22,6 @@ from ghostedge_quantize.bias_correction import (
     sample_positions,
     tails,
 )
-from ghostedge_quantize.graph.canonical import canonical_ir
 
 Toy = Callable[..., onnx.ModelProto]
 RELU = Tail(low=0.0)

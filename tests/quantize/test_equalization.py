@@ -12,9 +12,9 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
-from ghostedge_quantize.channel_stats import channel_stats
 from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses
 from ghostedge_quantize.equalization.equalize import equalize, rescale
+from ghostedge_quantize.equalization.noise import channel_stats
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.write import quantize
 from ghostedge_quantize.int8 import Int8Settings, prepare

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_quantize.equalization_noise import (
+from ghostedge_quantize.equalization.noise import (
     ORDER,
     ActivationNoise,
     ChannelWeightNoise,

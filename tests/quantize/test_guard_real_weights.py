@@ -19,11 +19,10 @@ from ghostedge_quantize.guard.judge import (
     answers,
     open_in_onnxruntime,
     outputs,
+    prices,
 )
 from ghostedge_quantize.guard.score import Budget, Target
-from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, guard
-from ghostedge_quantize.guard_prices import prices
-from ghostedge_quantize.guard_state import State
+from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, State, guard
 from ghostedge_runtime.formats.backend import Backend
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -12,8 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostedge_quantize.guard.score import Score
-from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, Outcome, TimeUpError, guard
-from ghostedge_quantize.guard_state import State
+from ghostedge_quantize.guard.search import (
+    Check,
+    Deadline,
+    LayerCost,
+    Outcome,
+    State,
+    TimeUpError,
+    guard,
+)
 
 Holds = Callable[[frozenset[str]], bool]
 

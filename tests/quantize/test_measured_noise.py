@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
+from ghostedge_quantize.equalization.noise import OutputNoise, with_pairs
 from ghostedge_quantize.graph.canonical import canonical_ir
-from ghostedge_quantize.measured_noise import OutputNoise, with_pairs
 from ghostedge_quantize.ranges.methods import QuantParams, Range, affine
 
 

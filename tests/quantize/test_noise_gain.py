@@ -9,8 +9,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from ghostedge_quantize.channel_stats import channel_stats, power_of
-from ghostedge_quantize.equalization.noise import grouped_weights, noise_gains
+from ghostedge_quantize.equalization.noise import (
+    channel_stats,
+    grouped_weights,
+    noise_gains,
+    power_of,
+)
 from ghostedge_quantize.graph.canonical import canonical_ir
 
 _COUNT = 1500

@@ -7,9 +7,8 @@ import onnx
 import pytest
 
 from ghostedge_quantize.graph.canonical import canonical_ir
-from ghostedge_quantize.graph.plan import Plan, make_plan
+from ghostedge_quantize.graph.plan import Plan, assign, make_plan
 from ghostedge_quantize.ranges.methods import QuantParams, Range, Ranges
-from ghostedge_quantize.scales import assign
 from ghostedge_runtime.errors import InputError
 
 Toy = Callable[..., onnx.ModelProto]

@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from ghostedge_quantize import calibrate, quantize
-from ghostedge_quantize.stepwise import Stepwise
+from ghostedge_quantize.tuning.tune import Stepwise
 
 Toy = Callable[..., onnx.ModelProto]
 Run = Callable[..., np.ndarray]

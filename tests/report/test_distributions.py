@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge.report.distributions import MOST_DOTS, clocks, histogram, steps, temperatures
+from ghostedge.show.figures import MOST_DOTS, clocks, histogram, steps, temperatures
 from ghostedge_runtime.record import Round, Snapshot
 
 SAMPLES = st.lists(st.integers(1_000, 10**10), min_size=1, max_size=60).map(tuple)

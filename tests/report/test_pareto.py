@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge.report.pareto import pareto_front
+from ghostedge.show.figures import pareto_front
 
 POINTS = st.lists(
     st.tuples(st.integers(1, 6).map(float), st.integers(80, 86).map(float)), max_size=14

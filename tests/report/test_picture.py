@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ghostedge.report.look import LIGHT
+from ghostedge.show.drawing import LIGHT
 from ghostedge.show.picture import picture
 
 

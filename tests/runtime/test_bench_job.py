@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghostedge_runtime.bench.inference import MAX_IMAGES
+from ghostedge_runtime.bench.inference import MAX_IMAGES, PRESETS, preset_settings
 from ghostedge_runtime.bench.job import make_job
-from ghostedge_runtime.bench.presets import PRESETS, preset_settings
 from ghostedge_runtime.errors import ImageError, InputError, ModelFileError
 from ghostedge_runtime.record import Settings
 

@@ -13,7 +13,7 @@ from PIL import Image
 from ghostedge_runtime import Model, ModelMetadata, evaluate
 from ghostedge_runtime.bench.session import Session
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.real_values import softmax, two_classes
+from ghostedge_runtime.model import softmax, two_classes
 from ghostedge_runtime.record import Case
 
 Save = Callable[..., Path]

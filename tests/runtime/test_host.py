@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge_runtime.host import Host, host_facts, is_x86_without_vnni
-from ghostedge_runtime.machine.facts import machine_facts
+from ghostedge_runtime.machine.facts import Host, host_facts, is_x86_without_vnni, machine_facts
 from ghostedge_runtime.machine.recording import RecordedSystem, Recording, read_recording
 from ghostedge_runtime.machine.system import Platform
 
 MACHINES = Path(__file__).parent / "machines"
-CHILD = "from ghostedge_runtime.host import peak_rss_mb; print(peak_rss_mb())"
+CHILD = "from ghostedge_runtime.machine.facts import peak_rss_mb; print(peak_rss_mb())"
 PARENT = f"""
 import subprocess, sys
 ballast = bytearray(b"x") * 400_000_000

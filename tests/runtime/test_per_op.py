@@ -14,11 +14,11 @@ from ai_edge_litert import schema_py_generated as tfl
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from ghostedge_runtime import Model
-from ghostedge_runtime.bench import per_op_tflite
 from ghostedge_runtime.bench.per_op import KindTime, by_kind, time_ops, total_ms
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats import op_runs
 from ghostedge_runtime.formats.onnx.op_times import node_times
+from ghostedge_runtime.formats.tflite import op_times
 from ghostedge_runtime.formats.tflite.op_times import OneOp, OneOpModels
 from ghostedge_runtime.record import Case, OpTime
 
@@ -32,7 +32,7 @@ def case(path: Path, backend: Any = "litert") -> Case:
 @pytest.fixture(autouse=True)
 def _once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are not looked at here, so one run of each is enough."""
-    monkeypatch.setattr(per_op_tflite, "_ROUNDS", 1)
+    monkeypatch.setattr(op_times, "_ROUNDS", 1)
     for name in ("_WARM_UP_RUNS", "_WARM_UP_NS", "_NS"):
         monkeypatch.setattr(op_runs, name, 0)
     monkeypatch.setattr(op_runs, "_RUNS", 1)
@@ -192,7 +192,7 @@ def test_calling_the_interpreter_is_not_counted_as_the_operators_time(
 ) -> None:
     """Each call takes 5 µs here, of which the smallest operator's 2 are the call itself."""
     spent = iter([[2000], [5000], [1000]])
-    monkeypatch.setattr(per_op_tflite, "timed_ns", lambda call: next(spent))
+    monkeypatch.setattr(op_times, "timed_ns", lambda call: next(spent))
     mean, fully_connected = time_ops(float_tflite, case(float_tflite))
     assert (mean.op, mean.p50_ms) == ("MEAN", 0.003)
     assert (fully_connected.op, fully_connected.p50_ms) == ("FULLY_CONNECTED", 0.0)

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ModelFileError
+from ghostedge_runtime.formats.tflite.file import check_structure, read_tflite_metadata
 from ghostedge_runtime.metadata import (
     ArchitectureInfo,
     ModelMetadata,
     QuantizationInfo,
     Source,
 )
-from ghostedge_runtime.tflite_metadata import read_tflite_metadata
-from ghostedge_runtime.tflite_structure import check_structure
 
 Describe = Callable[..., ModelMetadata]
 MakeTFLite = Callable[..., bytes]

@@ -3,12 +3,19 @@
 A `Family` is data: `families` holds the table of them, a file each under ``members``. Detection,
 building and their errors ask nothing of a family but what stands here, so a new one is added by
 writing its file and naming it in the table.
+
+The sizes of families whose members differ by one channel multiplier, the width.
+
+Networks of the family whose first convolution reads another number of channels than three.
+
+A network for grey images, or for images with a fourth channel, differs from the published one in
+nothing but that convolution's weights; how many channels those have, the weights say.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -17,8 +24,50 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
-from ghostedge_convert.stem import COLOURS, set_channels
 from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing
+
+COLOURS = 3
+
+
+def set_channels(network: nn.Module, channels: int) -> None:
+    """Let the convolutions that read the image take so many channels, in place.
+
+    Args:
+        network: As published, on torch's ``meta`` device.
+        channels: At least 1.
+    """
+    for _, conv in _stems(network):
+        outputs, _, *kernel = conv.weight.shape
+        conv.in_channels = channels
+        conv.weight = nn.Parameter(torch.empty(outputs, channels, *kernel, device="meta"))
+
+
+def channels_in(shapes: Mapping[str, tuple[int, ...]], network: nn.Module) -> int:
+    """How many channels the image has for which these weights are.
+
+    Args:
+        shapes: Of the weights by key; they may be of any rank.
+        network: As published, of the same form; its size does not matter.
+    """
+    for name, _ in _stems(network):
+        shape = shapes.get(f"{name}.weight", ())
+        if len(shape) == 4 and shape[1]:
+            return shape[1]
+    return COLOURS
+
+
+def image_channels(network: nn.Module) -> int:
+    """How many channels a network of the family takes: those of its first convolution."""
+    first = next(each for each in network.modules() if isinstance(each, nn.Conv2d))
+    return first.in_channels
+
+
+def _stems(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
+    """The convolutions that read the image: nothing else in the family has three inputs."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and (module.in_channels, module.groups) == (COLOURS, 1):
+            yield name, module
+
 
 Shapes = Mapping[str, tuple[int, ...]]
 T = TypeVar("T")
@@ -181,3 +230,73 @@ def empty_network(
     if in_channels != COLOURS:
         set_channels(network, in_channels)
     return network
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """Widths, told by the channels of one layer.
+
+    Attributes:
+        widest: The key of a weight whose first axis grows with the width; the widest layer bounds
+            the width most tightly.
+        channels: Its channels at width 1.0.
+        published_widths: Those of published weights.
+        rounding: The multiple that channels are rounded to.
+    """
+
+    widest: str
+    channels: int
+    published_widths: tuple[float, ...]
+    rounding: int = 4
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The published widths in hundredths, as timm writes them."""
+        return tuple(_label(width) for width in self.published_widths)
+
+    def named(self, label: str) -> Size | None:
+        """The width that a label gives in hundredths, or as ``0_5x`` does."""
+        spelt = re.fullmatch(r"(\d+)_(\d+)x", label)
+        if spelt is not None:
+            return (
+                self.of_width(float(f"{spelt[1]}.{spelt[2]}"))
+                if float(spelt[1] + spelt[2])
+                else None
+            )
+        return self.of_width(int(label) / 100) if label.isdecimal() and int(label) else None
+
+    def of_width(self, width: float) -> Size:
+        """The size of a width; every width is one."""
+        return Size(_label(width), f"width {width}", width, (("width", width),))
+
+    def like(self, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; keys are the same
+        """Width 1.0: every width has the same keys."""
+        return self.of_width(1.0)
+
+    def find(self, shapes: Shapes, fits: Callable[[Size], bool]) -> Size:
+        """The width of fewest decimals that gives these shapes, or nearly does.
+
+        Rounding lets a range of widths give the same shapes, and the widest layer bounds that
+        range. Where no width gives all the shapes, the nearest is returned.
+        """
+        shape = shapes[self.widest]
+        about = (shape[0] if shape else 0) / self.channels
+        reach = self.rounding / self.channels
+        for decimals in range(1, 5):
+            width = round(about, decimals)
+            if width > 0 and abs(width - about) <= reach and fits(self.of_width(width)):
+                return self.of_width(width)
+        return self.of_width(max(round(about, 2), 0.01))
+
+    def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; a width tells
+        """The size of the architecture's width."""
+        return self.of_width(architecture.width)
+
+    def evidence(self, size: Size, shapes: Shapes) -> str:
+        """The widest layer's shape."""
+        shape = " × ".join(map(str, shapes[self.widest]))
+        return f"{size.words}: from the channels, e.g. {self.widest} is {shape}"
+
+
+def _label(width: float) -> str:
+    return f"{round(width * 100):03d}"

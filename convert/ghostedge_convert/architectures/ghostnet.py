@@ -4,6 +4,8 @@ A module of our own whose ``state_dict`` keys are those of Huawei's and timm's p
 so that a trained file loads strictly. It exists to be exported: it covers inference and training
 of V1 at any width and number of classes. V2's attention and V3's re-parameterisation are other
 blocks between the same stem and head, and stand in files of their own.
+
+GhostNet V1.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
+
+from ghostedge_convert.architectures.family import Family, Form, Multiplier
+from ghostedge_runtime.metadata import Preprocessing
 
 STEM_CHANNELS = 16
 LAST_EXPANSION = 960
@@ -257,3 +262,14 @@ class GhostNet(nn.Module):
         x = F.dropout(torch.flatten(x, 1), self.dropout, self.training)
         logits: Tensor = self.classifier(x)
         return logits
+
+
+GHOSTNET = Family(
+    title="GhostNet V1",
+    name="ghostnet",
+    sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, (0.5, 1.0, 1.3)),
+    forms=(Form(GhostNet),),
+    tells=r"\.cheap_operation\.0\.",
+    # What Huawei evaluates with: 256 bilinear, centre 224; the published 73.98 % is with bilinear.
+    preprocessing=Preprocessing(interpolation="bilinear"),
+)

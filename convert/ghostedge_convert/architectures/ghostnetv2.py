@@ -4,6 +4,8 @@ V1's stem, stages and head; from the third block on, the first ghost module is g
 attention over rows and columns (decoupled fully connected, DFC), computed at half the resolution.
 Keys are those of Huawei's and timm's published weights. Nothing of V3 is here but the attention
 branch, which is the same.
+
+GhostNetV2.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
 
+from ghostedge_convert.architectures.family import Family, Form, Multiplier
 from ghostedge_convert.architectures.ghostnet import (
+    LAST_EXPANSION,
     BottleneckSpec,
     GhostBottleneck,
     GhostModule,
     GhostNet,
 )
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.metadata import Preprocessing
 
 FIRST_ATTENTIVE_LAYER = 2
 
@@ -100,3 +105,14 @@ class GhostNetV2(GhostNet):
         super().__init__(
             width=width, num_classes=num_classes, dropout=dropout, block=attentive_block
         )
+
+
+GHOSTNETV2 = Family(
+    title="GhostNetV2",
+    name="ghostnetv2",
+    sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, (1.0, 1.3, 1.6)),
+    forms=(Form(GhostNetV2),),
+    tells=r"\.short_conv\.\d+\.",
+    # Huawei's training script evaluates with timm's defaults, which are bicubic; so does timm.
+    preprocessing=Preprocessing(interpolation="bicubic"),
+)

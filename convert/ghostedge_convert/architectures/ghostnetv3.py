@@ -7,6 +7,8 @@ left in its first version, which did not reach the strided convolutions; and wha
 leave today. None of them reaches the attention. Huawei's training form has an identity beside the
 pointwise convolutions where their channels agree, which is so at no width above 0.37: no weights
 of that kind are published, and they are not covered.
+
+GhostNetV3.
 """
 
 from __future__ import annotations
@@ -21,12 +23,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows it by
 
 from ghostedge_convert.architectures.branches import ConvNorm, convolved, summed, with_bias
-from ghostedge_convert.architectures.ghostnet import BottleneckSpec, GhostBottleneck, GhostNet
+from ghostedge_convert.architectures.family import Family, Form, Multiplier
+from ghostedge_convert.architectures.ghostnet import (
+    LAST_EXPANSION,
+    BottleneckSpec,
+    GhostBottleneck,
+    GhostNet,
+)
 from ghostedge_convert.architectures.ghostnetv2 import (
     FIRST_ATTENTIVE_LAYER,
     attention,
     attention_branch,
 )
+from ghostedge_runtime.metadata import Preprocessing
 
 Part = Literal["ghost", "strided", "attention"]
 """What can be stored fused, each for itself: ghost modules, strided convolutions, attention."""
@@ -229,3 +238,37 @@ def _folded(branch: nn.Sequential) -> nn.Sequential:
         else:
             layers.append(layer)
     return nn.Sequential(*layers)
+
+
+_GHOSTS: tuple[Part, ...] = ("ghost",)
+_CONVOLUTIONS: tuple[Part, ...] = ("ghost", "strided")
+_ALL: tuple[Part, ...] = ("ghost", "strided", "attention")
+
+GHOSTNETV3 = Family(
+    title="GhostNetV3",
+    name="ghostnetv3",
+    sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, (1.0,)),
+    forms=(
+        Form(GhostNetV3, "training form", r"\.(primary|cheap)_rpr_"),
+        Form(
+            partial(GhostNetV3, fused=_GHOSTS),
+            "deployed form but for the strided convolutions",
+            r"\.dw_rpr_",
+        ),
+        Form(
+            partial(GhostNetV3, fused=_CONVOLUTIONS),
+            "deployed form",
+            r"\.short_conv\.\d\.running_mean$",
+        ),
+        Form(
+            partial(GhostNetV3, fused=_ALL),
+            "deployed form without batch norm in its attention",
+        ),
+    ),
+    tells=r"_rpr_(conv|skip|scale)\.|\.primary_conv\.0\.bias$",
+    # timm's name for the batch norm of a branch.
+    renames=((r"(_rpr_\w+(?:\.\d+)?)\.bn1\.", r"\1.bn."),),
+    fuse=fuse,
+    # Huawei's training script evaluates with timm's defaults, which are bicubic; so does timm.
+    preprocessing=Preprocessing(interpolation="bicubic"),
+)

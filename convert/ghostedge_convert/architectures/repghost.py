@@ -8,18 +8,43 @@ which `fuse` makes of the other's weights. The authors' ablations are the same n
 identity in the place of the branch (`repid`), without it (`norep`), without identity shortcuts
 around the blocks (`wo`) and without squeeze-and-excitation. Neither of the first two has weights in
 its branch, nor has an identity shortcut, so that keys and shapes do not tell those variants apart.
+
+RepGhostNet, and its authors' ablations as families of their own.
+
+Keys tell squeeze-and-excitation and, in the training form, the batch norm of the branch. What they
+do not tell is whether blocks add their input, and, without that batch norm, whether an identity
+stands in its place or nothing.
+
+How well a RepGhostNet's weights fit one of its variants, by the means that batch norms kept.
+
+A block ends without an activation, so that the mean of its output is the sum of its parts' means:
+those of batch norms are their biases, that of an identity shortcut is the mean of the block before.
+The next block begins with a pointwise convolution, which is linear, and the batch norm behind that
+has kept the mean of what it saw in training. Only the network that was trained predicts it.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from ghostedge_convert.architectures.branches import affine, convolved, with_bias
-from ghostedge_convert.architectures.ghostnet import BottleneckSpec, GhostBottleneck, GhostNet
+from ghostedge_convert.architectures.family import Family, Form, Multiplier, Shapes
+from ghostedge_convert.architectures.ghostnet import (
+    LAST_EXPANSION,
+    BottleneckSpec,
+    GhostBottleneck,
+    GhostNet,
+)
+from ghostedge_runtime.metadata import Preprocessing
 
 # The paper's table of stages at width 1.0; the expansion is half of GhostNet's, for adding does not
 # double the channels as concatenating does.
@@ -181,3 +206,140 @@ def fuse(network: nn.Module) -> nn.Module:
         if isinstance(module, RepGhostModule):
             module.fuse()
     return network
+
+
+# Of the maps behind the stem, at the 224 pixels that the authors and timm train at. Only deployed
+# forms ask: their depthwise convs have no batch norm whose bias is the mean, and what the zeros
+# around a map take of it, the map's size says.
+_SIDE = 112
+_BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.ghost1\.primary_conv\.0\.weight")
+
+
+def misfit(weights: Mapping[str, Tensor], *, branch: Branch, shortcuts: bool) -> float | None:
+    """How far the kept means are from those that a variant predicts.
+
+    Args:
+        weights: Of a RepGhostNet of either form, by key.
+        branch: The variant's.
+        shortcuts: Whether its blocks add their input where the output has its shape.
+
+    Returns:
+        The root of the squared differences over that of the kept means: 0 where all agree, near 1
+        where nothing does. None where none were kept, as in weights that were never trained, and
+        where the weights are not all a RepGhostNet's.
+    """
+    try:
+        return _misfit(weights, branch, shortcuts=shortcuts)
+    except (KeyError, IndexError, RuntimeError):  # keys and shapes are not checked yet
+        return None
+
+
+def _misfit(weights: Mapping[str, Tensor], branch: Branch, *, shortcuts: bool) -> float | None:
+    numbers = sorted(
+        (int(match[1]), int(match[2])) for match in map(_BLOCK.fullmatch, weights) if match
+    )
+    error = total = 0.0
+    mean: Tensor | None = None
+    side = _SIDE
+    for stage, index in numbers:
+        block = f"blocks.{stage}.{index}."
+        if mean is not None:
+            kept = weights[f"{block}ghost1.primary_conv.1.running_mean"].double()
+            kernel = weights[f"{block}ghost1.primary_conv.0.weight"].double().flatten(1)
+            error += float((kernel @ mean - kept).square().sum())
+            total += float(kept.square().sum())
+        side = math.ceil(side / 2) if f"{block}conv_dw.weight" in weights else side
+        ghosts = _ghost_mean(weights, f"{block}ghost2.", branch, side)
+        mean = _output_mean(weights, block, mean, ghosts, shortcuts=shortcuts)
+    return (error / total) ** 0.5 if total else None
+
+
+def _output_mean(
+    weights: Mapping[str, Tensor],
+    block: str,
+    before: Tensor | None,
+    ghosts: Tensor,
+    *,
+    shortcuts: bool,
+) -> Tensor | None:
+    """The mean of a block's output, float64 per channel; None before the first that is known."""
+    leads = weights.get(f"{block}shortcut.3.bias")
+    if leads is not None:
+        return ghosts + leads.double()
+    if before is None:
+        return None  # after the stem's activation, whose mean is no parameter
+    return ghosts + before if shortcuts else ghosts
+
+
+def _ghost_mean(weights: Mapping[str, Tensor], ghost: str, branch: Branch, side: int) -> Tensor:
+    primary = weights[f"{ghost}primary_conv.1.bias"].double()
+    fused = weights.get(f"{ghost}cheap_operation.bias")
+    if fused is not None:
+        inside = torch.tensor([1 - 1 / side, 1.0, 1 - 1 / side], dtype=torch.float64)
+        kernel = weights[f"{ghost}cheap_operation.weight"].double()[:, 0]
+        return fused.double() + (kernel * torch.outer(inside, inside)).sum((1, 2)) * primary
+    mean = weights[f"{ghost}cheap_operation.1.bias"].double()
+    if branch == "norm":
+        return mean + weights[f"{ghost}fusion_bn.0.bias"].double()
+    return mean + primary if branch == "identity" else mean
+
+
+_WIDTHS = (0.5, 0.58, 0.8, 1.0, 1.11, 1.3, 1.5, 2.0)
+# The ablations are published as code, at this width.
+_ABLATED = (0.5,)
+_BRANCH, _FUSED = r"\.fusion_bn\.", r"\.cheap_operation\.(weight|bias)$"
+_NORMED = r"\.cheap_operation\.0\."
+_FIRST, _SECOND = (f"blocks.0.0.ghost{n}.primary_conv.0.weight" for n in (1, 2))
+
+_OF_BRANCH: tuple[tuple[Branch, str, str], ...] = (
+    ("norm", "", ""),
+    ("identity", "_repid", "an identity as its branch"),
+    ("none", "_norep", "no branch"),
+)
+_OF_SHORTCUTS = ((True, "", ""), (False, "_wo", "no identity shortcuts"))
+_OF_SQUEEZE = ((True, "", ""), (False, "_nose", "no squeeze-and-excitation"))
+
+
+def _adds_ghosts(shapes: Shapes) -> bool:
+    """Whether the second ghost module reads as many channels as the first one's primary conv makes.
+
+    GhostNet concatenates the ghosts, so that its second module reads twice as many.
+    """
+    first, second = shapes.get(_FIRST, ()), shapes.get(_SECOND, ())
+    return len(first) == len(second) == 4 and first[0] == second[1]
+
+
+def _variant(
+    branch: tuple[Branch, str, str],
+    shortcuts: tuple[bool, str, str],
+    squeeze: tuple[bool, str, str],
+) -> Family:
+    kinds = (branch, shortcuts, squeeze)
+    beside, adds, gates = branch[0], shortcuts[0], squeeze[0]
+    network = partial(RepGhostNet, branch=beside, shortcuts=adds, squeeze=gates)
+    words = ", ".join(words for *_, words in kinds if words)
+
+    def also(shapes: Shapes) -> bool:
+        gated = any(".se." in key for key in shapes)
+        branched = any(re.search(_BRANCH, key) for key in shapes)
+        return gated == gates and (beside == "norm" or (not branched and _adds_ghosts(shapes)))
+
+    trained = Form(network, "training form", _BRANCH if beside == "norm" else "")
+    deployed = Form(partial(network, deployed=True), "deployed form", _FUSED)
+    return Family(
+        title=f"RepGhostNet with {words}" if words else "RepGhostNet",
+        name="".join(("repghostnet", *(suffix for _, suffix, _ in kinds))),
+        sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, _ABLATED if words else _WIDTHS),
+        forms=(trained, deployed) if beside == "norm" else (trained,),
+        tells=f"{_BRANCH}|{_FUSED}" if beside == "norm" else _NORMED,
+        also=also,
+        variant_of="repghostnet" if words else "",
+        misfit=partial(misfit, branch=beside, shortcuts=adds),
+        assumed=beside == "norm" and adds,
+        fuse=fuse,
+        # timm's defaults, with which the authors trained and evaluated.
+        preprocessing=Preprocessing(interpolation="bicubic"),
+    )
+
+
+REPGHOSTS = tuple(_variant(*kinds) for kinds in product(_OF_BRANCH, _OF_SHORTCUTS, _OF_SQUEEZE))

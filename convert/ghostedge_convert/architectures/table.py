@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 
 from ghostedge_convert.architectures.family import Family, Shapes, Size
-from ghostedge_convert.members.gghost_regnet import GGHOST_REGNET
-from ghostedge_convert.members.ghost_resnet import GHOST_RESNET
-from ghostedge_convert.members.ghostnet import GHOSTNET
-from ghostedge_convert.members.ghostnetv2 import GHOSTNETV2
-from ghostedge_convert.members.ghostnetv3 import GHOSTNETV3
-from ghostedge_convert.members.repghost import REPGHOSTS
+from ghostedge_convert.architectures.gghost_regnet import GGHOST_REGNET
+from ghostedge_convert.architectures.ghost_resnet import GHOST_RESNET
+from ghostedge_convert.architectures.ghostnet import GHOSTNET
+from ghostedge_convert.architectures.ghostnetv2 import GHOSTNETV2
+from ghostedge_convert.architectures.ghostnetv3 import GHOSTNETV3
+from ghostedge_convert.architectures.repghost import REPGHOSTS
 from ghostedge_runtime.errors import InputError
 
 # The more particular first: the first of them that a key tells is taken.

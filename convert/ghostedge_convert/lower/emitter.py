@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ghostedge_convert.lower.builtins import BUILTINS
 from ghostedge_convert.lower.graph import Graph, Node, Value
 from ghostedge_convert.lower.layout import Layouts
 from ghostedge_convert.lower.program import (
+    BUILTINS,
     Array,
     Op,
     Order,

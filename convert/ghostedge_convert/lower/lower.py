@@ -12,9 +12,13 @@ from dataclasses import dataclass
 import onnx
 
 from ghostedge_convert.lower.emitter import Emitter
-from ghostedge_convert.lower.fuse import drop_implied_clamps, fuse_activations, join_group_norms
+from ghostedge_convert.lower.fuse import (
+    drop_implied_clamps,
+    fuse_activations,
+    fuse_integer_clamps,
+    join_group_norms,
+)
 from ghostedge_convert.lower.graph import Graph, Node, without_dead_nodes
-from ghostedge_convert.lower.integer_clamps import fuse_integer_clamps
 from ghostedge_convert.lower.layout import Layouts, decide_layouts
 from ghostedge_convert.lower.program import Order
 from ghostedge_convert.lower.qdq import fold_quantization

@@ -18,7 +18,6 @@ from ghostedge_convert.lower.layout import Rule
 from ghostedge_convert.lower.ops import (
     activations,
     attention,
-    blocks,
     conv,
     einsum,
     elementwise,
@@ -26,7 +25,6 @@ from ghostedge_convert.lower.ops import (
     linear,
     norm,
     pool,
-    reduce,
     resize,
     shape,
     transpose_conv,
@@ -93,7 +91,7 @@ def _activation(
 
 def _arg(op: str, builtin: str) -> Row:
     attributes = ("axis", "keepdims", "select_last_index")
-    emit = partial(reduce.arg, builtin=builtin)
+    emit = partial(pool.arg, builtin=builtin)
     return Row(op, emit, attributes=attributes, on_integers=_never, types=frozenset({"int64"}))
 
 
@@ -227,8 +225,8 @@ ROWS: tuple[Row, ...] = (
         Rule.CHANNELS_LAST,
         ("group", "output_padding", "output_shape", *_WINDOW),
     ),
-    Row("DepthToSpace", blocks.depth_to_space, Rule.CHANNELS_LAST, ("blocksize", "mode")),
-    Row("SpaceToDepth", blocks.space_to_depth, Rule.CHANNELS_LAST, ("blocksize",)),
+    Row("DepthToSpace", shape.depth_to_space, Rule.CHANNELS_LAST, ("blocksize", "mode")),
+    Row("SpaceToDepth", shape.space_to_depth, Rule.CHANNELS_LAST, ("blocksize",)),
     Row(
         "MaxPool",
         pool.max_pool,
@@ -245,19 +243,19 @@ ROWS: tuple[Row, ...] = (
         fuses=True,
     ),
     Row("GlobalMaxPool", pool.global_max_pool, Rule.CHANNELS_LAST, fuses=True),
-    Row("GlobalAveragePool", reduce.global_average_pool, Rule.CHANNELS_LAST),
-    _reduction("ReduceMean", partial(reduce.reduce, builtin="MEAN"), _always),
-    _reduction("ReduceMax", partial(reduce.reduce, builtin="REDUCE_MAX"), _always),
-    _reduction("ReduceMin", partial(reduce.reduce, builtin="REDUCE_MIN"), _always),
-    _reduction("ReduceSum", partial(reduce.reduce, builtin="SUM")),
-    _reduction("ReduceProd", partial(reduce.reduce, builtin="REDUCE_PROD")),
-    _reduction("ReduceL1", reduce.reduce_l1),
-    _reduction("ReduceL2", reduce.reduce_l2),
-    _reduction("ReduceSumSquare", reduce.reduce_sum_square),
-    _reduction("ReduceLogSumExp", reduce.reduce_log_sum_exp),
+    Row("GlobalAveragePool", pool.global_average_pool, Rule.CHANNELS_LAST),
+    _reduction("ReduceMean", partial(pool.reduce, builtin="MEAN"), _always),
+    _reduction("ReduceMax", partial(pool.reduce, builtin="REDUCE_MAX"), _always),
+    _reduction("ReduceMin", partial(pool.reduce, builtin="REDUCE_MIN"), _always),
+    _reduction("ReduceSum", partial(pool.reduce, builtin="SUM")),
+    _reduction("ReduceProd", partial(pool.reduce, builtin="REDUCE_PROD")),
+    _reduction("ReduceL1", pool.reduce_l1),
+    _reduction("ReduceL2", pool.reduce_l2),
+    _reduction("ReduceSumSquare", pool.reduce_sum_square),
+    _reduction("ReduceLogSumExp", pool.reduce_log_sum_exp),
     _arg("ArgMax", "ARG_MAX"),
     _arg("ArgMin", "ARG_MIN"),
-    Row("TopK", reduce.top_k, attributes=("axis", "largest", "sorted"), on_integers=_never),
+    Row("TopK", pool.top_k, attributes=("axis", "largest", "sorted"), on_integers=_never),
     Row("Resize", resize.resize, Rule.CHANNELS_LAST, _RESIZE, resize.resize_on_integers),
     Row(
         "Gemm",
@@ -279,7 +277,7 @@ ROWS: tuple[Row, ...] = (
     Row("ScatterND", gather.scatter_nd, Rule.FREE, ("reduction",), _never),
     Row("Attention", attention.attention, Rule.FREE, _ATTENTION, _never),
     Row("Einsum", einsum.einsum, Rule.FREE, ("equation",), _never),
-    Row("CumSum", reduce.cumulative_sum, attributes=("exclusive", "reverse"), on_integers=_never),
+    Row("CumSum", pool.cumulative_sum, attributes=("exclusive", "reverse"), on_integers=_never),
     _moves("Reshape", shape.reshape, "allowzero"),
     _moves("Flatten", shape.reshape, "axis"),
     _moves("Squeeze", shape.reshape),

@@ -14,8 +14,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ghostedge_convert.lower.builtins import BUILTINS
-from ghostedge_convert.lower.program import Op, Program, Quant, Tensor
+from ghostedge_convert.lower.program import BUILTINS, Op, Program, Quant, Tensor
 
 SCHEMA_VERSION = 3
 FILE_IDENTIFIER = b"TFL3"

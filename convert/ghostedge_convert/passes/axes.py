@@ -2,6 +2,10 @@
 
 ``op(transpose(x, p)) = transpose(op'(x), p')``: for each such op the table says how its axes, pads
 and constants are turned for ``op'`` and what ``p'`` is.
+
+Axis permutations as the layout passes speak of them.
+
+A permutation is ONNX's ``perm``: axis ``i`` of the result is axis ``perm[i]`` of the source.
 """
 
 from __future__ import annotations
@@ -12,14 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._layout import (
-    Perm,
-    inverse,
-    is_identity,
-    moves_nothing,
-    perm_of,
-    ranks,
-)
 from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
@@ -28,6 +24,44 @@ from ghostedge_convert.passes.graph import (
     int_attr,
     static_shape,
 )
+
+Perm = tuple[int, ...]
+
+
+def perm_of(transpose: ir.Node) -> Perm | None:
+    """The permutation of a Transpose; None where it is not stated and the rank is unknown."""
+    stated = transpose.attributes.get("perm")
+    if stated is not None:
+        return tuple(int(axis) for axis in stated.as_ints())
+    shape = static_shape(transpose.inputs[0])
+    return None if shape is None else tuple(reversed(range(len(shape))))
+
+
+def inverse(perm: Perm) -> Perm:
+    """The permutation that undoes this one."""
+    return tuple(perm.index(axis) for axis in range(len(perm)))
+
+
+def compose(first: Perm, second: Perm) -> Perm:
+    """One permutation for ``second`` after ``first``."""
+    return tuple(first[axis] for axis in second)
+
+
+def is_identity(perm: Sequence[int]) -> bool:
+    """Whether every axis stays."""
+    return list(perm) == list(range(len(perm)))
+
+
+def moves_nothing(shape: Sequence[int], perm: Perm) -> bool:
+    """Whether the elements stay in order: only axes of size 1 change places with others."""
+    kept = [axis for axis in perm if shape[axis] != 1]
+    return kept == sorted(kept)
+
+
+def ranks(axes: Sequence[int]) -> Perm:
+    """The order of some axes among themselves, as a permutation: (3, 0, 2) → (2, 0, 1)."""
+    ordered = sorted(axes)
+    return tuple(ordered.index(axis) for axis in axes)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,15 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
-from ghostedge_convert.passes._layout import Perm, compose, is_identity, moves_nothing, perm_of
-from ghostedge_convert.passes.axes import Turned, turned
+from ghostedge_convert.passes.axes import (
+    Perm,
+    Turned,
+    compose,
+    is_identity,
+    moves_nothing,
+    perm_of,
+    turned,
+)
 from ghostedge_convert.passes.graph import add_constant, bypass, nodes_of, static_shape
 from ghostedge_convert.passes.run import PassNote
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._layout import perm_of
+from ghostedge_convert.passes.axes import perm_of
 from ghostedge_convert.passes.graph import (
     constant,
     int_attr,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes._layout import perm_of
 from ghostedge_convert.passes.axes import TABLE as COMMUTING
+from ghostedge_convert.passes.axes import perm_of
 from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,

@@ -1,6 +1,12 @@
 """Any quantizer's QDQ model → the QDQ graph that lowering reads.
 
 Exact edits first, so that what is refused or requantized is only what nothing exact could save.
+
+Which ops of a lowered QDQ model compute on floats.
+
+The source gave them no pair, or floats are what serves them best (see the op table).
+
+Shape inference over a model that may contradict itself.
 """
 
 from __future__ import annotations
@@ -8,27 +14,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx import shape_inference
 from onnx_ir.passes.common import (
     LiftConstantsToInitializersPass,
     NameFixPass,
     RemoveUnusedNodesPass,
 )
 
-from ghostedge_convert.foreign.decode_constants import decode_constants
-from ghostedge_convert.foreign.fit_biases import fit_biases
-from ghostedge_convert.foreign.join_concats import join_concats
-from ghostedge_convert.foreign.recentre_weights import recentre_weights
-from ghostedge_convert.foreign.repeat_pairs import repeat_pairs
-from ghostedge_convert.foreign.requantize_activations import requantize_activations
-from ghostedge_convert.foreign.requantize_weights import requantize_weights
-from ghostedge_convert.foreign.shapes import with_shapes
-from ghostedge_convert.foreign.use_standard_pairs import use_standard_pairs
+from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
+from ghostedge_convert.lower.lower import prepare
+from ghostedge_convert.lower.qdq import MOVERS
 from ghostedge_convert.passes import Pass, PassNote
-from ghostedge_convert.qdq_in.constants import store_weights
-from ghostedge_convert.qdq_in.requantize import Requantized
+from ghostedge_convert.qdq_in.constants import (
+    decode_constants,
+    fit_biases,
+    recentre_weights,
+    store_weights,
+)
+from ghostedge_convert.qdq_in.pairs import repeat_pairs, use_standard_pairs
+from ghostedge_convert.qdq_in.requantize import (
+    Requantized,
+    join_concats,
+    requantize_activations,
+    requantize_weights,
+)
 from ghostedge_convert.qdq_in.share_channel_scales import share_channel_scales
+from ghostedge_runtime.errors import ModelFileError
+
+
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model with the shape of every tensor that can be told.
+
+    Raises:
+        ModelFileError: Its shapes contradict each other.
+    """
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise ModelFileError(
+            f"its shapes contradict each other ({str(error).strip()})",
+            where=f"graph {model.graph.name!r}",
+            remedy="check the model with onnx.checker.check_model(model, full_check=True)",
+        ) from error
+
 
 _EXACT: tuple[Pass, ...] = (
     use_standard_pairs,
@@ -89,3 +120,25 @@ def _run(
 ) -> None:
     """Run passes in order. A refusal is an answer to the user, so errors go through as they are."""
     notes += [note for note in (step(graph) for step in passes) if note.edits]
+
+
+_FREE = MOVERS | {QUANTIZE, DEQUANTIZE}
+
+
+def left_float(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The names of the nodes that compute on floats, in order; moving is not computing.
+
+    Args:
+        model: What :func:`.normalize.normalize_qdq` returned.
+
+    Raises:
+        UnsupportedOpError: As ``lower_to_tflite``.
+    """
+    graph = prepare(model)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if node.op not in _FREE
+        and not node.integer
+        and graph.values[node.outputs[0]].dtype == np.float32
+    )

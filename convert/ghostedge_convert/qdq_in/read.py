@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 from onnx import checker, defs, numpy_helper, version_converter
 from onnx.inliner import inline_local_functions
 
-from ghostedge_convert.foreign.shapes import with_shapes
 from ghostedge_convert.lower.read import OLDEST_OPSET
+from ghostedge_convert.qdq_in.normalize import with_shapes
 from ghostedge_convert.qdq_in.pairs import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.sources.onnx_files import parse
 from ghostedge_runtime.errors import InputError, ModelFileError

@@ -25,7 +25,7 @@ except ImportError as error:
         remedy="pip install 'ghostedge[convert,hub]', or pass a file",
     ) from error
 
-from ghostedge_convert.files import SUFFIXES
+from ghostedge_convert.checkpoint.load import SUFFIXES
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 T = TypeVar("T")

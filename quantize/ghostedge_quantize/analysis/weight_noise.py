@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ghostedge_quantize.analysis.findings import Weights, WeightSource
-from ghostedge_quantize.qdq_parts import Codes
+from ghostedge_quantize.analysis.qdq_graph import Codes
 
 _SWEEPS = 20
 _TINY = 1e-30

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from ghostedge_quantize.channel_stats import ChannelStats
 from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses
+from ghostedge_quantize.equalization.noise import ChannelStats
 from ghostedge_quantize.graph.canonical import add_initializer, constant, int_attribute
 from ghostedge_quantize.graph.joins import MOST_UNLIKE
 from ghostedge_quantize.graph.ops import Role, data_inputs

@@ -2,10 +2,33 @@
 
 The float and the quantized graph run side by side, node by node (``stepwise``): when a layer's turn
 comes, its quantized inputs are final, its weights are rounded for them and its bias is corrected.
+
+Runs a graph node by node over many images, so that a layer may be changed before the next runs.
+
+Sequential bias correction and learned rounding need what a layer receives when the layers before
+it are final. Running the whole graph again for each layer would take the square of its length; here
+each node runs once. Only tensors that a later node still reads are held.
+
+Takes the mean error that quantization causes out of each layer's bias.
+
+Rounding does not cancel out: small activations all round to zero, a clipped tail always loses, a
+channel's few weights err to one side. What is left is a shift of each output channel, the same for
+every image, and a bias can undo it.
+
+``full`` is sequential: both graphs run side by side, and every layer is corrected for all that the
+corrected layers before it still get wrong. Where a ReLU follows, only what passes it counts, and
+only as much of a shift is taken as the images agree on: the error of a few images with clipped
+outliers is no shift. ``fast`` takes each layer's own error alone, from the means of its inputs:
+one run of the float graph, an approximation at borders and behind other layers.
+
+Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
+(2019), section 4.2 and appendix D; ReLU and shrinkage are ours.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,14 +36,227 @@ from typing import Literal
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import numpy_helper
+import onnxruntime
+from onnx import helper, numpy_helper
 
-from ghostedge_quantize.bias_correction import Tail, bias_shift, mean_shift, sample_positions, tails
-from ghostedge_quantize.columns import gram
-from ghostedge_quantize.graph.ops import output_first
+from ghostedge_quantize.graph.ops import Role, clip_bounds, output_first, rule_of
 from ghostedge_quantize.ranges.methods import QuantParams, quantize_array
-from ghostedge_quantize.stepwise import Stepwise
-from ghostedge_quantize.tuning.rounding import learned_codes, output_error
+from ghostedge_quantize.tuning.rounding import gram, learned_codes, output_error
+
+Batches = list[np.ndarray]
+
+
+class Stepwise:
+    """One run of a graph over a list of batches.
+
+    Args:
+        model: Any ONNX graph with one input.
+        batches: What to feed, each of the graph's own batch size.
+    """
+
+    def __init__(self, model: onnx.ModelProto, batches: Sequence[np.ndarray]) -> None:
+        graph = model.graph
+        self._opsets = model.opset_import
+        self._ir_version = model.ir_version
+        self._constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        (source,) = [value for value in graph.input if value.name not in self._constants]
+        self._held: dict[str, Batches] = {source.name: list(batches)}
+        self._reads = Counter(name for node in graph.node for name in node.input if name)
+        self._nodes = list(graph.node)
+        self._ready: list[Sequence[np.ndarray]] = []
+
+    def run(self) -> Iterator[onnx.NodeProto]:
+        """Yield each node that reads an activation, before it runs.
+
+        Until the next one is asked for, what it reads can be looked at (``inputs``, ``constant``)
+        and replaced, and its output computed and changed (``compute``).
+        """
+        for node in self._nodes:
+            if all(name in self._constants or not name for name in node.input):
+                self._fold(node)
+                continue
+            yield node
+            self._step(node)
+
+    def inputs(self, name: str) -> Batches:
+        """A tensor that a later node reads, batch by batch."""
+        return self._held[name]
+
+    def constant(self, name: str) -> np.ndarray:
+        """A constant operand, or one that was computed from constants alone."""
+        return self._constants[name]
+
+    def replace(self, name: str, value: np.ndarray) -> None:
+        """Let the nodes still to run read another constant."""
+        self._constants[name] = value
+
+    def compute(self, node: onnx.NodeProto) -> Batches:
+        """Run a node that was yielded, now, with its operands as they are.
+
+        Returns:
+            Its first output. What is written into these arrays is what later nodes read.
+        """
+        self._ready = list(self._outputs(node))
+        return [outputs[0] for outputs in self._ready]
+
+    def _fold(self, node: onnx.NodeProto) -> None:
+        session = self._session(node, ())
+        for name, value in zip(node.output, session.run(None, {}), strict=True):
+            self._constants[name] = value
+
+    def _step(self, node: onnx.NodeProto) -> None:
+        columns = zip(*(self._ready or self._outputs(node)), strict=True)
+        self._ready = []
+        for name, arrays in zip(node.output, columns, strict=True):
+            if self._reads[name]:
+                self._held[name] = list(arrays)
+        for name in node.input:
+            self._reads[name] -= 1
+            if not self._reads[name]:
+                self._held.pop(name, None)
+
+    def _outputs(self, node: onnx.NodeProto) -> Iterator[Sequence[np.ndarray]]:
+        names = list(dict.fromkeys(name for name in node.input if name in self._held))
+        session = self._session(node, names)
+        for arrays in zip(*(self._held[name] for name in names), strict=True):
+            yield session.run(None, dict(zip(names, arrays, strict=True)))
+
+    def _session(
+        self, node: onnx.NodeProto, activations: Iterable[str]
+    ) -> onnxruntime.InferenceSession:
+        """A graph of this node alone."""
+        constants = {name for name in node.input if name in self._constants}
+        graph = helper.make_graph(
+            [node],
+            "step",
+            [_input(name, self._held[name][0]) for name in activations],
+            [onnx.ValueInfoProto(name=name) for name in node.output],
+            [numpy_helper.from_array(self._constants[name], name) for name in sorted(constants)],
+        )
+        model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version)
+        options = onnxruntime.SessionOptions()
+        # Hundreds of short sessions: threads that wait by spinning would cost more than the work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+
+def _input(name: str, example: np.ndarray) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(example.dtype), [None] * example.ndim
+    )
+
+
+ROUNDS = 3
+"""Newton steps towards the shift behind a ReLU; a fourth changes it by less than a percent."""
+POSITIONS = 2**16
+"""Values of a channel that are looked at: its mean error is known well enough from fewer."""
+FEWEST = 8
+"""Values that must pass the ReLU for a channel to be corrected."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What follows a layer at once: ``clip(value, low, high)``, no bounds where nothing does."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def tails(graph: ir.Graph) -> dict[str, Tail]:
+    """Node with weights → what its output is clipped to by the activation behind it."""
+    return {str(node.name): _tail(node) for node in graph if rule_of(node).role is Role.WEIGHTED}
+
+
+def _tail(node: ir.Node) -> Tail:
+    users = [user for user, _ in node.outputs[0].uses()]
+    if len(users) != 1 or node.outputs[0].is_graph_output():
+        return Tail()
+    if users[0].op_type == "Relu":
+        return Tail(low=0.0)
+    bounds = clip_bounds(users[0]) if users[0].op_type == "Clip" else None
+    return Tail() if bounds is None else Tail(*bounds)
+
+
+def bias_shift(target: np.ndarray, present: np.ndarray, tail: Tail) -> np.ndarray:
+    """The shift per channel that brings a layer's output nearest to what it should be.
+
+    Args:
+        target: The float graph's output, float32 [N, C, …], before the tail.
+        present: The quantized graph's, likewise.
+        tail: What follows.
+
+    Returns:
+        float32 [C], to be added to the bias.
+    """
+    wanted = np.clip(_flat(target), tail.low, tail.high)
+    given = _flat(present)
+    shift = np.zeros(given.shape[1])
+    for _ in range(ROUNDS if tail != Tail() else 1):
+        errors, passing = _errors(wanted, given + shift.astype(np.float32)[:, None], tail)
+        shift += errors.sum(axis=0) / np.maximum(passing.sum(axis=0), 1)
+    errors, passing = _errors(wanted, given, tail)
+    each_image = errors / np.maximum(passing.mean(axis=0), 1e-9)
+    doubt = each_image.var(axis=0) / len(each_image)
+    agreed = np.maximum(shift**2 - doubt, 0) / np.maximum(shift**2, np.finfo(float).tiny)
+    enough = passing.sum(axis=0) >= min(FEWEST, given.shape[0])
+    return np.asarray(np.where(enough, shift * agreed, 0), np.float32)
+
+
+def sample_positions(batches: Sequence[np.ndarray]) -> np.ndarray:
+    """float32 [N, C, P]: of [N, C, …] batches, ``POSITIONS`` values per channel or a few more.
+
+    The same positions of every image, evenly apart, so that two tensors' samples can be compared.
+    """
+    positions = batches[0][0, 0].size
+    values = sum(len(each) for each in batches) * positions
+    step = max(1, min(positions, values // POSITIONS))
+    return np.concatenate([_flat(each)[:, :, ::step] for each in batches])
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(*values.shape[:2], -1)
+
+
+def _errors(wanted: np.ndarray, given: np.ndarray, tail: Tail) -> tuple[np.ndarray, np.ndarray]:
+    """Summed error [N, C] of the values that pass the tail, and how many do."""
+    passes = (given > tail.low) & (given < tail.high)
+    errors = np.where(passes, wanted - given, 0).sum(axis=2, dtype=np.float64)
+    return errors, passes.sum(axis=2)
+
+
+def mean_shift(
+    weight: np.ndarray, rounded: np.ndarray, inputs: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """A layer's own mean error, from its inputs' means; borders count as the rest.
+
+    Args:
+        weight: float32 [O, I/groups, …].
+        rounded: The weights that int8 has instead.
+        inputs: float32 [N, I, …].
+        seen: What int8 makes of them.
+
+    Returns:
+        float32 [O], to be added to the bias.
+    """
+    groups = inputs.shape[1] // weight.shape[1]
+    return np.asarray(
+        _mean_output(weight, _means(inputs), groups) - _mean_output(rounded, _means(seen), groups),
+        np.float32,
+    )
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values.mean(axis=(0, *range(2, values.ndim)), dtype=np.float64))
+
+
+def _mean_output(weight: np.ndarray, means: np.ndarray, groups: int) -> np.ndarray:
+    outputs, inputs = weight.shape[:2]
+    taps = weight.reshape(groups, outputs // groups, inputs, -1).sum(axis=3, dtype=np.float64)
+    return np.asarray(np.einsum("goi,gi->go", taps, means.reshape(groups, inputs)).reshape(-1))
+
 
 BiasCorrection = Literal["none", "fast", "full"]
 Rounding = Literal["nearest", "adaptive"]

@@ -8,12 +8,12 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from ghostedge_runtime.bench.inference import MAX_IMAGES
-from ghostedge_runtime.bench.presets import check_settings
+from ghostedge_runtime.bench.inference import MAX_IMAGES, check_settings
 from ghostedge_runtime.errors import ImageError, InputError
 from ghostedge_runtime.folders import list_images
 from ghostedge_runtime.formats.onnx.data import whole_digest
 from ghostedge_runtime.formats.table import BACKENDS, file_format, read_model_file
+from ghostedge_runtime.formats.tflite.file import read_graph
 from ghostedge_runtime.formats.tflite.half_precision import is_changed
 from ghostedge_runtime.record import (
     BackendName,
@@ -22,7 +22,6 @@ from ghostedge_runtime.record import (
     PrecisionMode,
     Settings,
 )
-from ghostedge_runtime.tflite_graph import read_graph
 
 Kind = tuple[BackendName, PrecisionMode]
 

@@ -1,17 +1,177 @@
-"""One case while it is measured: its worker, and what is known of it so far."""
+"""One case while it is measured: its worker, and what is known of it so far.
+
+The coordinator's end of a worker: start it, ask it, notice when it dies or hangs, end it.
+
+A worker is started afresh, neither forked (it would begin with this process's memory, and peak
+memory is to be the model's own) nor through ``multiprocessing`` (which runs the caller's script
+again). It has a session of its own, so that Ctrl-C reaches the coordinator alone, which then ends
+its workers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import monotonic
 from typing import Any
 
-from ghostedge_runtime.bench.decode import decode
-from ghostedge_runtime.bench.process import Worker
 from ghostedge_runtime.bench.statistics import Rounds, drift_estimate, ratio_estimate
-from ghostedge_runtime.errors import GhostEdgeError
+from ghostedge_runtime.bench.worker import error_from_json
+from ghostedge_runtime.errors import GhostEdgeError, ModelFileError
 from ghostedge_runtime.latency import Timing
-from ghostedge_runtime.record import Case, Delegation, Result, Round
+from ghostedge_runtime.record import Case, Delegation, Result, Round, decode
+
+PATIENCE_S = 300.0
+"""How long a worker may be silent beyond what its request should take."""
+
+_CHILD = (
+    "import sys; sys.path[:] = {path!r}; from ghostedge_runtime.bench.worker import main; main()"
+)
+_REMEDIES: Mapping[int, str] = {
+    signal.SIGKILL: "the system ended it, most likely for want of memory: measure fewer cases "
+    "at a time, or smaller ones",
+    signal.SIGILL: "the interpreter uses instructions that this processor lacks: install a build "
+    "for it",
+}
+_CRASHED = "the interpreter crashed on it: the file may be damaged"
+
+
+class Worker:
+    """A process with one case in it.
+
+    Args:
+        case: The case.
+        path: Where its file is.
+        cpus: The CPUs it may use; None for all.
+
+    Attributes:
+        case: As given.
+        pid: Of the process.
+    """
+
+    def __init__(self, case: Case, path: str, cpus: Sequence[int] | None) -> None:
+        self.case, self._path = case, path
+        self._pending = b""
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self._send({"case": asdict(case), "path": path, "cpus": None if cpus is None else [*cpus]})
+
+    def ready(self) -> None:
+        """Wait until it has started.
+
+        Raises:
+            GhostEdgeError: It did not.
+        """
+        self._receive(PATIENCE_S)
+
+    def ask(
+        self,
+        what: str,
+        *,
+        seconds: float = 0.0,
+        progress: Callable[[int, int], None] | None = None,
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        """Have one of `session.Session`'s methods done.
+
+        Args:
+            what: The method's name.
+            seconds: How long it should take.
+            progress: Called with what is done and what there is in all.
+            arguments: The method's.
+
+        Raises:
+            GhostEdgeError: What the worker has to say, or that it crashed or hangs.
+        """
+        self._send({"do": what, **arguments})
+        while True:
+            answer = self._receive(PATIENCE_S + seconds)
+            if "done" in answer:
+                done: dict[str, Any] = answer["done"]
+                return done
+            if "error" in answer:
+                raise self._named(error_from_json(answer["error"]))
+            if progress is not None:
+                progress(*answer["progress"])
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None  # it was asked to be a pipe
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        except BrokenPipeError:  # it is gone: reading its answer tells why
+            return
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None  # it was asked to be a pipe
+        pipe = self._process.stdout.fileno()
+        end = monotonic() + seconds
+        while b"\n" not in self._pending:
+            if not select.select([pipe], [], [], max(0.0, end - monotonic()))[0]:
+                raise self._hangs(seconds)
+            data = os.read(pipe, 1 << 16)
+            if not data:
+                raise self._crashed()
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _named(self, error: GhostEdgeError) -> GhostEdgeError:
+        """The error with the file as it was named, wherever its copy lies."""
+        if error.where == self._path:
+            error.where = self.case.model
+        return error
+
+    def _hangs(self, seconds: float) -> ModelFileError:
+        return ModelFileError(
+            f"its process has said nothing for {seconds:.0f} s",
+            where=self.case.model,
+            remedy="the interpreter hangs on it, or the machine is too slow for it",
+        )
+
+    def _crashed(self) -> ModelFileError:
+        code = self._process.wait()
+        self._stderr.seek(0)
+        words = self._stderr.read().decode(errors="replace").strip().splitlines()
+        said = words[-1] if words else "silent"
+        return ModelFileError(
+            f"its process ended with {_code_words(code)} ({said})",
+            where=self.case.model,
+            remedy=_REMEDIES.get(-code, _CRASHED),
+        )
+
+
+def _code_words(code: int) -> str:
+    """A return code for people: a signal's name where it is one."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {-code}"
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,13 @@ def time_ops(
         InputError: Half precision is not to be had.
     """
     if case.backend == "onnxruntime":
-        from ghostedge_runtime.formats.onnx import op_times  # noqa: PLC0415  # imports ONNX Runtime
+        from ghostedge_runtime.formats.onnx import op_times as onnx  # noqa: PLC0415  # imports ONNX Runtime
 
-        times = op_times.time_onnx_ops(path, case, progress)
+        times = onnx.time_onnx_ops(path, case, progress)
     else:
-        from ghostedge_runtime.bench import per_op_tflite  # noqa: PLC0415  # imports the bindings
+        from ghostedge_runtime.formats.tflite import op_times as tflite  # noqa: PLC0415  # the bindings
 
-        times = per_op_tflite.time_tflite_ops(path, case, progress)
+        times = tflite.time_tflite_ops(path, case, progress)
     return tuple(sorted(times, key=lambda op: (-op.p50_ms, op.note is not None, op.index)))
 
 

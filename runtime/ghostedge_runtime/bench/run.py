@@ -18,6 +18,12 @@ several cases take a tenth more than their counted time.
 
 The machine is looked at before, between rounds (at most once in `LOOK_SECONDS`, while no worker
 runs) and after.
+
+How far a run is: its stages, weighed by the seconds they are likely to take.
+
+What is added to a measurement after all timing: accuracy, and every operator by itself.
+
+Either may fail where the timing did not; the result then keeps its times and says so in its notes.
 """
 
 from __future__ import annotations
@@ -25,22 +31,135 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from time import monotonic
 
 from ghostedge_runtime import __version__
-from ghostedge_runtime.bench.extras import score, time_operators
-from ghostedge_runtime.bench.lane import Burst, Lane
-from ghostedge_runtime.bench.presets import check_settings
-from ghostedge_runtime.bench.process import Worker
-from ghostedge_runtime.bench.progress import Stages, Tell
-from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.bench.inference import check_settings
+from ghostedge_runtime.bench.lane import Burst, Lane, Worker
+from ghostedge_runtime.errors import GhostEdgeError, InputError
 from ghostedge_runtime.machine.doubts import find_marks
 from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.machine.sensors import snapshot
-from ghostedge_runtime.record import BenchJob, BenchRun, Settings, Snapshot
+from ghostedge_runtime.record import (
+    BenchJob,
+    BenchRun,
+    Case,
+    OpTime,
+    Score,
+    Settings,
+    Snapshot,
+    decode,
+)
+
+Tell = Callable[[str, float], None]
+
+_OPEN_SECONDS = 0.5
+_WARMUP_SECONDS = 1.0
+_SCORE_SECONDS = 5.0
+_OPERATORS_SECONDS = 10.0
+
+
+class Stages:
+    """Tells how far a run is.
+
+    Args:
+        job: Which.
+        tell: Called with what is being done and the share done so far, 0 to 1; None: nobody asks.
+    """
+
+    def __init__(self, job: BenchJob, tell: Tell | None) -> None:
+        self._tell = tell
+        self._seconds = {
+            "open": _OPEN_SECONDS,
+            "warm up": min(_WARMUP_SECONDS, job.settings.max_warmup_seconds),
+            "measure": job.settings.min_seconds,
+            "score": 0.0 if job.data is None else _SCORE_SECONDS,
+            "time operators": _OPERATORS_SECONDS if job.per_op else 0.0,
+        }
+
+    def at(self, stage: str, share: float) -> None:
+        """Say that so much of a stage is done."""
+        if self._tell is None:
+            return
+        names = list(self._seconds)
+        before = sum(self._seconds[name] for name in names[: names.index(stage)])
+        done = before + share * self._seconds[stage]
+        self._tell(stage, min(1.0, done / sum(self._seconds.values())))
+
+    def over(self, stage: str, lanes: Sequence[Lane]) -> Iterator[Lane]:
+        """The cases in order, each told of."""
+        for number, lane in enumerate(lanes):
+            self.at(stage, number / len(lanes))
+            yield lane
+        self.at(stage, 1.0)
+
+    def part(self, stage: str, number: int, count: int) -> Callable[[int, int], None]:
+        """A callback (done, total) for the part ``number`` of ``count``."""
+        return lambda done, total: self.at(stage, (number + done / max(total, 1)) / count)
+
+
+def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
+    """Score every file once for each way of computing it: threads do not change its answers."""
+    if job.data is None:
+        return
+    found: dict[tuple[str, ...], Score | str] = {}
+    for number, lane in enumerate(lanes):
+        if lane.error is not None:
+            continue
+        key = (lane.case.sha256, lane.case.backend, lane.case.precision_mode)
+        if key not in found:
+            tell = stages.part("score", number, len(lanes))
+            found[key] = _scored(lane, job.data, job.skipped, tell)
+        answer = found[key]
+        if isinstance(answer, Score):
+            lane.result = replace(lane.result, score=answer)
+        else:
+            _note(lane, answer)
+
+
+def _scored(
+    lane: Lane, data: str, skipped: tuple[str, ...], tell: Callable[[int, int], None]
+) -> Score | str:
+    try:
+        return Score(**lane.ask("score", tell, data=data, skipped=skipped))
+    except GhostEdgeError as error:
+        return f"it has no score: {error}"
+
+
+def time_operators(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
+    """Time the operators of every case, in a process of its own."""
+    if not job.per_op:
+        return
+    for number, lane in enumerate(lanes):
+        if lane.error is not None:
+            continue
+        tell = stages.part("time operators", number, len(lanes))
+        try:
+            ops = _timed(lane.case, job, tell)
+        except GhostEdgeError as error:
+            _note(lane, f"its operators have no times: {error}")
+        else:
+            lane.result = replace(lane.result, ops=ops)
+
+
+def _timed(case: Case, job: BenchJob, tell: Callable[[int, int], None]) -> tuple[OpTime, ...]:
+    worker = Worker(case, job.files[case.sha256], job.settings.cpus)
+    try:
+        worker.ready()
+        ops = worker.ask("time_ops", progress=tell)["ops"]
+    finally:
+        worker.end()
+    places = enumerate(ops)
+    return tuple(decode(OpTime, op, where=case.model, place=f"ops[{n}]") for n, op in places)
+
+
+def _note(lane: Lane, text: str) -> None:
+    lane.result = replace(lane.result, notes=(*lane.result.notes, text))
+
 
 BURST_SECONDS = 0.1
 MIN_ROUNDS = 20

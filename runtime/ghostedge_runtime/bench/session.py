@@ -17,7 +17,7 @@ from ghostedge_runtime.bench.inference import random_input, real_inputs, timed, 
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.evaluation import evaluate
 from ghostedge_runtime.folders import LabelledImages, list_labelled
-from ghostedge_runtime.host import peak_rss_mb
+from ghostedge_runtime.machine.facts import peak_rss_mb
 from ghostedge_runtime.model import Model
 from ghostedge_runtime.record import Case
 

@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.formats.backend import Backend
+from ghostedge_runtime.formats.tflite.file import is_tflite
 from ghostedge_runtime.record import BackendName, PrecisionMode
-from ghostedge_runtime.tflite_metadata import is_tflite
 
 _CHECKPOINTS = frozenset({".pt", ".pth", ".tar", ".safetensors", ".ckpt", ".bin"})
 # The backends that run a format's files; the first is taken where none is named.

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ghostedge_runtime.machine.parse import whole
-from ghostedge_runtime.machine.system import System
+from ghostedge_runtime.machine.system import System, whole
 
 
 @dataclass(frozen=True)

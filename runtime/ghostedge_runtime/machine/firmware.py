@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ghostedge_runtime.machine.parse import whole
-from ghostedge_runtime.machine.system import System
+from ghostedge_runtime.machine.system import System, whole
 
 # The second is where Raspberry Pi OS kept it before Bullseye.
 _NAMES = ("vcgencmd", "/opt/vc/bin/vcgencmd")

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 
 from ghostedge_runtime.machine import cgroup, firmware
 from ghostedge_runtime.machine.facts import clocks
-from ghostedge_runtime.machine.parse import thousandth, whole
-from ghostedge_runtime.machine.system import LIVE, Platform, System
+from ghostedge_runtime.machine.system import LIVE, Platform, System, thousandth, whole
 from ghostedge_runtime.record import Snapshot
 
 _ZONES = "/sys/class/thermal/thermal_zone*"

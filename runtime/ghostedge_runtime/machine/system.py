@@ -3,6 +3,8 @@
 Four questions are enough: a small file's text, the paths that match a pattern, what a short
 command prints, and what Python's own platform calls know. None of them ever raises: a machine that
 does not tell is the normal case. Peak memory is a matter of the process and not asked here.
+
+Numbers out of small system files; whatever is not a sound number is None, nothing raises.
 """
 
 from __future__ import annotations
@@ -158,3 +160,22 @@ def _load_average() -> float | None:
         return os.getloadavg()[0]
     except (AttributeError, OSError):  # not on Windows, or not obtainable
         return None
+
+
+# More than any counter of the kernel's holds; beyond it, arithmetic with floats could overflow.
+_LARGEST = 2**64
+
+
+def whole(text: str | None) -> int | None:
+    """A whole number, or None where the text is none."""
+    try:
+        number = int(text or "")
+    except ValueError:  # other text, or thousands of digits
+        return None
+    return number if abs(number) < _LARGEST else None
+
+
+def thousandth(text: str | None) -> float | None:
+    """A whole number over a thousand: kHz as MHz, thousandths of a degree as degrees."""
+    number = whole(text)
+    return None if number is None else number / 1000

@@ -10,12 +10,10 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
-from ghostedge_runtime.bench.decode import decode
-from ghostedge_runtime.bench.device.supervise import end_with_parent
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import GhostEdgeError
-from ghostedge_runtime.record import BenchJob, document
-from ghostedge_runtime.remote.runs import RunFolder, write_whole
+from ghostedge_runtime.record import BenchJob, decode, document
+from ghostedge_runtime.remote.runs import RunFolder, end_with_parent, write_whole
 
 _TELL_S = 0.5
 

@@ -21,10 +21,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostedge_runtime.bench.device.supervise import start, supervise
 from ghostedge_runtime.errors import GhostEdgeError
 from ghostedge_runtime.remote import REPLY, cache, environment, watch
-from ghostedge_runtime.remote.runs import RunFolder, write_whole
+from ghostedge_runtime.remote.runs import RunFolder, start, supervise, write_whole
 
 _PATIENCE_S = 180.0
 

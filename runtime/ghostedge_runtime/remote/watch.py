@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ghostedge_runtime.bench.device.supervise import child_group
-from ghostedge_runtime.remote.runs import RunFolder
+from ghostedge_runtime.remote.runs import RunFolder, child_group
 
 _LOOK_S = 0.5
 _TAIL = 4000

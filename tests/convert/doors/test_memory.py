@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from ghostedge_convert import export_onnx
-from ghostedge_convert.doors.memory import given_module
-from ghostedge_convert.sources.module import find_channels, state_hash
+from ghostedge_convert.sources.module import find_channels, given_module, state_hash
 from ghostedge_runtime.errors import InputError
 
 

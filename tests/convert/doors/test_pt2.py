@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from ghostedge_convert.doors.archives import archive_kind
 from ghostedge_convert.sources import pt2
 from ghostedge_convert.sources.pt2 import load_pt2_program
+from ghostedge_convert.sources.torch_files import archive_kind
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 
 Write = Callable[..., Path]

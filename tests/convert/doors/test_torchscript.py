@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from ghostedge_convert import export_onnx
-from ghostedge_convert.doors.archives import archive_kind
-from ghostedge_convert.sources.torch_files import load_torchscript
+from ghostedge_convert.sources.torch_files import archive_kind, load_torchscript
 from ghostedge_runtime.errors import InputError, ModelFileError
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge_convert import normalize_qdq
-from ghostedge_convert.foreign.left_float import left_float
-from ghostedge_convert.foreign.requantize_activations import covering
+from ghostedge_convert.qdq_in.normalize import left_float
 from ghostedge_convert.qdq_in.pairs import Scheme
+from ghostedge_convert.qdq_in.requantize import covering
 from ghostedge_runtime.errors import UnsupportedOpError
 
 

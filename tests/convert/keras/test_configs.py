@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostedge_convert.keras.configs import (
+from ghostedge_convert.sources.keras.files import (
     HARD_SIGMOID_2,
     layers_of,
     mended,

@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ghostedge_convert.lower import lower_to_tflite
+from ghostedge_runtime.formats.tflite.file import read_tflite_metadata
 from ghostedge_runtime.metadata import (
     METADATA_KEY,
     ArchitectureInfo,
@@ -13,7 +14,6 @@ from ghostedge_runtime.metadata import (
     ModelMetadata,
     Preprocessing,
 )
-from ghostedge_runtime.tflite_metadata import read_tflite_metadata
 
 METADATA = ModelMetadata(
     preprocessing=Preprocessing(input_size=(4, 5)),

@@ -1,4 +1,7 @@
-"""Ops that move or repeat elements without computing: reshape, concat, slice, pad, tile."""
+"""Ops that move or repeat elements without computing: reshape, concat, slice, pad, tile.
+
+DepthToSpace and SpaceToDepth: channels against blocks of pixels.
+"""
 
 from __future__ import annotations
 
@@ -262,3 +265,22 @@ def fill_value(e: Emitter, x: int, value: float) -> int:
         return e.constant(np.float32(value), "fill")
     stored = np.clip(np.rint(value / quant.scale) + quant.zero_point, -128, 127)
     return e.constant(np.asarray(stored, np.int8), "fill", quant)
+
+
+def depth_to_space(e: Emitter, node: Node) -> None:
+    """DepthToSpace; TFLite has the block before the channel (``DCR``), torch behind (``CRD``)."""
+    x = e.activation(node.inputs[0])
+    size = int(node.attributes["blocksize"])
+    shape = e.tensor(x).shape
+    block, channels = size * size, shape[-1] // (size * size)
+    if node.attributes.get("mode", "DCR") == "CRD" and channels > 1:
+        pixels = e.shaped(x, (shape[0] * shape[1] * shape[2], channels, block))
+        x = e.shaped(e.transposed(pixels, (0, 2, 1)), shape)
+    e.result(node, "DEPTH_TO_SPACE", [x], quant=e.tensor(x).quant, blockSize=size)
+
+
+def space_to_depth(e: Emitter, node: Node) -> None:
+    """SpaceToDepth: both sides have the block before the channel."""
+    x = e.activation(node.inputs[0])
+    size = int(node.attributes["blocksize"])
+    e.result(node, "SPACE_TO_DEPTH", [x], quant=e.tensor(x).quant, blockSize=size)

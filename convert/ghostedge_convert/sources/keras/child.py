@@ -14,9 +14,8 @@ from typing import IO, Any, Protocol
 import numpy as np
 import onnx
 
-from ghostedge_convert.keras.facts import KerasFacts
 from ghostedge_convert.sources.keras.files import Kind
-from ghostedge_convert.sources.keras.wire import Array, Frame, receive, send
+from ghostedge_convert.sources.keras.wire import Array, Frame, KerasFacts, receive, send
 from ghostedge_runtime.errors import GhostEdgeError
 
 

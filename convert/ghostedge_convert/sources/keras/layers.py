@@ -3,6 +3,17 @@
 The backend makes the model a torch module, so it is exported as every other network is, and
 TensorFlow is not needed. Keras's own ONNX export takes torch's older exporter here, which leaves
 dynamic shapes and three times as many nodes.
+
+A Keras model as a torch module of one NCHW input whose nodes are named by Keras's layers.
+
+torch names what it traces after the modules it passes through, and Keras calls its layers without
+passing through torch. So each layer's ``call`` is led through a small module of the layer's name.
+
+Average pooling with "same" padding as Keras documents it, on the torch backend.
+
+The elements that padding adds are no part of the average. Where the padding is not symmetric, the
+torch backend repeats the border and averages over that too (Keras 3.15), so a model trained on
+TensorFlow would compute something else.
 """
 
 from __future__ import annotations
@@ -13,7 +24,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,19 +36,112 @@ import onnx
 import torch
 
 from ghostedge_convert.export import export_onnx
-from ghostedge_convert.keras.average_pool import mend_average_pools
-from ghostedge_convert.keras.configs import (
+from ghostedge_convert.sources.keras.files import (
     HARD_SIGMOID_2,
+    Config,
+    Kind,
+    config_of,
     mended,
     refuse_other_kernels,
     refuse_unknown,
     refuse_unsafe,
 )
-from ghostedge_convert.keras.facts import KerasFacts
-from ghostedge_convert.keras.layer_names import Named
-from ghostedge_convert.sources.keras.files import Config, Kind, config_of
-from ghostedge_convert.sources.keras.wire import Array
+from ghostedge_convert.sources.keras.wire import Array, KerasFacts
 from ghostedge_runtime.errors import CheckpointError, InputError
+
+_TO_LAST = (0, 2, 3, 1)
+_TO_FIRST = (0, 3, 1, 2)
+
+
+class Named(torch.nn.Module):
+    """Maps float32 ``[N, C, H, W]`` to the model's output, or a dict of its outputs by name.
+
+    Args:
+        model: A Keras model on the torch backend.
+        channels_last: Whether the model itself takes, and returns, images channels last.
+    """
+
+    def __init__(self, model: Any, *, channels_last: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._channels_last = channels_last
+        for layer in model._flatten_layers(include_self=False, recursive=True):
+            if not getattr(layer, "layers", None):
+                self._lead_through(layer)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Run the model as it is at inference."""
+        found = self.model(
+            images.permute(_TO_LAST) if self._channels_last else images, training=False
+        )
+        if isinstance(found, dict):
+            return {str(name): self._first(value) for name, value in found.items()}
+        if isinstance(found, (list, tuple)):
+            if len(found) == 1:
+                return self._first(found[0])
+            return {
+                name: self._first(value)
+                for name, value in zip(self.model.output_names, found, strict=True)
+            }
+        return self._first(found)
+
+    def _first(self, value: torch.Tensor) -> torch.Tensor:
+        return value.permute(_TO_FIRST) if self._channels_last and value.ndim == 4 else value
+
+    def _lead_through(self, layer: Any) -> None:
+        name = str(layer.name).replace(".", "_")
+        if hasattr(self, name):
+            return
+        led = _Led(layer.call)
+        self.add_module(name, led)
+        object.__setattr__(layer, "call", led)
+
+
+class _Led(torch.nn.Module):
+    """A layer's ``call`` as a module; the layer itself is not its child."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+
+def mend_average_pools(model: Any) -> None:
+    """Give each AveragePooling2D of a model that pads to "same" the documented behaviour."""
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":
+            object.__setattr__(layer, "call", _Pool(layer))
+
+
+class _Pool:
+    """The ``call`` of one layer."""
+
+    def __init__(self, layer: Any) -> None:
+        self._size = tuple(layer.pool_size)
+        self._strides = tuple(layer.strides)
+        self._last = layer.data_format == "channels_last"
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        images = inputs.permute(_TO_FIRST) if self._last else inputs
+        height, width = images.shape[2:]
+        around = [*self._around(width, 1), *self._around(height, 0)]
+        averages = self._averages(images, around)
+        share = self._averages(torch.ones(1, 1, height, width), around)
+        result = averages * (1.0 / share)
+        return result.permute(_TO_LAST) if self._last else result
+
+    def _averages(self, images: torch.Tensor, around: list[int]) -> torch.Tensor:
+        padded = torch.nn.functional.pad(images, around)
+        return torch.nn.functional.avg_pool2d(padded, self._size, self._strides)
+
+    def _around(self, size: int, axis: int) -> tuple[int, int]:
+        """Elements before and after: as many as keep ``ceil(size / stride)`` windows."""
+        stride, kernel = self._strides[axis], self._size[axis]
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return total // 2, total - total // 2
+
 
 _CHANNELS = (1, 3, 4)
 _IMAGE_RANK = 4

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ghostedge_convert.keras.facts import KerasFacts
 from ghostedge_convert.sources.keras.files import Kind, kind_of
-from ghostedge_convert.sources.keras.wire import Array, Frame, receive, send
+from ghostedge_convert.sources.keras.wire import Array, Frame, KerasFacts, receive, send
 from ghostedge_runtime.errors import (
     CheckpointError,
     GhostEdgeError,

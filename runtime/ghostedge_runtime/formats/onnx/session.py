@@ -20,8 +20,8 @@ from ghostedge_runtime.formats.backend import (
     model_io,
 )
 from ghostedge_runtime.formats.onnx.data import data_files
-from ghostedge_runtime.host import is_x86_without_vnni
 from ghostedge_runtime.latency import LatencyRecorder
+from ghostedge_runtime.machine.facts import is_x86_without_vnni
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 from ghostedge_runtime.record import Delegation
 

@@ -21,12 +21,11 @@ import numpy as np
 
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo, first_line, inference_failed
+from ghostedge_runtime.formats.tflite.file import read_graph, read_tflite_metadata
 from ghostedge_runtime.formats.tflite.half_precision import check_graph, check_processor
 from ghostedge_runtime.formats.tflite.interpreter import file_refused, model_io_of, version_of
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.record import Delegation
-from ghostedge_runtime.tflite_graph import read_graph
-from ghostedge_runtime.tflite_metadata import read_tflite_metadata
 
 try:
     from ai_edge_litert import compiled_model as _litert

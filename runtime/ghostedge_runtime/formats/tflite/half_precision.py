@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.formats.tflite.file import FLOAT32, Graph
 from ghostedge_runtime.machine.cpu import ARM, X86, features
 from ghostedge_runtime.machine.system import LIVE, System
-from ghostedge_runtime.tflite_graph import FLOAT32, Graph
 
 _X86 = ("avx512_fp16", "AVX512-FP16")
 _ARM = ("fp16", "half-precision vector arithmetic (FEAT_FP16, in Cortex-A55, A75, A76 and later)")

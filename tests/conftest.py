@@ -103,6 +103,7 @@ _SLOW = (
     "tests/arm/",
     "tests/base_install/",
     "tests/devices/",
+    "tests/unchanged/",
     "tests/report/",
     "tests/convert/",
 )

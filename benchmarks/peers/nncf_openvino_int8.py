@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nncf  # type: ignore[import-not-found]  # only in the peer's environment
 import numpy as np
-import openvino  # type: ignore[import-not-found]  # likewise
+import openvino
 from nncf.quantization.advanced_parameters import (  # type: ignore[import-not-found]  # likewise
     AdvancedQuantizationParameters,
 )

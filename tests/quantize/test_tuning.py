@@ -11,8 +11,8 @@ from onnx import numpy_helper
 
 from ghostedge_quantize import Ranges, calibrate, quantize
 from ghostedge_quantize.graph.write import float_graph
+from ghostedge_quantize.tuning import tune as tuning_module
 from ghostedge_quantize.tuning.tune import BiasCorrection, Rounding, Tuning, tune
-from ghostedge_quantize.tuning.tune import tune as tuning_module
 
 Toy = Callable[..., onnx.ModelProto]
 Run = Callable[..., np.ndarray]

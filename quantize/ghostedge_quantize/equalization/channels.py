@@ -7,7 +7,7 @@ slice takes some of them along, an addition needs one factor for both sides, a g
 channel that keeps its own. So a factor belongs to a *class* of channels all over the graph: in a
 ghost module a primary channel is one class in the cheap branch, behind the concat and in every
 consumer of it; along residual additions a class runs through a whole stage. Class 0 cannot be
-rescaled: inputs, outputs, and what goes through an op that is not in the table.
+rescaled: inputs, outputs, and what goes through an op that passes no factor on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_quantize.graph.canonical import constant, int_attribute
-from ghostedge_quantize.graph.ops import Role, rule_of
+from ghostedge_quantize.graph.ops import Channels, Role, row_of, rule_of
 from ghostedge_quantize.graph.plan import name_of
 
 FIXED = 0
@@ -44,9 +44,8 @@ class ChannelClasses:
         for node in graph:
             if node.name in part_scales:
                 self.new(node.outputs[0], alone=True)
-                continue
-            known = node.domain in ("", "ai.onnx")
-            (_HANDLERS.get(node.op_type, _fix_all) if known else _fix_all)(self, node)
+            else:
+                PASSING[row_of(node).channels](self, node)
         for output in graph.outputs:
             self.fix(output)
         roots = [self._root(each) for each in range(len(self._parents))]
@@ -160,7 +159,7 @@ def _keep(classes: ChannelClasses, node: ir.Node) -> None:
         classes.assign(output, classes.of(source))
 
 
-def _pad(classes: ChannelClasses, node: ir.Node) -> None:
+def _keep_in_int8(classes: ChannelClasses, node: ir.Node) -> None:
     (_keep if rule_of(node).role is Role.SHARES else _fix_all)(classes, node)
 
 
@@ -270,30 +269,16 @@ def _volume(value: ir.Value) -> int:
     return math.prod(size for size in value.shape or () if isinstance(size, int))
 
 
-_HANDLERS: dict[str, Callable[[ChannelClasses, ir.Node], None]] = {
-    "Conv": _weighted,
-    "ConvTranspose": _weighted,
-    "Gemm": _weighted,
-    "Relu": _keep,
-    "LeakyRelu": _keep,
-    "Identity": _keep,
-    "MaxPool": _keep,
-    "AveragePool": _keep,
-    "GlobalAveragePool": _keep,
-    "GlobalMaxPool": _keep,
-    "Resize": _pad,
-    "Pad": _pad,
-    "ReduceMax": _reduction,
-    "ReduceMean": _reduction,
-    "ReduceMin": _reduction,
-    "Neg": _keep,
-    "Abs": _keep,
-    "Flatten": _flatten,
-    "Reshape": _flatten,
-    "Squeeze": _flatten,
-    "Concat": _concat,
-    "Slice": _slice,
-    "Add": _together,
-    "Sub": _together,
-    "Mul": _multiply,
+PASSING: Mapping[Channels, Callable[[ChannelClasses, ir.Node], None]] = {
+    Channels.FIXES: _fix_all,
+    Channels.LAYER: _weighted,
+    Channels.KEEPS: _keep,
+    Channels.KEEPS_IN_INT8: _keep_in_int8,
+    Channels.REDUCES: _reduction,
+    Channels.FLATTENS: _flatten,
+    Channels.CONCATENATES: _concat,
+    Channels.SLICES: _slice,
+    Channels.JOINS: _together,
+    Channels.GATES: _multiply,
 }
+"""How each kind of op of the int8 table (``graph.ops``) passes classes on."""

@@ -36,7 +36,7 @@ from onnx import helper, numpy_helper
 
 from ghostedge_quantize.equalization.channels import channel_count, taken_channels
 from ghostedge_quantize.graph.canonical import constant, int_attribute
-from ghostedge_quantize.graph.ops import Role, output_first, rule_of
+from ghostedge_quantize.graph.ops import Noise, Role, output_first, row_of, rule_of
 from ghostedge_quantize.graph.plan import name_of
 from ghostedge_quantize.ranges.calibrate import Observer, extremes
 from ghostedge_quantize.ranges.methods import QuantParams
@@ -138,7 +138,7 @@ def noise_gains(graph: ir.Graph, stats: Stats) -> dict[str, np.ndarray]:
         gain = gains.get(name_of(node.outputs[0]))
         if gain is None:
             continue
-        for value, part in _RULES.get(node.op_type, _evenly)(node, gain, stats):
+        for value, part in GAINS[row_of(node).noise](node, gain, stats):
             name = name_of(value)
             if not value.is_initializer() and channel_count(value) == len(part):
                 gains[name] = gains[name] + part if name in gains else part
@@ -221,7 +221,7 @@ def _flatten(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
 
 
 def _evenly(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
-    """An op without a rule hands noise on as it is."""
+    """Noise is handed on as it is."""
     del stats
     parts: Parts = []
     for value in node.inputs:
@@ -239,19 +239,17 @@ def _first(node: ir.Node) -> ir.Value:
     return value
 
 
-_RULES: dict[str, Callable[[ir.Node, np.ndarray, Stats], Parts]] = {
-    "Conv": _layer,
-    "ConvTranspose": _layer,
-    "Gemm": _layer,
-    "Relu": _rectify,
-    "Clip": _rectify,
-    "GlobalAveragePool": _average,
-    "Mul": _gate,
-    "Concat": _concat,
-    "Slice": _slice,
-    "Flatten": _flatten,
-    "Reshape": _flatten,
+GAINS: Mapping[Noise, Callable[[ir.Node, np.ndarray, Stats], Parts]] = {
+    Noise.PASSES: _evenly,
+    Noise.LAYER: _layer,
+    Noise.RECTIFIES: _rectify,
+    Noise.AVERAGES: _average,
+    Noise.GATES: _gate,
+    Noise.CONCATENATES: _concat,
+    Noise.SLICES: _slice,
+    Noise.FLATTENS: _flatten,
 }
+"""How the gains of each kind of op's inputs follow from its output's."""
 
 
 class OutputNoise:

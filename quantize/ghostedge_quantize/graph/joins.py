@@ -28,11 +28,6 @@ MOST_UNLIKE = 4.0
 """Times that a part's range may lie within another's: two of the eight bits, 12 dB."""
 
 
-_COMPUTES = frozenset({"GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "ReduceMin", "Resize"})
-"""Ops that share their input's scale but do more than move elements; on large maps they are slow
-in float."""
-
-
 @dataclass(frozen=True)
 class Join:
     """A concat whose result reaches an output through what moves values, or scales its channels.
@@ -199,8 +194,12 @@ def _joins_sigmoids(node: ir.Node) -> bool:
 
 
 def _moves(node: ir.Node) -> bool:
-    """Whether a node's results are elements of its input, all of them or some, each unchanged."""
-    return rule_of(node).role is Role.SHARES and node.op_type not in _COMPUTES
+    """Whether a node's results are elements of its input, all of them or some, each unchanged.
+
+    Ops that share their input's scale but compute are slow in float on large maps.
+    """
+    rule = rule_of(node)
+    return rule.role is Role.SHARES and not rule.computes
 
 
 def _data(node: ir.Node, plan: Plan) -> list[ir.Value]:

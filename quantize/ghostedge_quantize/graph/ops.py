@@ -3,6 +3,8 @@
 The table is what both runtimes can do: an op is int8 when XNNPACK takes it in int8 (so that
 nothing on the way falls back to a slow kernel) and ONNX Runtime computes the same. An op that is
 not in the table stays float: the Q/DQ pairs around it are its boundary.
+
+An op's row also names how equalization treats it; ``equalization`` holds a function per name.
 """
 
 from __future__ import annotations
@@ -38,6 +40,52 @@ class Role(Enum):
     """Stays float."""
 
 
+class Channels(Enum):
+    """How an op passes on the factors by which equalization divides channels."""
+
+    FIXES = auto()
+    """Not at all: its inputs cannot be rescaled."""
+    LAYER = auto()
+    """A layer's weights undo the factors of its inputs and take new ones for its outputs."""
+    KEEPS = auto()
+    """Each output channel has the factor of its input channel."""
+    KEEPS_IN_INT8 = auto()
+    """``KEEPS`` where the node can be int8, else ``FIXES``."""
+    REDUCES = auto()
+    """``KEEPS`` where it reduces over height and width, else ``FIXES``."""
+    FLATTENS = auto()
+    """Every value keeps the factor of its channel."""
+    CONCATENATES = auto()
+    """The inputs' factors, one after the other."""
+    SLICES = auto()
+    """The factors of the channels that are taken."""
+    JOINS = auto()
+    """All inputs need the same factors."""
+    GATES = auto()
+    """One input keeps its factors, the other is fixed."""
+
+
+class Noise(Enum):
+    """How noise on an op's inputs reaches its output."""
+
+    PASSES = auto()
+    """Unchanged."""
+    LAYER = auto()
+    """Through the squares of a layer's weights."""
+    RECTIFIES = auto()
+    """Only where the output is above zero."""
+    AVERAGES = auto()
+    """Divided by the number of positions that are averaged."""
+    GATES = auto()
+    """Times the power of the other factor."""
+    CONCATENATES = auto()
+    """Each input's to its own channels."""
+    SLICES = auto()
+    """Only from the channels that are taken."""
+    FLATTENS = auto()
+    """From every position of a channel."""
+
+
 @dataclass(frozen=True)
 class OpRule:
     """An op's place in the table.
@@ -47,12 +95,18 @@ class OpRule:
         accepts: Whether this very node can have the role; otherwise it stays float.
         all_inputs: Every input is data; else only the first is, the rest are parameters.
         output: The range that the kernels fix for a FIXED output.
+        computes: Whether an op that SHARES one scale does more than move elements.
+        channels: How factors of channels pass it, also where the node stays float.
+        noise: How noise passes it, also where the node stays float.
     """
 
     role: Role
     accepts: Callable[[ir.Node], bool] = lambda _: True
     all_inputs: bool = False
     output: Range | None = None
+    computes: bool = False
+    channels: Channels = Channels.FIXES
+    noise: Noise = Noise.PASSES
 
 
 def _is_conv(node: ir.Node) -> bool:
@@ -164,51 +218,65 @@ TANH_RANGE = Range(-1.0, 127 / 128)
 """TFLite's TANH wants an output scale of 1/128 and a zero point of 0."""
 
 FLOAT = OpRule(Role.FLOAT)
-SHARES = OpRule(Role.SHARES)
-ARITHMETIC = OpRule(Role.ARITHMETIC, all_inputs=True)
+MOVES = OpRule(Role.SHARES)
+RESHAPES = OpRule(Role.SHARES, channels=Channels.FLATTENS, noise=Noise.FLATTENS)
+SELECTS = OpRule(Role.SHARES, computes=True, channels=Channels.KEEPS)
+ELEMENTWISE = OpRule(Role.MEAN, channels=Channels.KEEPS)
 
 TABLE: dict[str, OpRule] = {
-    "Conv": OpRule(Role.WEIGHTED, _is_conv),
-    "ConvTranspose": OpRule(Role.WEIGHTED, _is_transposed_conv),
-    "Gemm": OpRule(Role.WEIGHTED, _is_dense),
-    "Add": ARITHMETIC,
-    "Sub": OpRule(Role.ARITHMETIC, _centres_nothing, all_inputs=True),
-    "Mul": OpRule(Role.ARITHMETIC, _squares_nothing, all_inputs=True),
-    "GlobalAveragePool": OpRule(Role.MEAN, _is_no_norms_mean),
-    "ReduceMean": OpRule(Role.MEAN, _is_no_norms_mean),
-    "LeakyRelu": OpRule(Role.MEAN),
+    "Conv": OpRule(Role.WEIGHTED, _is_conv, channels=Channels.LAYER, noise=Noise.LAYER),
+    "ConvTranspose": OpRule(
+        Role.WEIGHTED, _is_transposed_conv, channels=Channels.LAYER, noise=Noise.LAYER
+    ),
+    "Gemm": OpRule(Role.WEIGHTED, _is_dense, channels=Channels.LAYER, noise=Noise.LAYER),
+    "Add": OpRule(Role.ARITHMETIC, all_inputs=True, channels=Channels.JOINS),
+    "Sub": OpRule(Role.ARITHMETIC, _centres_nothing, all_inputs=True, channels=Channels.JOINS),
+    "Mul": OpRule(
+        Role.ARITHMETIC,
+        _squares_nothing,
+        all_inputs=True,
+        channels=Channels.GATES,
+        noise=Noise.GATES,
+    ),
+    "GlobalAveragePool": OpRule(
+        Role.MEAN, _is_no_norms_mean, channels=Channels.KEEPS, noise=Noise.AVERAGES
+    ),
+    "ReduceMean": OpRule(Role.MEAN, _is_no_norms_mean, channels=Channels.REDUCES),
+    "LeakyRelu": ELEMENTWISE,
     "Elu": OpRule(Role.MEAN, _is_plain_elu),
     # Lowered as a product with -1 and as a leaky ReLU with a slope of -1.
-    "Neg": OpRule(Role.MEAN),
-    "Abs": OpRule(Role.MEAN),
+    "Neg": ELEMENTWISE,
+    "Abs": ELEMENTWISE,
     "Sigmoid": OpRule(Role.FIXED, output=SIGMOID_RANGE),
     "Tanh": OpRule(Role.FIXED, output=TANH_RANGE),
-    "Concat": OpRule(Role.SHARES, all_inputs=True),
-    "Reshape": SHARES,
-    "Flatten": SHARES,
-    "Squeeze": SHARES,
-    "Unsqueeze": SHARES,
-    "Transpose": SHARES,
-    "Slice": SHARES,
-    "Split": SHARES,
-    "Identity": SHARES,
-    "DepthToSpace": SHARES,
-    "SpaceToDepth": SHARES,
+    "Concat": OpRule(
+        Role.SHARES, all_inputs=True, channels=Channels.CONCATENATES, noise=Noise.CONCATENATES
+    ),
+    "Reshape": RESHAPES,
+    "Flatten": RESHAPES,
+    "Squeeze": OpRule(Role.SHARES, channels=Channels.FLATTENS),
+    "Unsqueeze": MOVES,
+    "Transpose": MOVES,
+    "Slice": OpRule(Role.SHARES, channels=Channels.SLICES, noise=Noise.SLICES),
+    "Split": MOVES,
+    "Identity": OpRule(Role.SHARES, channels=Channels.KEEPS),
+    "DepthToSpace": MOVES,
+    "SpaceToDepth": MOVES,
     "Gather": OpRule(Role.SHARES, _picks_by_constants),
     "GatherND": OpRule(Role.SHARES, _picks_by_constants),
-    "Expand": SHARES,
-    "Tile": SHARES,
-    "MaxPool": SHARES,
-    "GlobalMaxPool": SHARES,
-    "ReduceMax": SHARES,
-    "ReduceMin": SHARES,
-    "Pad": OpRule(Role.SHARES, _pads_with_zero),
-    "Resize": OpRule(Role.SHARES, _keeps_range),
-    "Relu": OpRule(Role.ACTIVATION),
-    "Clip": OpRule(Role.ACTIVATION, _is_fused_clip),
+    "Expand": MOVES,
+    "Tile": MOVES,
+    "MaxPool": SELECTS,
+    "GlobalMaxPool": SELECTS,
+    "ReduceMax": OpRule(Role.SHARES, computes=True, channels=Channels.REDUCES),
+    "ReduceMin": OpRule(Role.SHARES, computes=True, channels=Channels.REDUCES),
+    "Pad": OpRule(Role.SHARES, _pads_with_zero, computes=True, channels=Channels.KEEPS_IN_INT8),
+    "Resize": OpRule(Role.SHARES, _keeps_range, computes=True, channels=Channels.KEEPS_IN_INT8),
+    "Relu": OpRule(Role.ACTIVATION, channels=Channels.KEEPS, noise=Noise.RECTIFIES),
+    "Clip": OpRule(Role.ACTIVATION, _is_fused_clip, noise=Noise.RECTIFIES),
     # Float on purpose: XNNPACK has no int8 kernel for these, and TFLite's plain ones are slower
     # than crossing into float and back.
-    "AveragePool": FLOAT,
+    "AveragePool": OpRule(Role.FLOAT, channels=Channels.KEEPS),
     "Div": FLOAT,
     "PRelu": FLOAT,
     "HardSigmoid": FLOAT,
@@ -227,9 +295,14 @@ FUSES = frozenset({Role.WEIGHTED, Role.ARITHMETIC})
 """Roles whose TFLite kernels apply a following activation themselves."""
 
 
+def row_of(node: ir.Node) -> OpRule:
+    """The row of the node's op, whether or not this node can have its role."""
+    return TABLE.get(node.op_type, FLOAT) if node.domain in ("", "ai.onnx") else FLOAT
+
+
 def rule_of(node: ir.Node) -> OpRule:
     """The node's place in the table; what is not float data, or not accepted, stays float."""
-    rule = TABLE.get(node.op_type, FLOAT) if node.domain in ("", "ai.onnx") else FLOAT
+    rule = row_of(node)
     floats = node.outputs[0].dtype is ir.DataType.FLOAT
     return rule if floats and rule.accepts(node) else FLOAT
 

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ghostedge.formats.table import TARGETS, Target
+from ghostedge_runtime.formats.table import ENGINES, FORMATS
 from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.record import MachineFacts
 
-# What each job needs, and the line that installs it. One distribution of a tuple is enough.
+# What each job but running files needs, and the line that installs it. One distribution of a tuple
+# is enough.
 _JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
-    (
-        "run, bench, inspect .tflite",
-        (("ai-edge-litert", "tflite-runtime", "tensorflow"),),
-        "pip install ghostedge",
-    ),
-    ("run, bench .onnx", (("onnxruntime",),), "pip install 'ghostedge-runtime[onnx]'"),
     (
         "convert, inspect checkpoints and .onnx",
         (
@@ -80,8 +77,20 @@ def examine() -> Diagnosis:
     return Diagnosis(
         machine=machine_facts(),
         free_disk_mb=shutil.disk_usage(Path.cwd()).free // 10**6,
-        jobs=(*(_job(*job) for job in _JOBS), _devices_job()),
+        jobs=(
+            *(_running(TARGETS[name]) for name in FORMATS),
+            *(_job(*job) for job in _JOBS),
+            _devices_job(),
+        ),
     )
+
+
+def _running(target: Target) -> Job:
+    """Running a format's files, and inspecting them where that needs nothing more."""
+    engine = ENGINES[target.format.engines[0]]
+    verbs = "run, bench, inspect" if target.extra == engine.extra else "run, bench"
+    remedy = f"'ghostedge-runtime[{engine.extra}]'" if engine.extra else "ghostedge"
+    return _job(f"{verbs} {target.format.suffix}", (engine.distributions,), f"pip install {remedy}")
 
 
 def _job(name: str, needs: tuple[tuple[str, ...], ...], remedy: str) -> Job:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ghostedge_runtime.bench.statistics import Rounds, drift_estimate, ratio_estimate
+from ghostedge_runtime.formats.loading import file_format
 from ghostedge_runtime.machine.doubts import find_marks
 from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.machine.sensors import snapshot
 from ghostedge_runtime.machine.words import describe
-from ghostedge_runtime.record import BackendName, Case, Estimate, Result, Settings, Snapshot
+from ghostedge_runtime.record import Case, Estimate, Result, Settings, Snapshot
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Timed:
     def result(self) -> Result:
         """What the machine's doubts ask of a measurement."""
         content = self.file.read_bytes()
-        backend: BackendName = "onnxruntime" if self.file.suffix == ".onnx" else "litert"
-        case = Case(self.name, sha256(content).hexdigest(), len(content), backend, threads=1)
+        engine = file_format(self.file, content).engines[0]
+        case = Case(self.name, sha256(content).hexdigest(), len(content), engine, threads=1)
         return Result(case, steady=True, drift=drift_estimate(self._rounds_ns))
 
     @property

@@ -29,16 +29,14 @@ from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
 from ghostedge_runtime.folders import list_images
+from ghostedge_runtime.formats.table import ENGINES, PrecisionMode
 from ghostedge_runtime.image_check import bad_lines, check_images
 from ghostedge_runtime.record import (
-    BackendName,
     BenchJob,
     BenchRun,
-    PrecisionMode,
     document,
 )
 
-_BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
 
 
@@ -57,7 +55,7 @@ _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
 @click.option(
     "--backend",
     "backends",
-    type=some_of(_BACKENDS),
+    type=some_of(tuple(ENGINES)),
     metavar="NAME,…",
     help="litert, litert-reference (plain kernels), onnxruntime. Default: what fits each file.",
 )
@@ -99,7 +97,7 @@ def command(
     data: Path | None,
     skip_bad_images: bool,
     threads: tuple[int, ...],
-    backends: tuple[BackendName, ...] | None,
+    backends: tuple[str, ...] | None,
     precision_modes: tuple[PrecisionMode, ...],
     preset: str | None,
     min_seconds: float | None,

@@ -22,7 +22,7 @@ from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.options import artefact_name
 from ghostedge.features.run import FeatureOptions, write_features
 from ghostedge.formats.format import Building
-from ghostedge.formats.table import open_tap
+from ghostedge.formats.reading import open_tap
 from ghostedge.show.tables import layer_list, report_table
 
 

@@ -9,7 +9,7 @@ import click
 
 from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
 from ghostedge.console import ConsoleReporter
-from ghostedge.formats.table import inspect_file
+from ghostedge.formats.reading import inspect_file
 from ghostedge.records.output import check_file, write_file
 from ghostedge.show.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError

@@ -33,7 +33,7 @@ from ghostedge_convert import (
     read_onnx_metadata,
 )
 from ghostedge_runtime.errors import InputError, ModelFileError
-from ghostedge_runtime.formats.onnx.data import whole_digest
+from ghostedge_runtime.formats.loading import whole_digest
 from ghostedge_runtime.images import LabelledImages
 from ghostedge_runtime.metadata import (
     InputSpec,

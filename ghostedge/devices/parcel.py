@@ -15,8 +15,12 @@ from typing import Any
 
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.folders import class_folders, list_images
-from ghostedge_runtime.formats.onnx.data import data_files, file_digest, whole_digest
-from ghostedge_runtime.formats.table import read_model_file
+from ghostedge_runtime.formats.loading import (
+    companion_files,
+    file_digest,
+    read_model_file,
+    whole_digest,
+)
 from ghostedge_runtime.record import BenchJob
 
 
@@ -119,7 +123,7 @@ class _Packer:
         data = read_model_file(path)
         self.add(name, path)
         folder = PurePosixPath(name).parent
-        for location, file in data_files(data, path).items():
+        for location, file in companion_files(data, path).items():
             self.add(str(folder / PurePath(location).as_posix()), file)
         return whole_digest(data, path)[0]
 

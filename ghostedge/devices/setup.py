@@ -26,6 +26,7 @@ from typing import Any
 import ghostedge_runtime
 from ghostedge.devices.connection import LostError, Steady, beating, sending
 from ghostedge_runtime.errors import DeviceError
+from ghostedge_runtime.formats.table import ENGINES, FORMATS, Engine
 
 _DISTRIBUTION = "ghostedge-runtime"
 _STAMP = (1980, 1, 1, 0, 0, 0)
@@ -131,12 +132,16 @@ def find_interpreter(
         DeviceError: There is no Python, an old one, or one that cannot be given what it lacks.
     """
     facts = _facts(steady, wheel)
-    if facts["bits"] == 32 and "onnxruntime" in backends:
-        raise DeviceError(
-            f"onnxruntime has no 32-bit version, and Python there is one ({facts['machine']})",
-            where=steady.connection.device.name,
-            remedy="leave the .onnx files out for this device, or install its 64-bit system",
-        )
+    engines = [ENGINES[name] for name in backends]
+    for engine in engines:
+        if facts["bits"] not in engine.bits:
+            raise DeviceError(
+                f"{engine.library} has no {facts['bits']}-bit version, and Python there is one "
+                f"({facts['machine']})",
+                where=steady.connection.device.name,
+                remedy=f"leave the {_run_by(engine)} files out for this device, or install its "
+                "64-bit system",
+            )
     own = Interpreter(facts["python"], facts["wheel"])
     looked = steady.ask(own.verb("check", *backends), prefix=own.prefix)
     if not looked["lacking"]:
@@ -146,10 +151,15 @@ def find_interpreter(
         if not steady.ask(made.verb("check", *backends), prefix=made.prefix)["lacking"]:
             return made
     say(f"installs what its Python lacks ({', '.join(looked['lacking'])}); this is done once")
-    extras = ["onnx"] if "onnxruntime" in backends else []
+    extras = sorted({engine.extra for engine in engines if engine.extra is not None})
     made = Interpreter(_installed(steady, own, extras), own.wheel)
     _check_made(steady, made, backends)
     return made
+
+
+def _run_by(engine: Engine) -> str:
+    """The suffixes of what an engine runs where no other is named."""
+    return ", ".join(fmt.suffix for fmt in FORMATS.values() if fmt.engines[0] == engine.name)
 
 
 def _facts(steady: Steady, wheel: Wheel) -> dict[str, Any]:

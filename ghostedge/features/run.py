@@ -23,7 +23,7 @@ from ghostedge.features.compare import Matched, compare
 from ghostedge.features.draw import Drawing, draw_layer
 from ghostedge.features.page import page
 from ghostedge.formats.format import NO_FLAGS, Building, Layer, Tap
-from ghostedge.formats.table import open_tap
+from ghostedge.formats.reading import open_tap
 from ghostedge.records.features import (
     FEATURES_NAME,
     PAGE_NAME,

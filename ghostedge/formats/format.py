@@ -48,9 +48,10 @@ class OpCount:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a checkpoint, an ``.onnx`` or a ``.tflite``.
+    """What is in a checkpoint or a model file.
 
     Attributes:
+        kind: ``checkpoint``, or the name of a format.
         facts: What does not fit a column, in the order it is shown.
         parameters: Elements of all weights and biases.
         macs: Multiply-accumulates of one run; None where the file does not tell.
@@ -58,7 +59,7 @@ class Inspection:
     """
 
     file: str
-    kind: Literal["checkpoint", "onnx", "tflite"]
+    kind: str
     bytes: int
     sha256: str
     parameters: int

@@ -1,7 +1,4 @@
-"""Inspect an ``.onnx`` file; needs the ``convert`` extra.
-
-Read the inner tensors of an ONNX graph; needs the ``convert`` extra.
-"""
+"""``.onnx`` files: inspected, looked into, written; all of it needs the ``convert`` extra."""
 
 from __future__ import annotations
 
@@ -34,9 +31,8 @@ from ghostedge.records.manifest import TensorSignature
 from ghostedge_convert.sources.onnx_files import parse
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo, model_io
-from ghostedge_runtime.formats.onnx.data import data_files, whole_digest
+from ghostedge_runtime.formats.loading import companion_files, read_model_file, whole_digest
 from ghostedge_runtime.formats.onnx.session import OnnxBackend
-from ghostedge_runtime.formats.table import read_model_file
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata, Preprocessing
 
 Dims = tuple[int, ...]
@@ -44,6 +40,34 @@ Dims = tuple[int, ...]
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 # What stands between stored weights and their readers: int8 of a QDQ graph, float16, int8 · scale.
 _DECODERS = ("DequantizeLinear", "Cast", "Mul")
+_KINDS: dict[str, Kind] = {
+    "Clip": "activation",
+    "DequantizeLinear": "dequantize",
+    "Identity": "relay",
+    "Pad": "relay",
+    "QuantizeLinear": "quantize",
+    "Relu": "activation",
+    "Transpose": "relay",
+}
+
+
+def write_onnx(
+    model: onnx.ModelProto, metadata: ModelMetadata, path: Path
+) -> Mapping[str, tuple[int, ...]]:
+    """Write a graph as it is; equal graphs give equal bytes.
+
+    Args:
+        model: The graph.
+        metadata: Its own, which go into the file.
+        path: Where to write.
+
+    Returns:
+        Nothing: every output's axes stand as in the graph.
+    """
+    from ghostedge_convert import embed_onnx_metadata  # noqa: PLC0415  # imports torch
+
+    path.write_bytes(embed_onnx_metadata(model, metadata).SerializeToString(deterministic=True))
+    return {}
 
 
 def inspect_onnx(path: Path) -> Inspection:
@@ -55,7 +79,7 @@ def inspect_onnx(path: Path) -> Inspection:
     data = path.read_bytes()
     model, graph = parse_onnx(data, path)
     sha256, size = whole_digest(data, path)
-    beside = data_files(data, path)
+    beside = companion_files(data, path)
     shapes = _shapes(graph)
     props = {prop.key: prop.value for prop in model.metadata_props}
     ops = _count_ops(graph, shapes)
@@ -174,17 +198,6 @@ def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
     kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     shape = tuple(size or None for size in _dims(value))
     return TensorSignature(value.name, str(kind), shape)
-
-
-_KINDS: dict[str, Kind] = {
-    "Clip": "activation",
-    "DequantizeLinear": "dequantize",
-    "Identity": "relay",
-    "Pad": "relay",
-    "QuantizeLinear": "quantize",
-    "Relu": "activation",
-    "Transpose": "relay",
-}
 
 
 def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:

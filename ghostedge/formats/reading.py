@@ -1,17 +1,18 @@
-"""Which kind of file is it?
-
-From MODEL, whatever it is, to a network whose layers can be read.
-"""
+"""From a path to what reads it: by the format of a model file, else as a checkpoint."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ghostedge.formats.format import NO_FLAGS, Building, Inspection, Tap
+from ghostedge.formats.table import TARGETS, Target, resolve
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
+from ghostedge_runtime.formats.table import format_of
 from ghostedge_runtime.metadata import Preprocessing
 
 _KERAS = (".keras", ".h5", ".hdf5")
+_INSPECTS_CHECKPOINT = "ghostedge.formats.unbuilt:inspect_checkpoint"
+_BUILDS = "ghostedge.formats.unbuilt:open_by_door"
 
 
 def inspect_file(
@@ -33,17 +34,17 @@ def inspect_file(
 
     Raises:
         InputError: The file is missing, damaged or of no known kind.
-        MissingDependencyError: Reading this kind needs the ``convert`` extra.
+        MissingDependencyError: Reading this kind needs an extra.
     """
-    suffix = path.suffix.lower()
-    if suffix in _KERAS or (path / "saved_model.pb").is_file():
+    if path.suffix.lower() in _KERAS or (path / "saved_model.pb").is_file():
         raise ModelFileError(
             "it is a Keras model or a SavedModel, which only `ghostedge convert` reads",
             where=path,
             remedy="convert it, and inspect the .onnx or .tflite",
         )
+    target = _target_of(path)
     for value, flag in ((key_prefix, "--key-prefix"), (arch, "--arch")):
-        if value is not None and suffix in (".tflite", ".onnx"):
+        if value is not None and target is not None:
             raise InputError(
                 "MODEL is no checkpoint, so this has no effect on it",
                 where=flag,
@@ -53,25 +54,19 @@ def inspect_file(
         what = "it is a folder, not a file" if path.is_dir() else "there is no such file"
         raise ModelFileError(what, where=path, remedy="give the path of a model file")
     try:
-        if suffix == ".tflite":
-            from ghostedge.formats.tflite import inspect_tflite
-
-            return inspect_tflite(path)
-        if suffix == ".onnx":
-            from ghostedge.formats.onnx import inspect_onnx
-
-            return inspect_onnx(path)
-        from ghostedge.formats.unbuilt import inspect_checkpoint
-
-        return inspect_checkpoint(
-            path, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix, arch=arch
-        )
+        if target is not None:
+            inspection: Inspection = resolve(target.inspects)(path)
+        else:
+            inspection = resolve(_INSPECTS_CHECKPOINT)(
+                path, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix, arch=arch
+            )
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"inspecting this kind of file needs {error.name}, which is not installed",
             where=path,
-            remedy="pip install 'ghostedge[convert]'",
+            remedy=_install_line(target),
         ) from error
+    return inspection
 
 
 def open_tap(
@@ -80,7 +75,7 @@ def open_tap(
     """Open a network; the suffix decides what reads it.
 
     Args:
-        path: A ``.tflite``, an ``.onnx`` or anything that `ghostedge convert` builds a network of.
+        path: A model file or anything that `ghostedge convert` builds a network of.
         building: How it does.
         preprocessing: For a file that carries none.
 
@@ -88,27 +83,31 @@ def open_tap(
         InputError: It cannot be used.
         MissingDependencyError: Reading it needs an extra.
     """
-    suffix = "" if building.factory else path.suffix.lower()
+    target = None if building.factory else _target_of(path)
     try:
-        if suffix == ".tflite":
-            from ghostedge.formats.tflite import open_tflite
-
-            return _as_it_is(open_tflite(path, preprocessing), building)
-        if suffix == ".onnx":
-            from ghostedge.formats.onnx import open_onnx
-
-            tap = open_onnx(path, preprocessing)
-            if tap is not None:
-                return _as_it_is(tap, building)
-        from ghostedge.formats.unbuilt import open_by_door
-
-        return open_by_door(path, building, preprocessing)
+        tap: Tap | None = None
+        if target is not None:
+            tap = resolve(target.reads_layers)(path, preprocessing)
+        if tap is not None:
+            return _as_it_is(tap, building)
+        built: Tap = resolve(_BUILDS)(path, building, preprocessing)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"looking into this kind of file needs {error.name}, which is not installed",
             where=path,
-            remedy="pip install 'ghostedge[convert]'; a .tflite needs nothing more",
+            remedy=f"{_install_line(target)}; a .tflite needs nothing more",
         ) from error
+    return built
+
+
+def _target_of(path: Path) -> Target | None:
+    fmt = format_of(path)
+    return None if fmt is None else TARGETS.get(fmt.name)
+
+
+def _install_line(target: Target | None) -> str:
+    extra = "convert" if target is None else target.extra
+    return f"pip install 'ghostedge[{extra}]'" if extra else "pip install ghostedge"
 
 
 def _as_it_is(tap: Tap, building: Building) -> Tap:

@@ -1,9 +1,9 @@
-"""Inspect a ``.tflite`` through the official flatbuffer schema; runs on the base install.
+"""``.tflite`` files: inspected, looked into, written.
 
-Read the inner tensors of a ``.tflite``; runs on the base install.
-
-The interpreter keeps every tensor and therefore computes with its own kernels instead of XNNPACK's:
-a code may differ by one step from what the same file computes in use.
+The graph is read through the official flatbuffer schema. Inspecting and looking into a file run on
+the base install, writing one needs the ``convert`` extra. To show inner tensors the interpreter
+keeps every tensor and therefore computes with its own kernels instead of XNNPACK's: a code may
+differ by one step from what the same file computes in use.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import json
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from ghostedge.formats.format import (
     Inspection,
@@ -40,12 +40,34 @@ from ghostedge.formats.format import (
 from ghostedge.records.manifest import TensorSignature
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo, inference_failed, model_io
-from ghostedge_runtime.formats.table import read_model_file
-from ghostedge_runtime.formats.tflite.file import check_structure, read_tflite_metadata
-from ghostedge_runtime.formats.tflite.interpreter import file_refused, find_interpreter
-from ghostedge_runtime.metadata import Preprocessing
+from ghostedge_runtime.formats.loading import read_model_file
+from ghostedge_runtime.formats.tflite.file import (
+    check_structure,
+    is_tflite,
+    read_tflite_metadata,
+)
+from ghostedge_runtime.formats.tflite.interpreter import (
+    TFLiteBackend,
+    file_refused,
+    find_interpreter,
+)
+from ghostedge_runtime.metadata import ModelMetadata, Preprocessing
 
-_IDENTIFIER = b"TFL3"
+if TYPE_CHECKING:
+    import onnx
+
+try:
+    from ai_edge_litert import schema_py_generated as schema
+except ImportError as error:
+    raise MissingDependencyError(
+        f"reading a .tflite's graph needs ai-edge-litert, which does not import ({error})",
+        where="ghostedge",
+        remedy="pip install ai-edge-litert",
+    ) from error
+
+# What the generated reader raises on a damaged file: an offset outside the bytes, a wrong kind of
+# table, text that is not UTF-8, a list that is missing, an operator or type without a name.
+_UNREADABLE = (struct.error, IndexError, TypeError, ValueError, AttributeError, KeyError)
 
 
 def _names(enum: type[Any]) -> dict[int, str]:
@@ -56,6 +78,51 @@ _OPS = _names(schema.BuiltinOperator)
 _TYPES = {code: name.lower() for code, name in _names(schema.TensorType).items()}
 # Place of the weights among an op's inputs.
 _WEIGHTED = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
+_OP = schema.BuiltinOperator
+_KINDS: dict[int, Kind] = {
+    _OP.DEPTHWISE_CONV_2D: "depthwise",
+    _OP.DEQUANTIZE: "dequantize",
+    _OP.PAD: "relay",
+    _OP.PADV2: "relay",
+    _OP.RELU: "activation",
+    _OP.RELU6: "activation",
+    _OP.TRANSPOSE: "relay",
+}
+_CODED = "_quantized"
+_CHANNELS = 3
+
+
+def write_tflite(
+    model: onnx.ModelProto, metadata: ModelMetadata, path: Path
+) -> Mapping[str, tuple[int, ...]]:
+    """Lower a graph and write it, with its input channels-last.
+
+    Args:
+        model: A float graph, or one in the QDQ format.
+        metadata: The graph's; with a channels-last input they go into the file.
+        path: Where to write.
+
+    Returns:
+        Where an output's axes stand in another order than in the graph:
+        ``file = onnx.transpose(order)``.
+
+    Raises:
+        UnsupportedOpError: TFLite has no form for something in the graph.
+    """
+    from ghostedge_convert import lower_to_tflite  # noqa: PLC0415  # of the convert extra
+
+    channels_last = replace(metadata, input=replace(metadata.input, layout="NHWC"))
+    lowered = lower_to_tflite(model, metadata=channels_last)
+    path.write_bytes(lowered.data)
+    return lowered.output_layouts
+
+
+def open_in_tflite(model: onnx.ModelProto, at_once: int) -> Sequence[TFLiteBackend]:
+    """A graph lowered once and opened in so many interpreters, which run one image at a time."""
+    from ghostedge_convert import lower_to_tflite  # noqa: PLC0415  # of the convert extra
+
+    data = lower_to_tflite(model).data
+    return [TFLiteBackend(data, threads=1, where=Path("graph")) for _ in range(at_once)]
 
 
 def inspect_tflite(path: Path) -> Inspection:
@@ -65,7 +132,7 @@ def inspect_tflite(path: Path) -> Inspection:
         ModelFileError: It is not a TFLite file, or damaged.
     """
     data = path.read_bytes()
-    if data[4:8] != _IDENTIFIER:
+    if not is_tflite(data):
         raise ModelFileError(
             "it is not a TFLite file (no TFL3 mark at byte 4)",
             where=path,
@@ -89,9 +156,7 @@ def inspect_tflite(path: Path) -> Inspection:
             ops=ops,
             metadata=None if metadata is None else json.loads(metadata.to_json()),
         )
-    # What the generated reader raises on a damaged file: an offset outside the bytes, a wrong
-    # kind of table, text that is not UTF-8, a list that is missing.
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except _UNREADABLE as error:
         raise ModelFileError(
             f"its graph cannot be read ({type(error).__name__}: {error})",
             where=path,
@@ -159,29 +224,6 @@ def _signature(tensor: Any) -> TensorSignature:
     )
 
 
-try:
-    from ai_edge_litert import schema_py_generated as schema
-except ImportError as error:
-    raise MissingDependencyError(
-        f"reading a .tflite's graph needs ai-edge-litert, which does not import ({error})",
-        where="ghostedge features",
-        remedy="pip install ai-edge-litert",
-    ) from error
-
-_OP = schema.BuiltinOperator
-_KINDS: dict[int, Kind] = {
-    _OP.DEPTHWISE_CONV_2D: "depthwise",
-    _OP.DEQUANTIZE: "dequantize",
-    _OP.PAD: "relay",
-    _OP.PADV2: "relay",
-    _OP.RELU: "activation",
-    _OP.RELU6: "activation",
-    _OP.TRANSPOSE: "relay",
-}
-_CODED = "_quantized"
-_CHANNELS = 3
-
-
 def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
     """Open a ``.tflite`` file.
 
@@ -223,8 +265,7 @@ class _Graph:
             self._operators = model.subgraphs[0].operators
             self._constants = [bool(len(b)) for b in (_bytes(b.data) for b in model.buffers)]
             self._steps = [step for op in self._operators for step in self._read(op)]
-        # What the generated reader raises on a damaged file (see inspection/tflite.py).
-        except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+        except _UNREADABLE as error:
             raise ModelFileError(
                 f"its graph cannot be read ({type(error).__name__}: {error})",
                 where=path,

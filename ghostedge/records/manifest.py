@@ -279,7 +279,7 @@ class Artefact:
     """
 
     file: str
-    format: Literal["onnx", "tflite"]
+    format: str
     precision: Precision
     bytes: int
     sha256: str

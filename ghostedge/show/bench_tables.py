@@ -18,7 +18,6 @@ from rich.table import Table
 from ghostedge.comparison.compare import BudgetVerdict, CaseComparison, Change, Comparison
 from ghostedge.records.database import Entry
 from ghostedge.show.words import (
-    BACKENDS,
     DASH,
     LEFT,
     RIGHT,
@@ -28,6 +27,7 @@ from ghostedge.show.words import (
     threads_words,
 )
 from ghostedge_runtime.bench.per_op import by_kind, total_ms
+from ghostedge_runtime.formats.table import ENGINES
 from ghostedge_runtime.machine.words import describe
 from ghostedge_runtime.record import BenchRun, Delegation, Estimate, Result
 
@@ -188,7 +188,7 @@ def _beside(p50_ms: Estimate | None) -> str:
 def _name(row: _Row) -> str:
     case = row.result.case
     mode = "" if case.precision_mode == "default" else f", {case.precision_mode}"
-    return f"{row.file}, {BACKENDS[case.backend]}{mode}, {_threads(row)}"
+    return f"{row.file}, {ENGINES[case.backend].title}{mode}, {_threads(row)}"
 
 
 def _threads(row: _Row) -> str:
@@ -198,7 +198,7 @@ def _threads(row: _Row) -> str:
 def _backend(row: _Row) -> str:
     """The kernels, and the distribution that brings them."""
     result = row.result
-    words = BACKENDS[result.case.backend]
+    words = ENGINES[result.case.backend].title
     return (
         words if result.runtime is None else f"{words} ({result.runtime} {result.runtime_version})"
     )

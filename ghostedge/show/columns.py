@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.words import (
-    BACKENDS,
     DASH,
     interval,
     ms,
@@ -16,6 +15,7 @@ from ghostedge.show.words import (
     size_words,
     threads_words,
 )
+from ghostedge_runtime.formats.table import ENGINES
 from ghostedge_runtime.record import Estimate, Result
 
 
@@ -81,7 +81,7 @@ def results_table(contents: Contents, run: int, on_front: frozenset[int]) -> Res
 def _common(results: Sequence[Result]) -> str:
     """Backend, runtime, precision and threads, those that are the same in all rows."""
     parts = (
-        {BACKENDS[result.case.backend] for result in results},
+        {ENGINES[result.case.backend].title for result in results},
         {runtime_words(result) for result in results if result.error is None},
         {_mode(result) for result in results},
         {threads_words(result.case.threads) for result in results},
@@ -118,7 +118,7 @@ def _top1(entry: Entry) -> Cell | None:
 
 _NONE = Cell(DASH)
 _VARYING: Mapping[str, Callable[[Entry], Cell | None]] = {
-    "backend": lambda entry: Cell(BACKENDS[entry.result.case.backend]),
+    "backend": lambda entry: Cell(ENGINES[entry.result.case.backend].title),
     "precision": lambda entry: Cell(_mode(entry.result)) if _mode(entry.result) else None,
     "threads": lambda entry: Cell(str(entry.result.case.threads)),
 }

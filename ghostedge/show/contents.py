@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ghostedge.records.quantization import QuantizationFindings
-from ghostedge.show.words import BACKENDS, machine_name, threads_words
+from ghostedge.show.words import machine_name, threads_words
 from ghostedge.terminal import printable
+from ghostedge_runtime.formats.table import ENGINES
 from ghostedge_runtime.record import BenchRun, Case, Mark, Result
 
 
@@ -130,7 +131,7 @@ def case_names(cases: Sequence[Case]) -> list[str]:
 
 
 _PARTS: tuple[Callable[[Case], str], ...] = (
-    lambda case: BACKENDS[case.backend],
+    lambda case: ENGINES[case.backend].title,
     lambda case: "" if case.precision_mode == "default" else case.precision_mode,
     lambda case: threads_words(case.threads),
 )

@@ -22,6 +22,7 @@ from ghostedge.doctor import Diagnosis
 from ghostedge.features.compare import Difference
 from ghostedge.features.draw import decibel_words
 from ghostedge.formats.format import Inspection, Layer
+from ghostedge.formats.table import is_exact
 from ghostedge.records.features import FeaturesReport, LayerFacts
 from ghostedge.records.manifest import Artefact, GuardCheck, GuardReport, Manifest, Parity
 from ghostedge.show.words import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
@@ -96,7 +97,7 @@ def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
     row = [
         artefact.file,
         size_words(artefact.bytes),
-        _parity_words(artefact.parity, by_top1=(artefact.format, artefact.precision) in _BY_TOP1),
+        _parity_words(artefact.parity, by_top1=not is_exact(artefact.format, artefact.precision)),
         or_dash(artefact.float_agreement_pct, "{:.2f} %"),
         or_dash(artefact.float_sqnr_db, "{:.1f} dB"),
     ]
@@ -113,10 +114,6 @@ def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
         + ("" if latency is None or latency.steady else " (unsteady)"),
         or_dash(latency.speed_up if latency else None, "{:.2f}×"),
     ]
-
-
-_BY_TOP1 = frozenset({("onnx", "dynamic"), ("onnx", "int8"), ("tflite", "int8")})
-"""Where rounding to int8 lies between a file and its source: numbers differ, not their sense."""
 
 
 def _parity_words(parity: Parity | None, *, by_top1: bool) -> str:

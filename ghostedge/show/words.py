@@ -6,7 +6,7 @@ What all tables for people are made of.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
@@ -45,11 +45,6 @@ def or_dash(value: float | None, form: str) -> str:
     return DASH if value is None else form.format(value)
 
 
-BACKENDS: Mapping[str, str] = {
-    "litert": "LiteRT with XNNPACK",
-    "litert-reference": "LiteRT reference kernels",
-    "onnxruntime": "ONNX Runtime",
-}
 WARNING = "⚠"
 
 

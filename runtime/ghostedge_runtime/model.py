@@ -28,11 +28,12 @@ import numpy.typing as npt
 
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.formats.backend import Array, Backend, ModelIO, TensorInfo, format_shape
-from ghostedge_runtime.formats.table import open_backend
+from ghostedge_runtime.formats.loading import open_backend
+from ghostedge_runtime.formats.table import PrecisionMode
 from ghostedge_runtime.images import MODES, ImageSource, is_image, normalize, prepare
 from ghostedge_runtime.latency import Latency, LatencyRecorder
 from ghostedge_runtime.metadata import ModelMetadata, Preprocessing
-from ghostedge_runtime.record import BackendName, Delegation, PrecisionMode
+from ghostedge_runtime.record import Delegation
 
 WHOLE = frozenset({"bool", "int32", "int64"})
 """Types of numbers that stand for themselves: labels, indices, masks."""
@@ -209,7 +210,7 @@ class Model:
         self,
         path: str | os.PathLike[str],
         threads: int = 1,
-        backend: BackendName | None = None,
+        backend: str | None = None,
         precision_mode: PrecisionMode = "default",
     ) -> None:
         if not isinstance(threads, int) or threads < 1:

@@ -26,9 +26,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.formats.table import ENGINES, PrecisionMode
 from ghostedge_runtime.latency import Timing
 
 T = TypeVar("T")
@@ -136,8 +137,11 @@ def _of_type(kind: Any, value: Any, place: _Place) -> Any:
 
 RUN_VERSION = 1
 
-BackendName = Literal["litert", "litert-reference", "onnxruntime"]
-PrecisionMode = Literal["default", "fp16"]
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[tuple(ENGINES)]
+    """Any text to the type checker, but a file with a name outside the table is refused."""
 MarkKind = Literal[
     "throttled", "drifted", "unsteady", "under-voltage", "limited", "stolen", "busy", "pinning"
 ]
@@ -160,7 +164,7 @@ class Case:
         model: The file as it was named on the command line.
         sha256: Of its bytes, in hexadecimal.
         bytes: Its size.
-        backend: ``litert`` is any TFLite interpreter with its XNNPACK delegate.
+        backend: The name of an engine in `formats.table`.
         threads: CPU threads that one inference may use.
         precision_mode: ``fp16`` computes a float model in half precision.
     """
@@ -168,7 +172,7 @@ class Case:
     model: str
     sha256: str
     bytes: int
-    backend: BackendName
+    backend: EngineName
     threads: int
     precision_mode: PrecisionMode = "default"
 

@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 import ghostedge
-from ghostedge.formats.table import inspect_file
+from ghostedge.formats.reading import inspect_file
 from ghostedge.records.manifest import Manifest
 from ghostedge_runtime import Model, evaluate
 from ghostedge_runtime.images import list_images, list_labelled

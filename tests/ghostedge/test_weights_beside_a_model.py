@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.formats.onnx import open_onnx
-from ghostedge.formats.table import inspect_file
+from ghostedge.formats.reading import inspect_file
 from ghostedge_convert import embed_onnx_metadata
 from ghostedge_convert.sources.onnx import load_float_onnx
 from ghostedge_runtime.errors import ModelFileError

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.formats.onnx.data import data_files, external_tensors, whole_digest
+from ghostedge_runtime.formats.loading import whole_digest
+from ghostedge_runtime.formats.onnx.data import data_files, external_tensors
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto

@@ -21,7 +21,7 @@ from ghostedge_convert.qdq_in.normalize import with_shapes
 from ghostedge_convert.qdq_in.pairs import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.sources.onnx_files import parse
 from ghostedge_runtime.errors import InputError, ModelFileError
-from ghostedge_runtime.formats.table import read_model_file
+from ghostedge_runtime.formats.loading import read_model_file
 
 _ONNX_DOMAINS = ("", "ai.onnx")
 _DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")

@@ -33,7 +33,7 @@ from ghostedge_convert.sources.float32 import use_float32
 from ghostedge_convert.sources.module import CHANNELS
 from ghostedge_convert.sources.rescaling import Front, without_rescaling
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
-from ghostedge_runtime.formats.onnx.data import whole_digest
+from ghostedge_runtime.formats.loading import whole_digest
 from ghostedge_runtime.metadata import Source
 
 _ONNX_DOMAINS = ("", "ai.onnx")

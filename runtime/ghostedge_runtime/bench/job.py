@@ -11,29 +11,30 @@ from pathlib import Path
 from ghostedge_runtime.bench.inference import MAX_IMAGES, check_settings
 from ghostedge_runtime.errors import ImageError, InputError
 from ghostedge_runtime.folders import list_images
-from ghostedge_runtime.formats.onnx.data import whole_digest
-from ghostedge_runtime.formats.table import BACKENDS, file_format, read_model_file
-from ghostedge_runtime.formats.tflite.file import read_graph
-from ghostedge_runtime.formats.tflite.half_precision import is_changed
+from ghostedge_runtime.formats.loading import file_format, read_model_file, whole_digest
+from ghostedge_runtime.formats.table import (
+    ENGINES,
+    FORMATS,
+    Format,
+    PrecisionMode,
+    resolve,
+    suffixes,
+)
 from ghostedge_runtime.record import (
-    BackendName,
     BenchJob,
     Case,
-    PrecisionMode,
     Settings,
 )
 
-Kind = tuple[BackendName, PrecisionMode]
-
-# The backend that computes in half precision, see `half_precision`.
-_HALF: Kind = ("litert", "fp16")
+Kind = tuple[str, PrecisionMode]
+"""A backend and a precision mode."""
 
 
 def make_job(
     models: Sequence[str | os.PathLike[str]],
     *,
     threads: Sequence[int] = (1,),
-    backends: Sequence[BackendName] | None = None,
+    backends: Sequence[str] | None = None,
     precision_modes: Sequence[PrecisionMode] = ("default",),
     settings: Settings | None = None,
     data: str | os.PathLike[str] | None = None,
@@ -67,7 +68,7 @@ def make_job(
     bounds = settings or Settings()
     check_settings(bounds)
     if not models:
-        raise InputError("no model is named to measure", remedy="name .tflite or .onnx files")
+        raise InputError("no model is named to measure", remedy=f"name {suffixes('or')} files")
     if not threads or min(threads) < 1:
         raise InputError(
             f"threads must be whole numbers from 1 on, got {', '.join(map(str, threads)) or 'none'}"
@@ -99,14 +100,13 @@ def make_job(
 def _cases(
     model: Path,
     threads: Sequence[int],
-    backends: Sequence[BackendName] | None,
+    backends: Sequence[str] | None,
     modes: Sequence[PrecisionMode],
 ) -> list[Case]:
     data = read_model_file(model)
-    runs = _kinds(file_format(model, data))
-    if "fp16" in modes and _HALF in runs and not is_changed(read_graph(data, model)):
-        runs.remove(_HALF)
-    chosen = (runs[0][0],) if backends is None else tuple(backends)
+    fmt = file_format(model, data)
+    runs = [kind for kind in _kinds(fmt) if kind[1] not in modes or _matters(kind, data, model)]
+    chosen = (fmt.engines[0],) if backends is None else tuple(backends)
     kinds = [kind for kind in product(chosen, modes) if kind in runs]
     if not kinds:
         raise InputError(
@@ -122,10 +122,17 @@ def _cases(
     ]
 
 
-def _kinds(file_format: str) -> list[Kind]:
-    """What runs a file of a format: backend and precision mode, the usual one first."""
-    plain: list[Kind] = [(backend, "default") for backend in BACKENDS[file_format]]
-    return [*plain, _HALF] if _HALF[0] in BACKENDS[file_format] else plain
+def _kinds(fmt: Format) -> list[Kind]:
+    """What runs a file of a format, half precision last."""
+    kinds: list[Kind] = [(name, mode) for name in fmt.engines for mode in ENGINES[name].opens]
+    return sorted(kinds, key=lambda kind: kind[1] != "default")
+
+
+def _matters(kind: Kind, data: bytes, model: Path) -> bool:
+    """Whether a precision mode makes a difference to a file."""
+    backend, mode = kind
+    changed = ENGINES[backend].changed_by_fp16
+    return mode == "default" or changed is None or bool(resolve(changed)(data, model))
 
 
 def _words(kind: Kind) -> str:
@@ -143,8 +150,8 @@ def _refuse_unused(
                 where=", ".join(os.fspath(model) for model in models),
                 remedy="leave it out; files and what runs them: "
                 + "; ".join(
-                    f"{name} {', '.join(_words(kind) for kind in _kinds(name))}"
-                    for name in BACKENDS
+                    f"{fmt.suffix} {', '.join(_words(kind) for kind in _kinds(fmt))}"
+                    for fmt in FORMATS.values()
                 ),
             )
 

@@ -1,7 +1,7 @@
 """How long every operator of a model takes by itself.
 
-For finding out where the time goes, not for how long the whole takes: `per_op_tflite` and
-`per_op_onnx` say in what their figures differ from that, so show `total_ms` beside the whole's.
+For finding out where the time goes, not for how long the whole takes: each format's ``op_times``
+says in what its figures differ from that, so show `total_ms` beside the whole's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghostedge_runtime.formats.table import ENGINES, resolve
 from ghostedge_runtime.record import Case, OpTime
 
 
@@ -49,14 +50,7 @@ def time_ops(
             bindings of its format: tflite-runtime comes without.
         InputError: Half precision is not to be had.
     """
-    if case.backend == "onnxruntime":
-        from ghostedge_runtime.formats.onnx import op_times as onnx  # noqa: PLC0415  # imports ONNX Runtime
-
-        times = onnx.time_onnx_ops(path, case, progress)
-    else:
-        from ghostedge_runtime.formats.tflite import op_times as tflite  # noqa: PLC0415  # the bindings
-
-        times = tflite.time_tflite_ops(path, case, progress)
+    times: list[OpTime] = resolve(ENGINES[case.backend].times_ops)(path, case, progress)
     return tuple(sorted(times, key=lambda op: (-op.p50_ms, op.note is not None, op.index)))
 
 

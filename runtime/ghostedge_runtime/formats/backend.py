@@ -1,7 +1,7 @@
 """What every interpreter looks like to the rest of the runtime.
 
-One small protocol and the typed description of a model's tensors; the interpreters themselves are
-in `tflite_backend` and `onnx_backend`, each imported only when a file of its format is opened.
+One small protocol and the typed description of a model's tensors. The interpreters themselves are
+in the folders beside this module, each imported only when a file of its format is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TensorInfo:
         shape: Sizes by axis; None where the file leaves one open.
         dtype: NumPy's name of the element type, such as ``uint8``.
         scale: Real value of one quantization step, or None for a tensor that is not quantized.
-        zero_point: Quantized value of real zero, or None likewise.
+        zero_point: Quantized value of real zero, or None for a tensor that is not quantized.
     """
 
     name: str
@@ -110,6 +110,24 @@ class Backend(Protocol):
 
     def delegation(self) -> Delegation | None:
         """What delegates took of the graph; None where the interpreter does not tell."""
+        ...
+
+
+class Opens(Protocol):
+    """Makes a backend of a model file."""
+
+    def __call__(self, data: bytes, *, threads: int, where: Path) -> Backend:
+        """Open a file.
+
+        Args:
+            data: The file.
+            threads: CPU threads that one inference may use.
+            where: Its path, for error messages and for files beside it.
+
+        Raises:
+            ModelFileError: The interpreter does not take it.
+            InputError: It cannot be computed in the precision that this opens files for.
+        """
         ...
 
 

@@ -7,29 +7,33 @@ reaches an interpreter.
 from __future__ import annotations
 
 import difflib
+import hashlib
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, get_args
 
 from ghostedge_runtime.errors import InputError, ModelFileError
-from ghostedge_runtime.formats.backend import Backend
-from ghostedge_runtime.formats.tflite.file import is_tflite
-from ghostedge_runtime.record import BackendName, PrecisionMode
+from ghostedge_runtime.formats.backend import Backend, Opens
+from ghostedge_runtime.formats.table import (
+    ENGINES,
+    Engine,
+    Format,
+    PrecisionMode,
+    format_of,
+    resolve,
+    suffixes,
+)
 
 _CHECKPOINTS = frozenset({".pt", ".pth", ".tar", ".safetensors", ".ckpt", ".bin"})
-# The backends that run a format's files; the first is taken where none is named.
-BACKENDS: dict[str, tuple[BackendName, ...]] = {
-    ".tflite": ("litert", "litert-reference"),
-    ".onnx": ("onnxruntime",),
-}
+_CHUNK = 1 << 20
 
 
 def open_backend(
     path: Path,
     threads: int,
-    backend: BackendName | None = None,
+    backend: str | None = None,
     precision_mode: PrecisionMode = "default",
-) -> tuple[Backend, BackendName, float]:
+) -> tuple[Backend, str, float]:
     """Load a model file.
 
     Returns:
@@ -41,63 +45,35 @@ def open_backend(
         MissingDependencyError: The interpreter for this format is not installed.
         InputError: The backend does not run such files, or not in that precision.
     """
-    for name, value, kind in (
-        ("backend", backend, BackendName),
-        ("precision_mode", precision_mode, PrecisionMode),
-    ):
-        if value is not None:
-            _check_choice(name, value, get_args(kind))
+    if backend is not None:
+        _check_choice("backend", backend, tuple(ENGINES))
+    _check_choice("precision_mode", precision_mode, get_args(PrecisionMode))
     start = perf_counter_ns()
     data = read_model_file(path)
     reading = perf_counter_ns() - start
-    name = _choose(path, data, backend)
-    if precision_mode == "fp16" and name != "litert":
-        raise _no_half_precision(name, path)
-    opened, readying = _open(name, data, threads, path, precision_mode)
-    return opened, name, (reading + readying) / 1e6
+    engine = _choose(path, data, backend)
+    if precision_mode not in engine.opens:
+        raise _no_half_precision(engine, path)
+    opens: Opens = resolve(engine.opens[precision_mode])()
+    start = perf_counter_ns()
+    opened = opens(data, threads=threads, where=path)
+    return opened, engine.name, (reading + perf_counter_ns() - start) / 1e6
 
 
-def _open(
-    name: BackendName, data: bytes, threads: int, path: Path, precision_mode: PrecisionMode
-) -> tuple[Backend, int]:
-    """The backend, and its nanoseconds without the import of the interpreter's library."""
-    opened: Backend
-    if name == "onnxruntime":
-        from ghostedge_runtime.formats.onnx import session  # noqa: PLC0415  # imports ONNX Runtime
-
-        start = perf_counter_ns()
-        opened = session.OnnxBackend(data, threads=threads, where=path)
-    elif precision_mode == "fp16":
-        from ghostedge_runtime.formats.tflite import compiled  # noqa: PLC0415  # imports LiteRT
-
-        start = perf_counter_ns()
-        opened = compiled.HalfPrecisionBackend(data, threads=threads, where=path)
-    else:
-        from ghostedge_runtime.formats.tflite import interpreter  # noqa: PLC0415  # imports an interpreter
-
-        interpreter.find_interpreter()
-        start = perf_counter_ns()
-        opened = interpreter.TFLiteBackend(
-            data, threads=threads, where=path, reference=name == "litert-reference"
-        )
-    return opened, perf_counter_ns() - start
-
-
-def _choose(path: Path, data: bytes, backend: BackendName | None) -> BackendName:
-    """The backend for a file: the one asked for, if it runs such files.
+def _choose(path: Path, data: bytes, backend: str | None) -> Engine:
+    """The engine for a file: the one asked for, if it runs such files.
 
     Raises:
         ModelFileError: No model file.
         InputError: The backend runs files of another format.
     """
-    suffix = file_format(path, data)
-    able = BACKENDS[suffix]
-    if backend is None or backend in able:
-        return backend or able[0]
+    fmt = file_format(path, data)
+    if backend is None or backend in fmt.engines:
+        return ENGINES[backend or fmt.engines[0]]
     raise InputError(
-        f"it is a {suffix} file, which the backend {backend!r} does not run",
+        f"it is a {fmt.suffix} file, which the backend {backend!r} does not run",
         where=path,
-        remedy=f"for {suffix} files: {' or '.join(able)}",
+        remedy=f"for {fmt.suffix} files: {' or '.join(fmt.engines)}",
     )
 
 
@@ -111,28 +87,24 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     )
 
 
-def _no_half_precision(name: BackendName, path: Path) -> InputError:
-    why = {
-        "onnxruntime": "ONNX Runtime computes in the precision that the .onnx file says",
-        "litert-reference": "the reference kernels compute float models in 32 bits",
-    }[name]
+def _no_half_precision(engine: Engine, path: Path) -> InputError:
     return InputError(
-        f"half precision cannot be forced on the backend {name!r}: {why}",
+        f"half precision cannot be forced on the backend {engine.name!r}: {engine.fixed_precision}",
         where=path,
         remedy="use the precision mode 'fp16' with a float .tflite file on the backend 'litert'",
     )
 
 
-def file_format(path: Path, data: bytes) -> str:
-    """What a model file is, by its content, then by its name: a key of `BACKENDS`.
+def file_format(path: Path, data: bytes) -> Format:
+    """What a model file is, by its content, then by its name.
 
     Raises:
         ModelFileError: No model file.
     """
-    suffix = ".tflite" if is_tflite(data) else path.suffix.lower()
-    if suffix not in BACKENDS:
+    fmt = format_of(path, data)
+    if fmt is None:
         raise _not_a_model(path)
-    return suffix
+    return fmt
 
 
 def read_model_file(path: Path) -> bytes:
@@ -151,7 +123,7 @@ def read_model_file(path: Path) -> bytes:
         raise ModelFileError(
             "it is a folder, not a model file",
             where=path,
-            remedy="name a .tflite or .onnx file in it",
+            remedy=f"name a {suffixes('or')} file in it",
         ) from error
     except OSError as error:
         raise ModelFileError(
@@ -164,6 +136,51 @@ def read_model_file(path: Path) -> bytes:
     return data
 
 
+def companion_files(data: bytes, path: Path) -> dict[str, Path]:
+    """The files beside a model that hold its weights, by the name that the model has for them.
+
+    Args:
+        data: The model file.
+        path: Where it lies.
+
+    Raises:
+        ModelFileError: One is missing or cut, or lies outside the model's folder.
+    """
+    fmt = format_of(path, data)
+    if fmt is None or fmt.companions is None:
+        return {}
+    files: dict[str, Path] = resolve(fmt.companions)(data, path)
+    return files
+
+
+def whole_digest(data: bytes, path: Path) -> tuple[str, int]:
+    """SHA-256 and bytes of a model file, with those that hold its weights if there are any.
+
+    Raises:
+        ModelFileError: As `companion_files`.
+    """
+    digest, size = hashlib.sha256(data), len(data)
+    for location, file in companion_files(data, path).items():
+        sha256, more = file_digest(file)
+        digest.update(f"{location}\0{sha256}".encode())
+        size += more
+    return digest.hexdigest(), size
+
+
+def file_digest(path: Path) -> tuple[str, int]:
+    """SHA-256 and bytes of one file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size
+
+
 def _not_a_model(path: Path) -> ModelFileError:
     if path.suffix.lower() in _CHECKPOINTS:
         return ModelFileError(
@@ -172,7 +189,7 @@ def _not_a_model(path: Path) -> ModelFileError:
             remedy=f"convert it first: ghostedge convert {path.name}",
         )
     return ModelFileError(
-        "it is neither a .tflite nor an .onnx file",
+        f"it is no {suffixes('or')} file",
         where=path,
         remedy="give a model file as `ghostedge convert` writes it",
     )

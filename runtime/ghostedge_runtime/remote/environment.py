@@ -18,18 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ghostedge_runtime.errors import DeviceError
+from ghostedge_runtime.formats.table import ENGINES
 from ghostedge_runtime.remote.runs import lock_now
 from ghostedge_runtime.remote.watch import Listener, UnheardError, attended, tail
 
 # What a run needs, each tried in a process of its own: a wheel for another processor ends the
-# process that imports it. The interpreter's import is the one that will load the models.
+# process that imports it. An engine's library is imported as it will be for the models.
 _BASE = {"numpy": "import numpy", "Pillow": "import PIL.Image", "flatbuffers": "import flatbuffers"}
-_LITERT = "from ghostedge_runtime import tflite_backend as b; b.find_interpreter()"
-_BY_BACKEND = {
-    "litert": {"TFLite interpreter": _LITERT},
-    "litert-reference": {"TFLite interpreter": _LITERT},
-    "onnxruntime": {"onnxruntime": "import onnxruntime"},
-}
+_ENGINE = "from ghostedge_runtime.formats.table import resolve; resolve({place!r})()"
 
 
 def lacking(backends: Sequence[str]) -> dict[str, str]:
@@ -41,7 +37,8 @@ def lacking(backends: Sequence[str]) -> dict[str, str]:
         os.utime(sys.prefix)
     wanted = dict(_BASE)
     for backend in backends:
-        wanted |= _BY_BACKEND[backend]
+        engine = ENGINES[backend]
+        wanted[engine.library] = _ENGINE.format(place=engine.opens["default"])
     if _runs("; ".join(dict.fromkeys(wanted.values()))) is None:
         return {}
     said = {name: _runs(code) for name, code in wanted.items()}

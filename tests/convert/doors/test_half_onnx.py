@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.conversion.given import GivenOnnxNetwork
-from ghostedge.formats.table import inspect_file
+from ghostedge.formats.reading import inspect_file
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
 from ghostedge_convert.sources.onnx import GivenOnnx, load_float_onnx
 

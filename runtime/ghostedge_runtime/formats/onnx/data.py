@@ -8,14 +8,12 @@ it leads to counts too.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from ghostedge_runtime.errors import ModelFileError
 
-_CHUNK = 1 << 20
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _NAME, _EXTERNAL_DATA, _KEY, _VALUE = 8, 13, 1, 2
 
@@ -90,34 +88,6 @@ def data_files(data: bytes, model: Path) -> dict[str, Path]:
                 remedy="the data file is cut short or another model's: copy it again",
             )
     return found
-
-
-def whole_digest(data: bytes, model: Path) -> tuple[str, int]:
-    """SHA-256 and bytes of a model file, with those that hold its weights if there are any.
-
-    Raises:
-        ModelFileError: As ``data_files``.
-    """
-    digest, size = hashlib.sha256(data), len(data)
-    for location, path in data_files(data, model).items():
-        sha256, more = file_digest(path)
-        digest.update(f"{location}\0{sha256}".encode())
-        size += more
-    return digest.hexdigest(), size
-
-
-def file_digest(path: Path) -> tuple[str, int]:
-    """SHA-256 and bytes of one file.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return digest.hexdigest(), size
 
 
 def _inside(tensor: ExternalTensor, model: Path) -> Path:

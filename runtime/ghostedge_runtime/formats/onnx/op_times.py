@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ghostedge_runtime.formats.loading import read_model_file
 from ghostedge_runtime.formats.onnx.session import OnnxBackend
 from ghostedge_runtime.formats.op_runs import random_values
-from ghostedge_runtime.formats.table import read_model_file
 from ghostedge_runtime.record import Case, OpTime
 
 _WARM_UP_RUNS = 5

@@ -14,6 +14,7 @@ from typing import Any
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.formats.backend import (
     Array,
+    Opens,
     TensorInfo,
     first_line,
     inference_failed,
@@ -116,6 +117,11 @@ class OnnxBackend:
     def end_profile(self) -> Path:
         """End the record that was asked for, and say where it is."""
         return Path(self._session.end_profiling())
+
+
+def onnx_runtime() -> Opens:
+    """What opens files; importing this module imported ONNX Runtime."""
+    return OnnxBackend
 
 
 def _metadata(session: Any, where: Path) -> ModelMetadata | None:

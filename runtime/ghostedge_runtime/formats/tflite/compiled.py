@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
-from ghostedge_runtime.formats.backend import Array, TensorInfo, first_line, inference_failed
+from ghostedge_runtime.formats.backend import (
+    Array,
+    Opens,
+    TensorInfo,
+    first_line,
+    inference_failed,
+)
 from ghostedge_runtime.formats.tflite.file import read_graph, read_tflite_metadata
 from ghostedge_runtime.formats.tflite.half_precision import check_graph, check_processor
 from ghostedge_runtime.formats.tflite.interpreter import file_refused, model_io_of, version_of
@@ -91,6 +97,11 @@ class HalfPrecisionBackend:
             return None
         count = len(self._graph.operators)
         return Delegation("XNNPACK", ops=count, ops_total=count, partitions=1)
+
+
+def half_precision() -> Opens:
+    """What opens files in half precision; importing this module imported LiteRT."""
+    return HalfPrecisionBackend
 
 
 def repeated_run(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.formats.tflite.file import FLOAT32, Graph
+from ghostedge_runtime.formats.tflite.file import FLOAT32, Graph, read_graph
 from ghostedge_runtime.machine.cpu import ARM, X86, features
 from ghostedge_runtime.machine.system import LIVE, System
 
@@ -53,6 +53,15 @@ def check_graph(graph: Graph, where: Path) -> None:
             where=where,
             remedy="leave out the precision mode 'fp16' for int8 files, or give the float .tflite",
         )
+
+
+def changes(data: bytes, where: Path) -> bool:
+    """Whether half precision makes a difference to a file.
+
+    Raises:
+        ModelFileError: The file is damaged.
+    """
+    return is_changed(read_graph(data, where))
 
 
 def is_changed(graph: Graph) -> bool:

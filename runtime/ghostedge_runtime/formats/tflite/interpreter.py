@@ -19,6 +19,7 @@ and where it is missing, what was delegated is not known.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import operator
@@ -36,6 +37,7 @@ from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.formats.backend import (
     Array,
     ModelIO,
+    Opens,
     TensorInfo,
     first_line,
     inference_failed,
@@ -138,7 +140,7 @@ class TFLiteBackend:
         self.name, self.version, interpreter_class = find_interpreter()
         if self.name not in _VERIFYING:
             check_structure(data, where)
-        options = reference_kernels(interpreter_class) if reference else {}
+        options = reference_option(interpreter_class) if reference else {}
         try:
             interpreter = interpreter_class(model_content=data, num_threads=threads, **options)
             interpreter.allocate_tensors()
@@ -181,7 +183,27 @@ class TFLiteBackend:
         return None if nodes is None else delegation_of(nodes)
 
 
-def reference_kernels(interpreter_class: Any) -> dict[str, Any]:
+def optimized_kernels() -> Opens:
+    """Import an interpreter; what opens files for its optimized kernels, XNNPACK's first.
+
+    Raises:
+        MissingDependencyError: None is installed.
+    """
+    find_interpreter()
+    return TFLiteBackend
+
+
+def reference_kernels() -> Opens:
+    """Import an interpreter; what opens files for its reference kernels.
+
+    Raises:
+        MissingDependencyError: None is installed.
+    """
+    find_interpreter()
+    return functools.partial(TFLiteBackend, reference=True)
+
+
+def reference_option(interpreter_class: Any) -> dict[str, Any]:
     """The argument that asks an interpreter for its reference kernels.
 
     There are two resolvers without XNNPACK: BUILTIN_WITHOUT_DEFAULT_DELEGATES has the optimized

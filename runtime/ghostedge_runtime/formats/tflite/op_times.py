@@ -38,10 +38,10 @@ import numpy as np
 
 from ghostedge_runtime.errors import InputError, MissingDependencyError
 from ghostedge_runtime.formats.backend import first_line
+from ghostedge_runtime.formats.loading import read_model_file
 from ghostedge_runtime.formats.op_runs import Call, random_values, timed_ns
-from ghostedge_runtime.formats.table import read_model_file
 from ghostedge_runtime.formats.tflite.file import IDENTIFIER, check_structure
-from ghostedge_runtime.formats.tflite.interpreter import find_interpreter, reference_kernels
+from ghostedge_runtime.formats.tflite.interpreter import find_interpreter, reference_option
 from ghostedge_runtime.record import Case, OpTime
 
 try:
@@ -336,7 +336,7 @@ def _call(data: bytes, case: Case, where: Path) -> Call:
 
         return compiled.repeated_run(data, case.threads, where, random_values)
     _, _, interpreter_class = find_interpreter()
-    options = reference_kernels(interpreter_class) if case.backend == "litert-reference" else {}
+    options = reference_option(interpreter_class) if case.backend == "litert-reference" else {}
     interpreter = interpreter_class(model_content=data, num_threads=case.threads, **options)
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():

@@ -107,7 +107,7 @@ def test_the_wheel_is_the_same_bytes_every_time_and_keeps_its_record() -> None:
         lines = archive.read(record).decode().splitlines()
         metadata = archive.read(record.replace("RECORD", "METADATA")).decode()
     assert sorted(line.partition(",")[0] for line in lines) == sorted(names)
-    assert "ghostedge_runtime/bench/device/__main__.py" in names
+    assert "ghostedge_runtime/remote/__main__.py" in names
     assert not [name for name in names if "__pycache__" in name]
     assert "Requires-Dist: numpy>=1.23" in metadata
     assert "Provides-Extra: onnx" in metadata

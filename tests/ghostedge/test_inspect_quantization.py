@@ -55,7 +55,7 @@ def test_a_layer_of_any_name_is_drawn() -> None:
 def test_a_missing_package_is_named_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, package: str, extra: str
 ) -> None:
-    ours = ("ghostedge.layer_errors", "ghostedge_quantize")
+    ours = ("ghostedge.layer_errors", "ghostedge.show.quantization_plot", "ghostedge_quantize")
     for name in [*sys.modules]:
         if name.startswith((package, *ours)):
             monkeypatch.delitem(sys.modules, name)

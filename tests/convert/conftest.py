@@ -30,15 +30,15 @@ def nchw(images: list[Path], preprocessing: Preprocessing) -> Pixels:
 
 
 @pytest.fixture(scope="session")
-def photos_224(photos: Path) -> Pixels:
-    """The 84 photos as the network sees them at 224."""
-    return nchw(list_images(photos), Preprocessing())
+def photos_224(pictures: Path) -> Pixels:
+    """The 84 pictures as the network sees them at 224."""
+    return nchw(list_images(pictures), Preprocessing())
 
 
 @pytest.fixture(scope="session")
-def photos_32(photos: Path) -> Pixels:
-    """Eight photos at 32×32, for graphs of a few nodes."""
-    return nchw(list_images(photos)[:8], Preprocessing(input_size=(32, 32), crop_pct=1.0))
+def photos_32(pictures: Path) -> Pixels:
+    """Eight pictures at 32×32, for graphs of a few nodes."""
+    return nchw(list_images(pictures)[:8], Preprocessing(input_size=(32, 32), crop_pct=1.0))
 
 
 @pytest.fixture(scope="session")

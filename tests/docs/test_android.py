@@ -69,10 +69,10 @@ def _model_input(values, side, crop_pct, filter_name):
 
 @pytest.mark.parametrize("filter_name", list(FILTERS))
 @pytest.mark.parametrize(("side", "crop_pct"), [(224, 0.875), (64, 1.0)])
-def test_the_pages_resize_gives_our_pixels(photos, filter_name, side, crop_pct):
+def test_the_pages_resize_gives_our_pixels(pictures, filter_name, side, crop_pct):
     wanted = Preprocessing(input_size=(side, side), crop_pct=crop_pct, interpolation=filter_name)
     off = []
-    for path in sorted(photos.iterdir())[:6]:
+    for path in sorted(pictures.iterdir())[:6]:
         values = np.asarray(Image.open(path).convert("RGB"))
         ours = prepare(path, wanted).astype(int)
         off.append(np.abs(ours - _model_input(values, side, crop_pct, filter_name)))

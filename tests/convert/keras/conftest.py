@@ -30,11 +30,11 @@ def needs_tensorflow() -> None:
 
 @pytest.fixture(scope="session")
 def keras_models(
-    needs_tensorflow: None, photos: Path, tmp_path_factory: pytest.TempPathFactory
+    needs_tensorflow: None, pictures: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The folder that ``make_models.py`` fills."""
     folder = tmp_path_factory.mktemp("keras")
-    files = list_images(photos)[:4]
+    files = list_images(pictures)[:4]
     sizes = {"64x64": (64, 64), "48x32": (48, 32)}
     pixels = {
         name: np.stack([prepare(f, Preprocessing(input_size=size, crop_pct=1.0)) for f in files])

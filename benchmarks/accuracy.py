@@ -89,8 +89,8 @@ def _row(artefact: dict[str, Any]) -> dict[str, Any]:
         **{key: artefact[key] for key in ("file", "format", "precision", "bytes")},
         "agreement_pct": parity if float_agreement is None else float_agreement,
         "top1_pct": artefact["accuracy"]["top1_pct"],
-        "p50_ms": artefact["latency"]["p50_ms"],
-        "speed_up": artefact["latency"]["speed_up"],
+        "p50_ms": artefact["latency"]["p50_ms"]["value"],
+        "speed_up": artefact["speed_up"],
     }
 
 

@@ -6,7 +6,7 @@ What the manifest says of each file that was written.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ghostedge.console import Reporter
 from ghostedge.conversion.images import Batches, ImageSet, TrackedBatches
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import Loaded
-from ghostedge.records.manifest import Accuracy, Artefact, Latency, Parity, TensorSignature
+from ghostedge.records.manifest import Artefact, Parity
 from ghostedge_convert import embed_onnx_metadata, lower_to_tflite, rename_outputs, to_deploy_graph
 from ghostedge_quantize import (
     Int8Settings,
@@ -31,8 +31,8 @@ from ghostedge_quantize import (
 )
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import GhostEdgeError
-from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, QuantizationInfo
+from ghostedge_runtime.record import Result, Score
 
 SMALL_WEIGHTS: Mapping[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "float16": float16_weights,
@@ -200,8 +200,7 @@ class Findings:
     """What was measured of one file; see ``Artefact`` for the fields."""
 
     parity: Parity | None = None
-    latency: Latency | None = None
-    accuracy: Accuracy | None = None
+    accuracy: Score | None = None
     float_agreement_pct: float | None = None
     float_sqnr_db: float | None = None
 
@@ -239,20 +238,38 @@ class Failures:
                 raise error
 
 
-def with_latency(
-    names: Iterable[str], findings: Mapping[str, Findings], latency: Mapping[str, Latency]
-) -> dict[str, Findings]:
-    """What was found of each file and how long it takes, as far as either is known."""
-    return {
-        name: replace(findings.get(name, Findings()), latency=latency.get(name)) for name in names
-    }
-
-
 def artefacts(
-    files: Sequence[ModelFile], models: Mapping[str, Model], findings: Mapping[str, Findings]
+    files: Sequence[ModelFile],
+    models: Mapping[str, Model],
+    findings: Mapping[str, Findings],
+    results: Sequence[Result],
 ) -> tuple[Artefact, ...]:
-    """A record of every file; ``models`` and ``findings`` by file name."""
-    return tuple(_artefact(f, models[f.path.name], findings[f.path.name]) for f in files)
+    """A record of every file.
+
+    Args:
+        files: In the order they were made.
+        models: By file name.
+        findings: By file name; empty where the check failed.
+        results: Of timing the files, in their order; empty where that failed.
+    """
+    timed = dict(zip((file.path.name for file in files), results, strict=False))
+    p50_ms = {name: result.p50_ms.value for name, result in timed.items() if result.p50_ms}
+    originals = {file.format: file.path.name for file in files if file.precision == "float32"}
+    records = []
+    for file in files:
+        name, original = file.path.name, originals.get(file.format)
+        record = _artefact(file, models[name], findings.get(name, Findings()))
+        if name in timed:
+            record = replace(record, latency=_kept(timed[name], name))
+        if original in p50_ms and original != name:
+            record = replace(record, speed_up=p50_ms[original] / p50_ms[name])
+        records.append(record)
+    return tuple(records)
+
+
+def _kept(result: Result, name: str) -> Result:
+    """A file's result without the raw samples, under its name beside the manifest."""
+    return replace(result, case=replace(result.case, model=name), rounds=())
 
 
 def _artefact(file: ModelFile, model: Model, found: Findings) -> Artefact:
@@ -263,17 +280,10 @@ def _artefact(file: ModelFile, model: Model, found: Findings) -> Artefact:
         precision=file.precision,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        inputs=_signature((model.io.input,)),
-        outputs=_signature(model.io.outputs),
+        inputs=(model.io.input,),
+        outputs=model.io.outputs,
         parity=found.parity,
         float_agreement_pct=found.float_agreement_pct,
         float_sqnr_db=found.float_sqnr_db,
         accuracy=found.accuracy,
-        latency=found.latency,
-    )
-
-
-def _signature(tensors: Sequence[TensorInfo]) -> tuple[TensorSignature, ...]:
-    return tuple(
-        TensorSignature(t.name, t.dtype, tuple(t.shape), t.scale, t.zero_point) for t in tensors
     )

@@ -6,15 +6,17 @@ model, so that files are compared on exactly the same pixels.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+import ghostedge
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
 from ghostedge.conversion.checks import (
@@ -27,15 +29,16 @@ from ghostedge.conversion.checks import (
 )
 from ghostedge.conversion.images import PARITY_IMAGES, Batches, ImageSet, spread, synthetic_set
 from ghostedge.conversion.source import Loaded
-from ghostedge.records.manifest import Accuracy, Artefact, Latency, Parity
+from ghostedge.records.manifest import Artefact, Parity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.evaluation import score_logits
 from ghostedge_runtime.images import ImageSource, LabelledImages, open_image
+from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.model import two_classes
-from ghostedge_runtime.record import Result, Settings
+from ghostedge_runtime.record import BenchRun, Score, Settings
 
 # A conversion closes with a look at the speed; `ghostedge bench` takes its time.
 TIMING = Settings(min_seconds=0.5, min_runs=50, max_warmup_seconds=2.0)
@@ -142,58 +145,41 @@ def to_float(
     return agreement, Gap.of_scores(mine, original).sqnr_db
 
 
-def accuracy(logits: Scores, evaluation: LabelledImages | None) -> Accuracy | None:
-    """Accuracy on the evaluation set, None where there is none."""
+def accuracy(logits: Scores, evaluation: LabelledImages | None) -> Score | None:
+    """Scores on the evaluation set, None where there is none."""
     if evaluation is None:
         return None
     found = score_logits(logits, evaluation)
-    return Accuracy(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
+    return Score(images=found.count, top1_pct=found.top1, top5_pct=found.top5)
 
 
-def time_all(files: Sequence[ModelFile], threads: int, reporter: Reporter) -> dict[str, Result]:
-    """Time all files in turn, each in a process of its own.
+def time_all(files: Sequence[ModelFile], threads: int, reporter: Reporter) -> BenchRun:
+    """Time all files in turn, each in a process of its own; the results are in their order.
 
     Raises:
         ModelFileError: One of them does not run.
     """
     job = make_job([file.path for file in files], threads=(threads,), settings=TIMING)
     with reporter.shares("time") as tell:
-        results = run_bench(job, progress=tell).results
-    for result in results:
+        run = run_bench(job, progress=tell)
+    for result in run.results:
         if result.error is not None:
             raise ModelFileError(result.error)
-    return {file.path.name: result for file, result in zip(files, results, strict=True)}
+    return run
 
 
-def latencies(files: Sequence[ModelFile], timed: Mapping[str, Result]) -> dict[str, Latency]:
-    """Each file's latency, with its speed-up over the float file of the same format."""
-    found = {name: latency(result) for name, result in timed.items()}
-    float_p50 = {f.format: found[f.path.name].p50_ms for f in files if f.precision == "float32"}
-    for file in files:
-        if file.precision != "float32":
-            mine = found[file.path.name]
-            faster = float_p50[file.format] / mine.p50_ms
-            found[file.path.name] = replace(mine, speed_up=faster)
-    return found
-
-
-def latency(timed: Result) -> Latency:
-    """A file's timing for the manifest; what could not be timed does not come here."""
-    assert timed.p50_ms is not None  # it has no error, see time_all
-    assert timed.p90_ms is not None  # likewise
-    assert timed.p99_ms is not None  # likewise
-    assert timed.load_ms is not None  # likewise
-    assert timed.first_inference_ms is not None  # likewise
-    return Latency(
-        threads=timed.case.threads,
-        runs=timed.runs,
-        p50_ms=timed.p50_ms.value,
-        p90_ms=timed.p90_ms.value,
-        p99_ms=timed.p99_ms.value,
-        load_ms=timed.load_ms,
-        first_inference_ms=timed.first_inference_ms,
-        steady=timed.steady,
-        peak_rss_mb=timed.peak_rss_mb,
+def untimed_run() -> BenchRun:
+    """The run of files of which none could be timed: the machine alone."""
+    return BenchRun(
+        id=secrets.token_hex(8),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        device="local",
+        command=(),
+        ghostedge_version=ghostedge.__version__,
+        settings=TIMING,
+        machine=machine_facts(),
+        trace=(),
+        results=(),
     )
 
 

@@ -17,7 +17,6 @@ from ghostedge.conversion.artefacts import (
     ModelFile,
     artefacts,
     opened,
-    with_latency,
 )
 from ghostedge.conversion.checks import BUDGETS, Budget, Scores, class_budget, parity
 from ghostedge.conversion.images import PARITY_IMAGES, ImageSet, decodable, spread
@@ -29,6 +28,7 @@ from ghostedge_convert import embed_onnx_metadata
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of
+from ghostedge_runtime.record import BenchRun
 
 # Whose budgets the files are held to: the same graph as a float ONNX is to its network, the same
 # integers as an int8 TFLite is to its ONNX, requantized ones as an int8 ONNX is to the float.
@@ -47,7 +47,7 @@ def judge(
     clock: StageClock,
     failures: Failures,
     reporter: Reporter,
-) -> tuple[Artefact, ...]:
+) -> tuple[tuple[Artefact, ...], BenchRun]:
     """Check, score and time the files that were written.
 
     Args:
@@ -76,9 +76,9 @@ def judge(
                 others, unlabelled = decodable(images), replace(source, evaluation=None)
                 findings = failures.attempt(lambda: find(unlabelled, others))
         with clock.stage("time"):
-            timed = failures.attempt(lambda: measure.time_all(files, threads, reporter)) or {}
-        latency = {name: measure.latency(each) for name, each in timed.items()}
-        return artefacts(files, models, with_latency(models, findings or {}, latency))
+            timed = failures.attempt(lambda: measure.time_all(files, threads, reporter))
+        run = timed or measure.untimed_run()
+        return artefacts(files, models, findings or {}, run.results), replace(run, results=())
 
 
 def parity_words(artefact: Artefact) -> str:

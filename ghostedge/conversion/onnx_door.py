@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +38,8 @@ from ghostedge_convert import (
     lower_to_tflite,
     normalize_qdq,
 )
-from ghostedge_runtime import Model, host_facts
+from ghostedge_runtime import Model
+from ghostedge_runtime.record import BenchRun
 
 _VERSIONED = ("ghostedge", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
@@ -80,7 +81,7 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
         notes = _notes(work, normalized, files[0])
         for note in notes:
             reporter.note(f"  {note}")
-        artefacts = judge(
+        artefacts, run = judge(
             source,
             files,
             images,
@@ -92,7 +93,7 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
         )
         for artefact in artefacts:
             reporter.note(f"  {parity_words(artefact)}")
-        manifest = _manifest(work, artefacts, notes)
+        manifest = _manifest(work, artefacts, run, notes)
         manifest.write(folder)
     work.failures.raise_faults()
     return manifest
@@ -156,7 +157,9 @@ def _batches(model: Model, images: ImageSet) -> list[npt.NDArray[np.generic]]:
     ]
 
 
-def _manifest(work: _Work, artefacts: tuple[Artefact, ...], notes: tuple[str, ...]) -> Manifest:
+def _manifest(
+    work: _Work, artefacts: tuple[Artefact, ...], run: BenchRun, notes: tuple[str, ...]
+) -> Manifest:
     source = work.source.metadata.source
     return Manifest(
         folder=work.options.output,
@@ -169,7 +172,7 @@ def _manifest(work: _Work, artefacts: tuple[Artefact, ...], notes: tuple[str, ..
         stages=tuple(Stage(name, round(seconds, 3)) for name, seconds in work.clock.stages),
         arguments=work.options.to_dict(),
         versions={name: version(name) for name in _VERSIONED},
-        host=asdict(host_facts()),
+        run=run,
         missed=measure.missed_budgets(artefacts),
         skipped_images=work.usable.skipped,
         unscored=work.failures.words(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +27,6 @@ from ghostedge.conversion.artefacts import (
     prepared_graph,
     quantized_graph,
     small_graph,
-    with_latency,
     write_onnx,
     write_tflite,
 )
@@ -45,9 +44,10 @@ from ghostedge.conversion.sources import door_of, is_quantized_onnx, load_given
 from ghostedge.records.manifest import Artefact, GuardReport, Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert.sources.module import GivenModule
-from ghostedge_runtime import Model, host_facts
+from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of
+from ghostedge_runtime.record import BenchRun
 
 _VERSIONED = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
@@ -93,7 +93,7 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
             clock=clock,
             reporter=reporter,
         )
-        made = _judge(
+        made, run = _judge(
             loaded=loaded,
             calibration=calibration,
             options=options,
@@ -113,7 +113,7 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
             stages=tuple(Stage(name, round(seconds, 3)) for name, seconds in clock.stages),
             arguments=options.to_dict(),
             versions={name: version(name) for name in _VERSIONED},
-            host=asdict(host_facts()),
+            run=run,
             missed=(
                 *measure.missed_budgets(made),
                 *(written.guard.missed() if written.guard else ()),
@@ -239,7 +239,7 @@ def _judge(
     clock: StageClock,
     failures: Failures,
     reporter: Reporter,
-) -> tuple[Artefact, ...]:
+) -> tuple[tuple[Artefact, ...], BenchRun]:
     """Check, score and time the files that were written.
 
     Where an image turns out to be bad here, they are checked on the others and not scored.
@@ -264,10 +264,9 @@ def _judge(
                 others, unlabelled = decodable(images), replace(loaded, evaluation=None)
                 findings = failures.attempt(lambda: find(unlabelled, others))
         with clock.stage("time"):
-            latency = failures.attempt(
-                lambda: measure.latencies(files, measure.time_all(files, options.threads, reporter))
-            )
-        return artefacts(files, models, with_latency(models, findings or {}, latency or {}))
+            timed = failures.attempt(lambda: measure.time_all(files, options.threads, reporter))
+        run = timed or measure.untimed_run()
+        return artefacts(files, models, findings or {}, run.results), replace(run, results=())
 
 
 def _class_findings(

@@ -22,7 +22,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge.records.manifest import TensorSignature
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, Preprocessing
@@ -65,8 +64,8 @@ class Inspection:
     parameters: int
     macs: int | None
     facts: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[TensorSignature, ...] = ()
-    outputs: tuple[TensorSignature, ...] = ()
+    inputs: tuple[TensorInfo, ...] = ()
+    outputs: tuple[TensorInfo, ...] = ()
     ops: tuple[OpCount, ...] = ()
     metadata: Mapping[str, Any] | None = None
 

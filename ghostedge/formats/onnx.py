@@ -27,7 +27,6 @@ from ghostedge.formats.format import (
     layers_of,
     precision_of,
 )
-from ghostedge.records.manifest import TensorSignature
 from ghostedge_convert.sources.onnx_files import parse
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo, model_io
@@ -194,10 +193,10 @@ def _parameters(graph: onnx.GraphProto, shapes: Mapping[str, Dims]) -> int:
     return sum(prod(shapes[name]) for name in held & constants)
 
 
-def _signature(value: onnx.ValueInfoProto) -> TensorSignature:
+def _signature(value: onnx.ValueInfoProto) -> TensorInfo:
     kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     shape = tuple(size or None for size in _dims(value))
-    return TensorSignature(value.name, str(kind), shape)
+    return TensorInfo(value.name, shape, str(kind))
 
 
 def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:

@@ -37,7 +37,6 @@ from ghostedge.formats.format import (
     layers_of,
     precision_of,
 )
-from ghostedge.records.manifest import TensorSignature
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo, inference_failed, model_io
 from ghostedge_runtime.formats.loading import read_model_file
@@ -212,15 +211,15 @@ def _facts(model: Any, graph: Any) -> dict[str, str]:
     }
 
 
-def _signature(tensor: Any) -> TensorSignature:
+def _signature(tensor: Any) -> TensorInfo:
     quantization = tensor.quantization
     scale = zero_point = None
     if quantization is not None and quantization.scale is not None:
         scale = float(np.asarray(quantization.scale)[0])
         zero_point = int(np.asarray(quantization.zeroPoint)[0])
     shape = tuple(int(size) for size in tensor.shape)
-    return TensorSignature(
-        tensor.name.decode("utf-8", "replace"), _TYPES[tensor.type], shape, scale, zero_point
+    return TensorInfo(
+        tensor.name.decode("utf-8", "replace"), shape, _TYPES[tensor.type], scale, zero_point
     )
 
 

@@ -10,12 +10,18 @@ How the guard's search went, as the manifest has it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ghostedge.records.manifest_v1 import upgraded
+from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.formats.backend import TensorInfo
+from ghostedge_runtime.formats.table import FORMATS
 from ghostedge_runtime.metadata import Precision
+from ghostedge_runtime.record import BenchRun, Case, Result, Score, decode, read_json
 
 
 @dataclass(frozen=True)
@@ -118,21 +124,7 @@ def loss_words(kind: str, loss: float) -> str:
 
 
 MANIFEST_NAME = "manifest.json"
-MANIFEST_VERSION = 1
-
-
-@dataclass(frozen=True)
-class TensorSignature:
-    """One input or output of a graph; ``scale`` and ``zero_point`` only where quantized.
-
-    A size is None where the file leaves it open.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-    scale: float | None = None
-    zero_point: int | None = None
+MANIFEST_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -241,41 +233,23 @@ class SkippedImage:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Scores on the evaluation set, in percent."""
-
-    images: int
-    top1_pct: float
-    top5_pct: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Time of one inference without preprocessing, in milliseconds.
-
-    Measured in a process of its own; ``peak_rss_mb`` is that process's, in MB of 10⁶ bytes.
-    ``speed_up`` is the float artefact of the same format's p50 divided by this p50.
-    """
-
-    threads: int
-    runs: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    load_ms: float
-    first_inference_ms: float
-    steady: bool
-    peak_rss_mb: float | None
-    speed_up: float | None = None
-
-
-@dataclass(frozen=True)
 class Artefact:
-    """A model file we wrote. ``file`` is relative to the manifest's folder.
+    """A model file we wrote.
 
-    ``parity`` is None where the check itself failed, see ``Manifest.unscored``.
-    ``float_agreement_pct``, of classifiers, and ``float_sqnr_db`` are against the float ONNX, as
-    ``agreement_pct`` and ``sqnr_db`` of ``Parity`` are against the reference.
+    Attributes:
+        file: Its name, relative to the manifest's folder.
+        format: What it is.
+        precision: Of its weights and numbers.
+        bytes: Its size.
+        sha256: Of its bytes, in hexadecimal.
+        inputs, outputs: Its tensors, in the file's order.
+        parity: None where the check itself failed, see ``Manifest.unscored``.
+        float_agreement_pct: Of classifiers: as `Parity.agreement_pct`, against the float ONNX.
+        float_sqnr_db: As `Parity.sqnr_db`, against the float ONNX.
+        accuracy: On the evaluation set, where there is one.
+        latency: The bench record of the file without the raw samples, measured in a process of its
+            own; None where nothing could be timed.
+        speed_up: p50 of the float32 file of the same format over this file's; None of float32.
     """
 
     file: str
@@ -283,13 +257,19 @@ class Artefact:
     precision: Precision
     bytes: int
     sha256: str
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     parity: Parity | None
     float_agreement_pct: float | None = None
     float_sqnr_db: float | None = None
-    accuracy: Accuracy | None = None
-    latency: Latency | None = None
+    accuracy: Score | None = None
+    latency: Result | None = None
+    speed_up: float | None = None
+
+    def untimed(self, threads: int) -> Result:
+        """The result of a file that could not be timed."""
+        backend = FORMATS[self.format].engines[0]
+        return Result(Case(self.file, self.sha256, self.bytes, backend, threads))
 
 
 @dataclass(frozen=True)
@@ -305,20 +285,22 @@ class Manifest:
     """Everything a conversion did.
 
     Attributes:
-        folder: Where the artefacts are; not written to the file, which may be moved.
         name: The artefacts' common name.
         metadata: The document that travels inside the float ONNX file (see ``ModelMetadata``).
         inferred: What was not stated, with its origin.
         notes: What the loader and the graph passes had to say.
+        run: The run that timed the artefacts: its machine, bounds, looks at the machine and marks,
+            whose cases are numbered as the artefacts. What was measured of each is at the artefact,
+            so ``run.results`` is empty.
         missed: The budgets that were missed, in words; empty when all held.
         skipped_images: What ``--skip-bad-images`` left out.
         unscored: What went wrong while the finished files were checked, scored and timed; what
             could not be found out is None in the artefacts.
         guard: How int8 was held to ``--max-drop`` or ``--min-agreement``; None where neither was
             asked for.
+        folder: Where the artefacts are; not written to the file, which may be moved.
     """
 
-    folder: Path
     name: str
     source_sha256: str
     metadata: Mapping[str, Any]
@@ -328,11 +310,12 @@ class Manifest:
     stages: tuple[Stage, ...]
     arguments: Mapping[str, Any]
     versions: Mapping[str, str]
-    host: Mapping[str, Any]
+    run: BenchRun
     missed: tuple[str, ...]
     skipped_images: tuple[SkippedImage, ...] = ()
     unscored: tuple[str, ...] = ()
     guard: GuardReport | None = None
+    folder: Path = Path()
 
     def artefact(self, file: str) -> Artefact:
         """The artefact of that file name; ``KeyError`` when there is none."""
@@ -340,6 +323,18 @@ class Manifest:
             if artefact.file == file:
                 return artefact
         raise KeyError(file)
+
+    def measured(self) -> BenchRun:
+        """The run with each file's result and score, as if `ghostedge bench` had kept it.
+
+        A file that could not be timed has a result without times.
+        """
+        threads = self.arguments.get("threads", 1)
+        results = (
+            replace(artefact.latency or artefact.untimed(threads), score=artefact.accuracy)
+            for artefact in self.artefacts
+        )
+        return replace(self.run, results=tuple(results))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, as plain Python objects."""
@@ -351,3 +346,50 @@ class Manifest:
         """Write ``manifest.json`` into ``folder``."""
         text = json.dumps(self.to_dict(), indent=2, sort_keys=True)
         (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def is_manifest(parsed: Any) -> bool:
+    """Whether a parsed document says that it is a manifest, of whatever version."""
+    return isinstance(parsed, dict) and "manifest_version" in parsed
+
+
+def manifest_of(parsed: Mapping[str, Any], where: Path) -> Manifest:
+    """The manifest in a parsed document of version 1 or 2.
+
+    Args:
+        parsed: The document, of which `is_manifest` holds.
+        where: The file it was read from, beside which the artefacts are.
+
+    Raises:
+        InputError: It is of a newer version, or a field is missing or of another type.
+    """
+    version = parsed["manifest_version"]
+    if type(version) is not int or version < 1:
+        raise InputError(
+            f"manifest_version is {version!r}, not a number from 1 on",
+            where=where,
+            remedy="name a manifest.json as `ghostedge convert` wrote it",
+        )
+    if version > MANIFEST_VERSION:
+        raise InputError(
+            f"it is a manifest of version {version}, this GhostEdge reads up to {MANIFEST_VERSION}",
+            where=where,
+            remedy="pip install -U ghostedge",
+        )
+    document = upgraded(parsed, where) if version == 1 else parsed
+    described = {name: value for name, value in document.items() if name != "folder"}
+    manifest = decode(Manifest, described, where=where, place="the document")
+    return replace(manifest, folder=where.parent)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """The manifest that a conversion left.
+
+    Raises:
+        InputError: There is no such file, it is no manifest, or one of a newer version.
+    """
+    remedy = "name the manifest.json of a folder that `ghostedge convert` wrote"
+    parsed = read_json(path, remedy)
+    if not is_manifest(parsed):
+        raise InputError("it is no manifest: it has no manifest_version", where=path, remedy=remedy)
+    return manifest_of(parsed, Path(path))

@@ -6,13 +6,11 @@ is shown is described here once more. Fields that are not named here are passed 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.record import decode
+from ghostedge_runtime.record import decode, read_json
 
 _REMEDY = (
     "write it with `ghostedge inspect --quantization MODEL_int8.onnx --calib DIR --json > FILE`"
@@ -88,19 +86,9 @@ def read_quantization(path: Path) -> QuantizationFindings:
     Raises:
         InputError: No such file, or not such a document.
     """
-    document = _parsed(path)
+    document = read_json(path, _REMEDY)
     if not isinstance(document, dict) or not isinstance(document.get("analysis"), dict):
         raise InputError(
             "it is no analysis of a quantization: it has no 'analysis'", where=path, remedy=_REMEDY
         )
     return decode(QuantizationFindings, document, where=path, place="the document")
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        what = f"it cannot be read ({error.strerror or error})"
-        raise InputError(what, where=path, remedy=_REMEDY) from error
-    except ValueError as error:
-        raise InputError(f"it is not JSON ({error})", where=path, remedy=_REMEDY) from error

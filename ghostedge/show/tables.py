@@ -62,7 +62,7 @@ def summaries(values: Mapping[str, npt.NDArray[np.float32]]) -> tuple[OutputSumm
 
 def conversion_table(manifest: Manifest) -> Table:
     """What ``ghostedge convert`` closes with: a row per artefact, no column of dashes alone."""
-    threads = {a.latency.threads for a in manifest.artefacts if a.latency}
+    threads = {a.latency.case.threads for a in manifest.artefacts if a.latency}
     scored = next((a.accuracy for a in manifest.artefacts if a.accuracy), None)
     checked = next((a.parity for a in reversed(manifest.artefacts) if a.parity), None)
     batch = manifest.artefacts[0].inputs[0].shape[0]
@@ -110,9 +110,9 @@ def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
     latency = artefact.latency
     return [
         *row,
-        or_dash(latency.p50_ms if latency else None, "{:.2f} ms")
+        or_dash(latency.p50_ms.value if latency and latency.p50_ms else None, "{:.2f} ms")
         + ("" if latency is None or latency.steady else " (unsteady)"),
-        or_dash(latency.speed_up if latency else None, "{:.2f}×"),
+        or_dash(artefact.speed_up, "{:.2f}×"),
     ]
 
 

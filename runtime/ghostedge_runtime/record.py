@@ -12,8 +12,8 @@ reader would misread raises `RUN_VERSION`.
 Plain JSON values back into frozen dataclasses, with the place of what does not fit.
 
 Only what the records are made of: dataclasses, ``X | None``, ``Literal``, ``tuple[X, ...]``,
-``Mapping[str, X]``, str, int, float, bool. A field that an older writer left out takes its default;
-one that a newer writer added is passed over.
+``Mapping[str, X]``, str, int, float, bool, and ``Any``, which is taken as it is. A field that an
+older writer left out takes its default; one that a newer writer added is passed over.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class _Place:
 def _decoded(kind: Any, value: Any, place: _Place) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         return _dataclass(kind, value, place)
+    if kind is Any:
+        return value
     read = _READERS.get(typing.get_origin(kind))
     return _of_type(kind, value, place) if read is None else read(kind, value, place)
 
@@ -136,6 +138,7 @@ def _of_type(kind: Any, value: Any, place: _Place) -> Any:
 
 
 RUN_VERSION = 1
+_RUN_REMEDY = "name a file that `ghostedge bench … -o FILE` wrote"
 
 if TYPE_CHECKING:
     EngineName = str
@@ -463,36 +466,40 @@ def read_runs(path: str | os.PathLike[str]) -> tuple[BenchRun, ...]:
     Raises:
         InputError: No such file, not such a document, or one of a newer version.
     """
-    where = Path(path)
+    return runs_of(read_json(path, _RUN_REMEDY), path)
+
+
+def read_json(path: str | os.PathLike[str], remedy: str) -> Any:
+    """The document in a file, as plain values.
+
+    Args:
+        path: The file.
+        remedy: What to do where it cannot be read, for the error.
+
+    Raises:
+        InputError: There is no such file, or it is not JSON in UTF-8.
+    """
     try:
-        found = json.loads(where.read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(
-            f"it cannot be read ({error.strerror or error})",
-            where=where,
-            remedy="name a file that `ghostedge bench … -o FILE` wrote",
-        ) from error
-    except ValueError as error:
-        raise InputError(
-            f"it is not JSON ({error})",
-            where=where,
-            remedy="name a file that `ghostedge bench … -o FILE` wrote",
-        ) from error
-    return runs_of(found, where)
+        what = f"it cannot be read ({error.strerror or error})"
+        raise InputError(what, where=path, remedy=remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"it is not JSON ({error})", where=path, remedy=remedy) from error
 
 
-def runs_of(found: Any, where: str | os.PathLike[str]) -> tuple[BenchRun, ...]:
+def runs_of(parsed: Any, where: str | os.PathLike[str]) -> tuple[BenchRun, ...]:
     """The runs of a parsed document; ``where`` is named in errors.
 
     Raises:
         InputError: It is not such a document, or one of a newer version.
     """
-    version = found.get("run_version") if isinstance(found, dict) else None
-    if not isinstance(version, int) or not isinstance(found.get("runs"), list):
+    version = parsed.get("run_version") if isinstance(parsed, dict) else None
+    if not isinstance(version, int) or not isinstance(parsed.get("runs"), list):
         raise InputError(
             "it is not a measurement: it has no run_version and runs",
             where=where,
-            remedy="name a file that `ghostedge bench … -o FILE` wrote",
+            remedy=_RUN_REMEDY,
         )
     if version > RUN_VERSION:
         raise InputError(
@@ -502,5 +509,5 @@ def runs_of(found: Any, where: str | os.PathLike[str]) -> tuple[BenchRun, ...]:
         )
     return tuple(
         decode(BenchRun, run, where=where, place=f"runs[{number}]")
-        for number, run in enumerate(found["runs"])
+        for number, run in enumerate(parsed["runs"])
     )

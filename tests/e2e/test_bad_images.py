@@ -126,7 +126,7 @@ def test_an_image_found_bad_while_scoring_costs_the_score_and_no_file(
     for artefact in manifest["artefacts"]:
         assert (tmp_path / "out" / artefact["file"]).stat().st_size == artefact["bytes"]
         assert artefact["accuracy"] is None
-        assert artefact["latency"]["p50_ms"] > 0
+        assert artefact["latency"]["p50_ms"]["value"] > 0
         assert artefact["parity"]["within_budget"]
         assert artefact["parity"]["image_source"] == "5 of 6 evaluation images"
 

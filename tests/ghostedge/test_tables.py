@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 
 from ghostedge.formats.format import Inspection
-from ghostedge.records.manifest import (
-    Accuracy,
-    Artefact,
-    Latency,
-    Manifest,
-    Parity,
-    TensorSignature,
-)
+from ghostedge.records.manifest import Artefact, Manifest, Parity
 from ghostedge.show.tables import conversion_table, inspection_tables
+from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing, QuantizationInfo
+from ghostedge_runtime.record import BenchRun, Case, Estimate, MachineFacts, Result, Score, Settings
 
+MACHINE = MachineFacts("aarch64", 4, "Debian", "Linux", "3.11")
 OLDEST = {"ranges": "mse", "calibration_images": 500, "output_type": "float32"}
 FULL = QuantizationInfo(
     "auto", 500, "float32", None, None, False, True, "full", "adaptive", ("/a/conv", "/b/conv")
@@ -50,8 +46,8 @@ def test_inspection_says_what_was_done_for_int8(quantization: dict[str, Any], sa
     assert quantized_row(quantization) == said
 
 
-def conversion_headings(*, accuracy: Accuracy | None, speed_up: float | None) -> list[str]:
-    signature = (TensorSignature("input", "float32", (1, 3, 64, 64)),)
+def conversion_headings(*, accuracy: Score | None, speed_up: float | None) -> list[str]:
+    signature = (TensorInfo("input", (1, 3, 64, 64), "float32"),)
     artefact = Artefact(
         file="m.onnx",
         format="onnx",
@@ -62,7 +58,12 @@ def conversion_headings(*, accuracy: Accuracy | None, speed_up: float | None) ->
         outputs=signature,
         parity=Parity("checkpoint", 1, "images", 0.0, 0.0, 100.0, None, "none", within_budget=True),
         accuracy=accuracy,
-        latency=Latency(1, 50, 1.0, 1.1, 1.2, 5.0, 2.0, True, None, speed_up),
+        latency=Result(
+            Case("m.onnx", "0", 1, "onnxruntime", 1),
+            p50_ms=Estimate(1.0, 0.9, 1.1),
+            steady=True,
+        ),
+        speed_up=speed_up,
     )
     manifest = Manifest(
         folder=Path("out"),
@@ -75,7 +76,7 @@ def conversion_headings(*, accuracy: Accuracy | None, speed_up: float | None) ->
         stages=(),
         arguments={},
         versions={},
-        host={},
+        run=BenchRun("0" * 16, "", "local", (), "", Settings(), MACHINE, (), ()),
         missed=(),
     )
     return [str(column.header) for column in conversion_table(manifest).columns]
@@ -88,7 +89,7 @@ def test_a_conversion_shows_no_column_that_no_file_has_a_value_for() -> None:
         "check against its source",
         "p50",
     ]
-    accuracy = Accuracy(images=1, top1_pct=50.0, top5_pct=100.0)
+    accuracy = Score(images=1, top1_pct=50.0, top5_pct=100.0)
     assert conversion_headings(accuracy=accuracy, speed_up=2.0)[3:] == [
         "top-1",
         "top-5",

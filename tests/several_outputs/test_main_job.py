@@ -80,7 +80,7 @@ def rendered(table):
 
 def test_the_manifest_on_disk_says_the_same(manifest):
     document = json.loads((manifest.folder / "manifest.json").read_text())
-    assert document["manifest_version"] == 1
+    assert document["manifest_version"] == 2
     int8 = document["artefacts"][2]
     assert int8["parity"]["agreement_pct"] is None
     assert {output["name"] for output in int8["parity"]["outputs"]} == {

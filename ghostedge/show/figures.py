@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ghostedge.show.contents import Contents, Entry
+from ghostedge_runtime.machine.sensors import SENSORS, Sensor
 from ghostedge_runtime.record import Round, Snapshot
 
 
@@ -42,6 +43,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
+DRAWN_SENSORS = tuple(sensor for sensor in SENSORS if sensor.over_time is not None)
 BINS = 40
 MOST_DOTS = 90
 _BEYOND_P99, _LONG_TAIL = 0.25, 4.0
@@ -145,25 +147,17 @@ def steps(rounds: Sequence[Round]) -> Steps | None:
     return Steps(each, _rounded([group[0].start_s for group in groups]), p10, p50, p90)
 
 
-def temperatures(trace: Sequence[Snapshot], most: int) -> Lines | None:
-    """The ``most`` hottest sensors over time, None where none was told."""
-    return _lines(trace, lambda look: look.temperatures_c, max, most)
+def sensor_lines(trace: Sequence[Snapshot], sensor: Sensor, most: int) -> Lines | None:
+    """A sensor's ``most`` extreme places over time, None where the machine told none."""
 
+    def read(look: Snapshot) -> Mapping[str, float]:
+        places: Mapping[str, float] = getattr(look, sensor.key)
+        return places
 
-def clocks(trace: Sequence[Snapshot], most: int) -> Lines | None:
-    """The ``most`` slowest clocks over time, None where none was told."""
-    return _lines(trace, lambda look: look.clocks_mhz, min, most)
-
-
-def _lines(
-    trace: Sequence[Snapshot],
-    read: Callable[[Snapshot], Mapping[str, float]],
-    extreme: Callable[[Iterable[float]], float],
-    most: int,
-) -> Lines | None:
     names = dict.fromkeys(name for look in trace for name in read(look))
     if not names:
         return None
+    extreme: Callable[[Iterable[float]], float] = max if sensor.over_time == "highest" else min
     sign = -1 if extreme is max else 1
     found = {
         name: extreme(read(look)[name] for look in trace if name in read(look)) for name in names
@@ -196,25 +190,17 @@ class CaseFigures:
 
 
 @dataclass(frozen=True)
-class MachineFigures:
-    """A run's sensors over time; None where the machine told none."""
-
-    temperatures_c: Lines | None
-    clocks_mhz: Lines | None
-
-
-@dataclass(frozen=True)
 class Figures:
     """All that is drawn.
 
     Attributes:
         cases: By the entry's number.
-        machines: In the order of the runs.
+        machines: Of each run, the sensors over time by their key; None where the machine told none.
         fronts: The entries on each machine's Pareto front, fastest first; none without a score.
     """
 
     cases: Mapping[int, CaseFigures]
-    machines: tuple[MachineFigures, ...]
+    machines: tuple[Mapping[str, Lines | None], ...]
     fronts: Mapping[int, tuple[Entry, ...]]
 
     @property
@@ -230,10 +216,14 @@ def work_out(contents: Contents) -> Figures:
         for entry in contents.timed
     }
     machines = tuple(
-        MachineFigures(temperatures(run.trace, _MOST_LINES), clocks(run.trace, _MOST_LINES))
+        {sensor.key: sensor_lines(run.trace, sensor, _MOST_LINES) for sensor in DRAWN_SENSORS}
         for run in contents.runs
     )
     return Figures(cases, machines, _fronts(contents))
+
+
+def _plain(lines: Mapping[str, Lines | None]) -> dict[str, Any]:
+    return {key: None if found is None else asdict(found) for key, found in lines.items()}
 
 
 def _fronts(contents: Contents) -> dict[int, tuple[Entry, ...]]:
@@ -256,8 +246,8 @@ def plotted(contents: Contents, figures: Figures) -> dict[str, Any]:
         "producer": contents.producer,
         "cases": [_case(entry, contents, figures) for entry in contents.entries],
         "machines": [
-            {"id": run.id, "device": run.device, "created": run.created, **asdict(found)}
-            for run, found in zip(contents.runs, figures.machines, strict=True)
+            {"id": run.id, "device": run.device, "created": run.created, **_plain(lines)}
+            for run, lines in zip(contents.runs, figures.machines, strict=True)
         ],
         "quantization": [
             {

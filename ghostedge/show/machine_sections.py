@@ -7,7 +7,7 @@ from functools import partial
 
 from ghostedge.show.charts import draw_lines
 from ghostedge.show.contents import Contents
-from ghostedge.show.figures import Figures, Lines
+from ghostedge.show.figures import DRAWN_SENSORS, Figures, Lines
 from ghostedge.show.html import badges, cell, facts, heading, number, text
 from ghostedge.show.sentences import lines_words
 from ghostedge.show.svg import ChartMaker, sensors
@@ -18,6 +18,7 @@ from ghostedge.show.words import (
     settings_facts,
     size_words,
 )
+from ghostedge_runtime.machine.sensors import Sensor
 from ghostedge_runtime.machine.words import fact_rows
 
 
@@ -30,20 +31,19 @@ def machines(contents: Contents, figures: Figures, charts: ChartMaker) -> Iterat
         yield '<div class="cards apart"><section class="card">'
         yield from facts([*fact_rows(run.machine).items(), *changes(run.trace)])
         yield "</section>"
-        found = figures.machines[index]
-        yield from _sensors("temperature", "°C", found.temperatures_c, charts)
-        yield from _sensors("clock", "MHz", found.clocks_mhz, charts)
+        for sensor in DRAWN_SENSORS:
+            yield from _over_time(sensor, figures.machines[index][sensor.key], charts)
         yield "</div>"
 
 
-def _sensors(what: str, unit: str, found: Lines | None, charts: ChartMaker) -> Iterator[str]:
-    yield f'<section class="card"><h3>{what}</h3>'
-    if found is None:
-        yield f'<p class="soft">This machine told no {what}.</p>'
+def _over_time(sensor: Sensor, lines: Lines | None, charts: ChartMaker) -> Iterator[str]:
+    yield f'<section class="card"><h3>{sensor.words}</h3>'
+    if lines is None:
+        yield f'<p class="soft">This machine told no {sensor.words}.</p>'
     else:
-        draw = partial(draw_lines, found=found, unit=unit)
-        yield charts.make(sensors(len(found.lines)), f"{what} over time", draw)
-        yield f'<p class="soft">{text(lines_words(found, what))}</p>'
+        draw = partial(draw_lines, found=lines, unit=sensor.unit)
+        yield charts.make(sensors(len(lines.lines)), f"{sensor.words} over time", draw)
+        yield f'<p class="soft">{text(lines_words(lines, sensor))}</p>'
     yield "</section>"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ghostedge.records.quantization import QuantizationFindings
 from ghostedge.show.columns import results_table
 from ghostedge.show.contents import Contents, Entry
-from ghostedge.show.figures import Figures, MachineFigures, work_out
+from ghostedge.show.figures import DRAWN_SENSORS, Figures, Lines, work_out
 from ghostedge.show.sentences import (
     INTERVALS,
     LAYER_FIGURES,
@@ -168,13 +168,12 @@ def _quantization(findings: Sequence[QuantizationFindings]) -> Iterator[str]:
         )
 
 
-def _machines(contents: Contents, figures: Sequence[MachineFigures]) -> Iterator[str]:
+def _machines(contents: Contents, figures: Sequence[Mapping[str, Lines | None]]) -> Iterator[str]:
     yield "## The machine" if len(contents.runs) == 1 else "## The machines"
-    for index, (run, found) in enumerate(zip(contents.runs, figures, strict=True)):
+    for index, (run, lines) in enumerate(zip(contents.runs, figures, strict=True)):
         yield from _machine_heading(contents, index)
         sensors = (
-            ("temperature", sensor_words(found.temperatures_c, "°C")),
-            ("clock", sensor_words(found.clocks_mhz, "MHz")),
+            (sensor.words, sensor_words(lines[sensor.key], sensor.unit)) for sensor in DRAWN_SENSORS
         )
         facts = [*fact_rows(run.machine).items(), *changes(run.trace), *sensors]
         yield table(["", ""], [[name, plain(value)] for name, value in facts], left=2)

@@ -9,6 +9,7 @@ from ghostedge.show.contents import Contents
 from ghostedge.show.figures import Lines
 from ghostedge.show.words import DASH, WARNING, elided, ms, percent, plural
 from ghostedge.terminal import printable
+from ghostedge_runtime.machine.sensors import Sensor
 from ghostedge_runtime.record import BenchRun, Result
 
 
@@ -87,17 +88,14 @@ def sensor_words(found: Lines | None, unit: str) -> str:
     return ", ".join(spans)
 
 
-def lines_words(found: Lines, what: str) -> str:
+def lines_words(found: Lines, sensor: Sensor) -> str:
     """What is left out of a chart of sensors."""
     parts = []
     if len(found.lines) < found.all:
-        parts.append(f"{len(found.lines)} of {found.all} drawn: those with the {_EXTREMES[what]}")
+        parts.append(f"{len(found.lines)} of {found.all} drawn: those with the {sensor.over_time}")
     if found.each > 1:
-        parts.append(f"a dot is the {_EXTREMES[what]} of {found.each} looks")
+        parts.append(f"a dot is the {sensor.over_time} of {found.each} looks")
     return "; ".join(parts)
-
-
-_EXTREMES = {"temperature": "highest", "clock": "lowest"}
 
 
 def quantization_words(found: QuantizationFindings) -> Iterator[str]:

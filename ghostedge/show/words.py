@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from ghostedge.terminal import printable
+from ghostedge_runtime.machine.sensors import SENSORS
 from ghostedge_runtime.machine.words import cpu_words
 from ghostedge_runtime.record import (
     BenchRun,
@@ -133,24 +134,14 @@ def case_facts(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def changes(trace: Sequence[Snapshot]) -> Iterator[tuple[str, str]]:
-    """What the machine's counters say of the time between the first look and the last."""
+    """What the machine's sensors say of the time between the first look and the last."""
     if not trace:
         return
     first, last = trace[0], trace[-1]
-    if first.throttle_bits is not None and last.throttle_bits is not None:
-        yield "throttle bits", f"{first.throttle_bits:#x} before, {last.throttle_bits:#x} after"
-    counters = (
-        ("slowed for heat", "thermal_throttle_count", "{:.0f} times"),
-        ("waited for the CPU limit", "cgroup_throttled_s", "{:.2f} s"),
-        ("stolen by other virtual machines", "steal_s", "{:.2f} s"),
-    )
-    for name, field, form in counters:
-        before, after = getattr(first, field), getattr(last, field)
-        if before is not None and after is not None:
-            yield name, form.format(after - before)
-    loads = [look.load_average for look in trace if look.load_average is not None]
-    if loads:
-        yield "load average", f"{loads[0]:.2f} before, {loads[-1]:.2f} after"
+    for sensor in SENSORS:
+        before, after = getattr(first, sensor.key), getattr(last, sensor.key)
+        if sensor.change is not None and before is not None and after is not None:
+            yield sensor.words, sensor.change(before, after)
 
 
 def settings_facts(settings: Settings) -> Iterator[tuple[str, str]]:

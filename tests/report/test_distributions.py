@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge.show.figures import MOST_DOTS, clocks, histogram, steps, temperatures
+from ghostedge.show.figures import DRAWN_SENSORS, MOST_DOTS, histogram, sensor_lines, steps
 from ghostedge_runtime.record import Round, Snapshot
 
 SAMPLES = st.lists(st.integers(1_000, 10**10), min_size=1, max_size=60).map(tuple)
@@ -61,7 +61,8 @@ def test_the_hottest_sensors_and_the_slowest_clocks_are_kept_at_their_worst():
         )
         for n in range(200)
     ]
-    hot, slow = temperatures(trace, 2), clocks(trace, 1)
+    temperature, clock = DRAWN_SENSORS
+    hot, slow = sensor_lines(trace, temperature, 2), sensor_lines(trace, clock, 1)
     assert [line.name for line in hot.lines] == ["b", "c"]
     assert hot.all == 3
     assert max(hot.lines[0].values) == 61.0
@@ -70,4 +71,4 @@ def test_the_hottest_sensors_and_the_slowest_clocks_are_kept_at_their_worst():
 
 
 def test_a_machine_that_tells_nothing_has_no_lines():
-    assert temperatures([Snapshot(0.0)], 5) is None
+    assert [sensor_lines([Snapshot(0.0)], sensor, 5) for sensor in DRAWN_SENSORS] == [None, None]

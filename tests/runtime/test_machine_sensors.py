@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from ghostedge_runtime.machine import cgroup
 from ghostedge_runtime.machine.recording import RecordedSystem, Recording, read_recording
-from ghostedge_runtime.machine.sensors import snapshot, temperatures_c, thermal_throttle_count
+from ghostedge_runtime.machine.sensors import (
+    SENSORS,
+    snapshot,
+    temperatures_c,
+    thermal_throttle_count,
+)
 from ghostedge_runtime.machine.system import Answer, Platform
 from ghostedge_runtime.record import Snapshot
 
@@ -186,3 +191,8 @@ def test_steal_is_in_the_kernels_ticks() -> None:
     ticking = replace(LINUX, ticks_per_second=250)
     assert snapshot(0, RecordedSystem(Recording(1, ticking, files))).steal_s == 1.0
     assert snapshot(0, linux(files)).steal_s is None
+
+
+def test_every_sensor_has_a_field_in_a_look_and_is_either_drawn_or_told_in_words() -> None:
+    assert [sensor.key for sensor in SENSORS] == [each.name for each in fields(Snapshot)][1:]
+    assert all((sensor.over_time is None) != (sensor.change is None) for sensor in SENSORS)

@@ -1,4 +1,4 @@
-"""One look at what changes while a run lasts.
+"""What changes while a run lasts, a row of `SENSORS` for each thing, and one look at all of it.
 
 Of the hardware monitors only the CPUs' are read: a disk's temperature says nothing of the figures.
 Thermal zones are read all; their names are the system's and seldom tell what they stand on.
@@ -10,11 +10,13 @@ Documentation/filesystems/proc.rst (steal).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ghostedge_runtime.machine import cgroup, firmware
 from ghostedge_runtime.machine.facts import clocks
-from ghostedge_runtime.machine.system import LIVE, Platform, System, thousandth, whole
+from ghostedge_runtime.machine.system import LIVE, System, thousandth, whole
 from ghostedge_runtime.record import Snapshot
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
@@ -28,26 +30,6 @@ _CHIPS = {
     "cpu_thermal": "",
     "soc_thermal": "",
 }
-
-
-def snapshot(at_s: float, system: System = LIVE) -> Snapshot:
-    """Look at a machine now; what it does not tell is None or left out, nothing raises.
-
-    Args:
-        at_s: Seconds since the run began.
-        system: Which machine.
-    """
-    words = system.platform()
-    return Snapshot(
-        at_s=at_s,
-        temperatures_c=temperatures_c(system),
-        clocks_mhz=clocks_mhz(system),
-        throttle_bits=firmware.throttle_bits(system),
-        thermal_throttle_count=thermal_throttle_count(system),
-        cgroup_throttled_s=cgroup.throttled_s(system),
-        steal_s=steal_s(system, words),
-        load_average=words.load_average,
-    )
 
 
 def temperatures_c(system: System) -> dict[str, float]:
@@ -79,11 +61,17 @@ def thermal_throttle_count(system: System) -> int | None:
     return sum(cores) + max(packages, default=0) if cores or packages else None
 
 
-def steal_s(system: System, words: Platform) -> float | None:
+def load_average(system: System) -> float | None:
+    """Runnable tasks, mean of the last minute."""
+    return system.platform().load_average
+
+
+def steal_s(system: System) -> float | None:
     """Seconds the hypervisor gave to others, over all CPUs: the eighth time of the first line."""
     fields = (system.text("/proc/stat") or "").partition("\n")[0].split()
     ticks = whole(fields[8]) if len(fields) > 8 and fields[0] == "cpu" else None
-    return None if ticks is None or not words.ticks_per_second else ticks / words.ticks_per_second
+    per_second = system.platform().ticks_per_second
+    return None if ticks is None or not per_second else ticks / per_second
 
 
 def _counts(system: System, folders: tuple[str, ...], file: str) -> list[int]:
@@ -110,3 +98,68 @@ def _monitors(system: System) -> Iterator[tuple[str, float]]:
             degrees = thousandth(system.text(path))
             if degrees is not None and label.startswith(_CHIPS[chip]):
                 yield f"{chip} {label}".rstrip(), degrees
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Something of the machine that is read while a run lasts.
+
+    A new sensor is a row of `SENSORS` and the field of `Snapshot` that keeps it.
+
+    Attributes:
+        key: The field of `Snapshot`.
+        words: What it is called in a report.
+        unit: Of its figures; empty for a count.
+        read: Reads it; None, or nothing in it, where the machine does not tell.
+        over_time: It has a figure for each of several places, which are drawn over time: of those,
+            and of looks that share a point of the drawing, this end matters. None: it is not drawn.
+        change: Puts its first and its last figure into words; None where it is drawn.
+    """
+
+    key: str
+    words: str
+    unit: str
+    read: Callable[[System], Any]
+    over_time: Literal["highest", "lowest"] | None = None
+    change: Callable[[Any, Any], str] | None = None
+
+
+def _both(form: str) -> Callable[[Any, Any], str]:
+    return lambda before, after: f"{form.format(before)} before, {form.format(after)} after"
+
+
+def _growth(form: str) -> Callable[[Any, Any], str]:
+    return lambda before, after: form.format(after - before)
+
+
+SENSORS = (
+    Sensor("temperatures_c", "temperature", "°C", temperatures_c, over_time="highest"),
+    Sensor("clocks_mhz", "clock", "MHz", clocks_mhz, over_time="lowest"),
+    Sensor("throttle_bits", "throttle bits", "", firmware.throttle_bits, change=_both("{:#x}")),
+    Sensor(
+        "thermal_throttle_count",
+        "slowed for heat",
+        "times",
+        thermal_throttle_count,
+        change=_growth("{:.0f} times"),
+    ),
+    Sensor(
+        "cgroup_throttled_s",
+        "waited for the CPU limit",
+        "s",
+        cgroup.throttled_s,
+        change=_growth("{:.2f} s"),
+    ),
+    Sensor("steal_s", "stolen by other virtual machines", "s", steal_s, change=_growth("{:.2f} s")),
+    Sensor("load_average", "load average", "", load_average, change=_both("{:.2f}")),
+)
+
+
+def snapshot(at_s: float, system: System = LIVE) -> Snapshot:
+    """Look at a machine now; what it does not tell is None or left out, nothing raises.
+
+    Args:
+        at_s: Seconds since the run began.
+        system: Which machine.
+    """
+    return Snapshot(at_s, **{sensor.key: sensor.read(system) for sensor in SENSORS})

@@ -104,7 +104,7 @@ def _answer(path: Path, data: bytes) -> tuple[Mapping[str, str], bytes]:
 
 
 def _run(path: Path, source: int, target: int, size: int) -> int:
-    script = Path(__file__).with_name("unsafe_pickle_child.py")
+    script = Path(__file__).with_name("child.py")
     memory = _MEMORY_TIMES * size + _MEMORY_MORE
     numbers = (source, target, _SECONDS, _output_limit(size), memory)
     try:

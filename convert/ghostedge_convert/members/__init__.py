@@ -1,1 +1,0 @@
-"""A file for each family: what detection needs of it, as data."""

@@ -22,7 +22,7 @@ import torch
 from onnx_ir.passes.common import NameFixPass
 from onnxscript import opset18 as op
 
-from ghostedge_convert.outputs import (
+from ghostedge_convert.names import (
     check_names,
     name_by_module,
     name_constants,
@@ -30,7 +30,8 @@ from ghostedge_convert.outputs import (
     names_of,
     strip_origin,
 )
-from ghostedge_convert.passes import fold_constants, remove_dead_nodes
+from ghostedge_convert.passes.fold_constants import fold_constants
+from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 

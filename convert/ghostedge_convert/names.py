@@ -1,17 +1,12 @@
-"""What the outputs of an exported network are called.
+"""Names for an exported graph: of its outputs, its nodes and its tensors.
 
-A network that returns a dict has named them; of one that returns a tuple only the places are known.
-Names stated by the caller replace both. They are what every later file and the runtime show, so
-they are settled here, once.
+Errors, quantization reports and TFLite tensors are told apart by these names, so they come from the
+module tree (``blocks.3.0.se/Mul``) rather than from the exporter's counters (``mul_2``), and stay
+the same from one export, width or version of torch to the next. Weights keep their ``state_dict``
+keys, which the exporter already gives them.
 
-Names a person can follow, for the nodes and tensors of an exported graph.
-
-Errors, quantization reports and TFLite tensors are told apart by these names, so they come from
-the module tree (``blocks.3.0.se/Mul``) rather than from the exporter's counters (``mul_2``), and
-stay the same from one export, width or version of torch to the next. Weights keep their
-``state_dict`` keys, which the exporter already gives them.
-
-What stands at a network's end: the op that makes its output, and what its head is called.
+Outputs are named by the dict that the network returns or, of a tuple, by their places; names stated
+by the caller replace both. Every later file and the runtime show them, so they are settled here.
 """
 
 from __future__ import annotations
@@ -19,7 +14,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -33,6 +27,9 @@ SINGLE_OUTPUT = "logits"
 RAW_INPUT = "image"
 """What int8 graphs call their input, which takes raw pixels."""
 _UNNAMED = "output"
+# Where torch's exporter writes the path of modules that led to a node, outermost first; the last
+# entry is the traced call itself.
+_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 
 
 def names_of(structure: Any) -> tuple[str, ...]:
@@ -135,11 +132,6 @@ def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelPr
     return ir.to_proto(renamed)
 
 
-# Where torch's exporter writes the path of modules that led to a node, outermost first; the last
-# entry is the traced call itself.
-_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
-
-
 def name_by_module(model: ir.Model) -> None:
     """Rename each node ``module path/OpType`` and its outputs alike, in place.
 
@@ -203,57 +195,3 @@ def module_path(node: ir.Node) -> str:
         return ""
     modules = ast.literal_eval(scopes)[:-1]
     return str(modules[-1]) if modules else ""
-
-
-_PROBABILITIES = ("Sigmoid", "Softmax")
-_KEEPS_VALUES = (
-    *("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"),
-    *("DequantizeLinear", "QuantizeLinear"),
-)
-_WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_LONGEST = 12
-
-
-@dataclass(frozen=True)
-class Head:
-    """The end of a network, seen from its first output.
-
-    Attributes:
-        op: What makes the output's values; None where the output is an input.
-        output: The output's name.
-        names: Of nodes, weights and tensors from there back to the last layer with weights.
-    """
-
-    op: str | None
-    output: str
-    names: tuple[str, ...]
-
-
-def head_of(model: onnx.ModelProto) -> Head:
-    """Look at the end of a network, float or quantized in the QDQ format."""
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    weights = {tensor.name for tensor in model.graph.initializer}
-    output = model.graph.output[0].name
-    op: str | None = None
-    names: list[str] = []
-    tensor = output
-    for _ in range(_LONGEST):
-        node = made_by.get(tensor)
-        if node is None:
-            break
-        if op is None and node.op_type not in _KEEPS_VALUES:
-            op = node.op_type
-        names += [node.name, *(name for name in (*node.input, *node.output) if name in weights)]
-        names += [name for name in node.output if name != output]
-        if node.op_type in _WITH_WEIGHTS:
-            break
-        computed = [name for name in node.input if name and name not in weights]
-        if not computed:
-            break
-        tensor = computed[0]
-    return Head(op, output, tuple(dict.fromkeys(filter(None, names))))
-
-
-def gives_probabilities(model: onnx.ModelProto) -> bool:
-    """Whether a softmax or sigmoid makes the first output of a model."""
-    return head_of(model).op in _PROBABILITIES

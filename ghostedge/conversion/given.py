@@ -34,7 +34,7 @@ from ghostedge.conversion.source import (
 from ghostedge.conversion.task import Evidence, Kind, kind_of
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing, export_onnx, head_of
-from ghostedge_convert.outputs import SINGLE_OUTPUT
+from ghostedge_convert.names import SINGLE_OUTPUT
 from ghostedge_convert.sources.float32 import in_float32
 from ghostedge_convert.sources.module import in_a_line
 from ghostedge_convert.sources.onnx import GivenOnnx

@@ -27,10 +27,10 @@ from ghostedge.conversion.rescaling import joined, with_origin, without_normaliz
 from ghostedge.conversion.source import Loaded, check_channels, load, overridden
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
 from ghostedge_convert.checkpoint.config import read_config
-from ghostedge_convert.qdq_in.read import is_float, open_onnx
 from ghostedge_convert.sources.factory import made_by
 from ghostedge_convert.sources.module import GivenModule, find_channels, try_on
 from ghostedge_convert.sources.onnx import load_float_onnx
+from ghostedge_convert.sources.onnx_files import is_float, open_onnx
 from ghostedge_convert.sources.pt2 import load_pt2_program
 from ghostedge_convert.sources.torch_files import Archive, archive_kind, load_torchscript
 from ghostedge_runtime.errors import InputError

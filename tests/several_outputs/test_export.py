@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ghostedge_convert import export_onnx
-from ghostedge_convert.outputs import names_of
+from ghostedge_convert.names import names_of
 from ghostedge_runtime.errors import InputError
 
 Heads = namedtuple("Heads", ["boxes", "scores"])

@@ -28,7 +28,6 @@ from safetensors import SafetensorError
 from torch.serialization import safe_globals
 
 from ghostedge_convert.checkpoint.config import CheckpointConfig, own_config
-from ghostedge_convert.checkpoint.harmless import HARMLESS
 from ghostedge_convert.checkpoint.networks import Chosen, choose_network, ignored, keys_under
 from ghostedge_convert.checkpoint.pickles import refuse_pickle, scan_pickle
 from ghostedge_convert.checkpoint.plain_weights import plain_weights, without_observers
@@ -39,6 +38,7 @@ from ghostedge_convert.checkpoint.refuse import (
     refuse_unpacked,
 )
 from ghostedge_convert.checkpoint.sandbox.parent import load_confined
+from ghostedge_convert.checkpoint.stand_ins import HARMLESS
 from ghostedge_convert.checkpoint.unwrap import Unwrapped, unwrap
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Source

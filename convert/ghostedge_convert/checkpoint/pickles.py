@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import HIGHEST_PROTOCOL
 
-from ghostedge_convert.checkpoint.harmless import HARMLESS
+from ghostedge_convert.checkpoint.stand_ins import HARMLESS
 from ghostedge_convert.checkpoint.unwrap import EMA_WRAPPERS, WRAPPERS, printable
 from ghostedge_runtime.errors import CheckpointError
 

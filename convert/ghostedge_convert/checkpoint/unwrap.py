@@ -1,232 +1,22 @@
 """From whatever ``torch.save`` was given to a flat mapping of weights.
 
 Training scripts save the ``state_dict`` bare or inside a dictionary with the optimizer, the epoch,
-the arguments and the names of the classes, once or twice over, as trained or averaged or both.
-What wrappers around the network did to the keys is ``key_names``' to undo.
-
-Keys of a ``state_dict`` without what wrappers around the network put before them.
-
-The class names that a training script saved beside its weights.
+the arguments and the names of the classes, once or twice over, as trained or averaged or both. The
+names of the classes are kept; prefixes of the keys are dropped by ``prefixes``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ghostedge_convert.checkpoint.harmless import NumpyArray
+from ghostedge_convert.checkpoint.prefixes import cleaned, has_averaged_network
+from ghostedge_convert.checkpoint.stand_ins import NumpyArray
 from ghostedge_runtime.errors import CheckpointError
-
-# Put in front of every key by DistributedDataParallel and timm's ModelEmaV2; by Lightning modules,
-# which hold the network as an attribute of a customary name; by Lightning Fabric.
-PREFIXES = (
-    "module.",
-    "model.",
-    "net.",
-    "network.",
-    "backbone.",
-    "base_model.",
-    "_model.",
-    "_forward_module.",
-)
-EMA_PREFIXES = ("ema_model.", "model_ema.", "ema.")
-# Put inside keys by torch.compile, FSDP and activation checkpointing, wherever they wrap a layer.
-_INFIXES = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-# thop registers these as buffers on every module that it has profiled.
-_COUNTERS = ("total_ops", "total_params")
-# torch.optim.swa_utils.AveragedModel counts its updates in this one.
-_AVERAGED = "n_averaged"
-
-Weights = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Cleaned:
-    """Weights under their networks' own keys.
-
-    Attributes:
-        weights: Tensors by key.
-        prefix: What was taken off the front of every key.
-        notes: What was renamed or dropped, a line each.
-        beside: Weights of a Lightning module that stand beside its network, by their full keys.
-    """
-
-    weights: Weights
-    prefix: str
-    notes: tuple[str, ...]
-    beside: Weights
-
-
-def cleaned(weights: Weights, *, lightning: bool, ema: bool) -> Cleaned:
-    """Drop wrappers' prefixes, profilers' counters and, of a Lightning module, what is no network.
-
-    Args:
-        weights: Tensors by key.
-        lightning: They are of a Lightning module, which may hold losses and metrics as well.
-        ema: Of a Lightning module that holds both, take the averaged network.
-    """
-    notes: list[str] = []
-    weights = _without_infixes(weights, notes)
-    weights = _without_counters(weights, notes)
-    taken = ""
-    beside: Weights = {}
-    if lightning:
-        taken, weights, beside = _network_of(weights, notes, ema=ema)
-    while prefix := next((p for p in PREFIXES if weights and _all_start(weights, p)), None):
-        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-        notes.append(f"dropped the prefix {prefix!r} of every key")
-        taken += prefix
-    return Cleaned(weights, taken, tuple(notes), beside)
-
-
-def under_keys_of(
-    weights: Mapping[str, torch.Tensor], prefix: str, needed: Container[str]
-) -> Weights:
-    """The weights with as much of the dropped prefix back as a network of one's own has itself.
-
-    Args:
-        weights: Tensors by key, as ``cleaned`` leaves them.
-        prefix: What it took off.
-        needed: The network's keys.
-    """
-    parts = [f"{part}." for part in prefix.split(".") if part]
-    tails = ["".join(parts[start:]) for start in range(len(parts), -1, -1)]
-    fits = (tail for tail in tails if any(tail + key in needed for key in weights))
-    tail = next(fits, None)
-    if tail is None:
-        return without_common_prefix(weights, needed)
-    return {tail + key: value for key, value in weights.items()}
-
-
-def without_common_prefix(weights: Mapping[str, torch.Tensor], needed: Container[str]) -> Weights:
-    """The weights without the names before every key that keep them from being a network's.
-
-    Returns:
-        The weights as they are, where no common prefix does.
-    """
-    short = dict(weights)
-    while len({key.partition(".")[0] for key in short}) == 1 and all("." in key for key in short):
-        short = {key.partition(".")[2]: value for key, value in short.items()}
-        if any(key in needed for key in short):
-            return short
-    return dict(weights)
-
-
-def has_averaged_network(weights: Mapping[object, object]) -> bool:
-    """Whether some keys begin as those of an averaged network inside a Lightning module do."""
-    return any(isinstance(key, str) and key.startswith(EMA_PREFIXES) for key in weights)
-
-
-def _all_start(weights: Weights, prefix: str) -> bool:
-    return all(key.startswith(prefix) and key != prefix for key in weights)
-
-
-def _most_start(weights: Weights, prefix: str, *, but: str | None) -> bool:
-    """Whether at least half of the keys do that do not start with another prefix."""
-    counted = [key for key in weights if but is None or not key.startswith(but)]
-    found = sum(key.startswith(prefix) for key in counted)
-    return 0 < len(counted) <= 2 * found
-
-
-def _without_infixes(weights: Weights, notes: list[str]) -> Weights:
-    for infix in _INFIXES:
-        renamed = {key.replace(infix, ""): value for key, value in weights.items()}
-        if len(renamed) == len(weights) and renamed.keys() != weights.keys():
-            weights = renamed
-            notes.append(f"dropped {infix!r} from the keys")
-    return weights
-
-
-def _without_counters(weights: Weights, notes: list[str]) -> Weights:
-    left = dict.fromkeys(_COUNTERS, 0)
-    for key in weights:
-        leaf = key.rpartition(".")[2]
-        if leaf in left:
-            left[leaf] += 1
-    found = ", ".join(f"{name} ×{count}" for name, count in left.items() if count)
-    if found:
-        notes.append(f"dropped the counters that thop left: {found}")
-        weights = {k: v for k, v in weights.items() if k.rpartition(".")[2] not in left}
-    if _AVERAGED in weights:
-        notes.append(f"dropped {_AVERAGED}, the count of updates of an averaged model")
-        weights = {k: v for k, v in weights.items() if k != _AVERAGED}
-    return weights
-
-
-def _network_of(weights: Weights, notes: list[str], *, ema: bool) -> tuple[str, Weights, Weights]:
-    """The keys under one customary prefix where there are others too, without that prefix.
-
-    Returns:
-        The prefix, the weights under it, and those beside it that are of no such network.
-    """
-    average = next((p for p in EMA_PREFIXES if any(k.startswith(p) for k in weights)), None)
-    plain = next((p for p in PREFIXES if _most_start(weights, p, but=average)), None)
-    prefix = average if ema or plain is None else plain
-    if prefix is None or (prefix in PREFIXES and _all_start(weights, prefix)):
-        return "", weights, {}
-    kept = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    notes.append(f"took the network under {prefix!r}")
-    if average is not None and prefix != average:
-        notes.append(f"it also has an averaged network under {average!r}: --ema takes that")
-    networks = tuple(p for p in (average, plain) if p is not None)
-    beside = {key: value for key, value in weights.items() if not key.startswith(networks)}
-    return prefix, kept, beside
-
-
-# torchvision's ImageFolder calls it class_to_idx; the others are seen in training scripts.
-CLASS_MAPS = (
-    "class_to_idx",
-    "class_map",
-    "class_names",
-    "classes",
-    "idx_to_class",
-    "id2label",
-    "label2id",
-    "label_map",
-    "label_names",
-    "labels",
-    "names",
-)
-
-
-def class_labels(content: Mapping[Any, object]) -> tuple[str, tuple[str, ...]] | None:
-    """The first entry that names classes 0 to N - 1, and those names in order.
-
-    An entry counts where it is a list of texts, or a mapping between texts and every index from 0,
-    in either direction; anything else under these names is left alone.
-    """
-    for key in CLASS_MAPS:
-        labels = _in_order(content.get(key))
-        if labels:
-            return key, labels
-    return None
-
-
-def _in_order(value: object) -> tuple[str, ...] | None:
-    if isinstance(value, Mapping):
-        by_index = {_index(k): v for k, v in value.items()}
-        if set(by_index) != set(range(len(value))):
-            by_index = {_index(v): k for k, v in value.items()}
-        if set(by_index) != set(range(len(value))):
-            return None
-        value = [by_index[i] for i in range(len(value))]
-    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        return None
-    return tuple(value) if all(isinstance(name, str) and name for name in value) else None
-
-
-def _index(value: object) -> int | None:
-    """The whole number that it is or, as JSON's keys do, spells."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        return int(value)
-    return None
-
 
 WRAPPERS = (
     "state_dict",
@@ -243,6 +33,20 @@ EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _LIGHTNING = ("pytorch-lightning_version", "lightning_version")
 # A wrapper inside a wrapper is seen; one more is nobody's.
 _DEPTH = 3
+# torchvision's ImageFolder calls it class_to_idx; the others are seen in training scripts.
+CLASS_MAPS = (
+    "class_to_idx",
+    "class_map",
+    "class_names",
+    "classes",
+    "idx_to_class",
+    "id2label",
+    "label2id",
+    "label_map",
+    "label_names",
+    "labels",
+    "names",
+)
 
 
 @dataclass(frozen=True)
@@ -414,3 +218,38 @@ def printable(text: str, most: int = 120) -> str:
     """A text of a file's for a terminal: no control characters, and not endless."""
     shown = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def class_labels(content: Mapping[Any, object]) -> tuple[str, tuple[str, ...]] | None:
+    """The first entry that names classes 0 to N - 1, and those names in order.
+
+    An entry counts where it is a list of texts, or a mapping between texts and every index from 0,
+    in either direction; anything else under these names is left alone.
+    """
+    for key in CLASS_MAPS:
+        labels = _in_order(content.get(key))
+        if labels:
+            return key, labels
+    return None
+
+
+def _in_order(value: object) -> tuple[str, ...] | None:
+    if isinstance(value, Mapping):
+        by_index = {_index(k): v for k, v in value.items()}
+        if set(by_index) != set(range(len(value))):
+            by_index = {_index(v): k for k, v in value.items()}
+        if set(by_index) != set(range(len(value))):
+            return None
+        value = [by_index[i] for i in range(len(value))]
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        return None
+    return tuple(value) if all(isinstance(name, str) and name for name in value) else None
+
+
+def _index(value: object) -> int | None:
+    """The whole number that it is or, as JSON's keys do, spells."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    return None

@@ -29,11 +29,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ghostedge_convert.passes import PassNote
+from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.passes.graph import Array, add_constant, bypass, constant, input_at, nodes_of
+from ghostedge_convert.passes.run import PassNote
 from ghostedge_convert.qdq_in.pairs import (
-    DEQUANTIZE,
-    QUANTIZE,
     Scheme,
     decode_with,
     decoder_of,

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import shape_inference
 from onnx_ir.passes.common import (
     LiftConstantsToInitializersPass,
     NameFixPass,
@@ -27,7 +26,7 @@ from onnx_ir.passes.common import (
 from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.lower.lower import prepare
 from ghostedge_convert.lower.qdq import MOVERS
-from ghostedge_convert.passes import Pass, PassNote
+from ghostedge_convert.passes.run import Pass, PassNote
 from ghostedge_convert.qdq_in.constants import (
     decode_constants,
     fit_biases,
@@ -42,24 +41,7 @@ from ghostedge_convert.qdq_in.requantize import (
     requantize_weights,
 )
 from ghostedge_convert.qdq_in.share_channel_scales import share_channel_scales
-from ghostedge_runtime.errors import ModelFileError
-
-
-def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model with the shape of every tensor that can be told.
-
-    Raises:
-        ModelFileError: Its shapes contradict each other.
-    """
-    try:
-        return shape_inference.infer_shapes(model, data_prop=True)
-    except shape_inference.InferenceError as error:
-        raise ModelFileError(
-            f"its shapes contradict each other ({str(error).strip()})",
-            where=f"graph {model.graph.name!r}",
-            remedy="check the model with onnx.checker.check_model(model, full_check=True)",
-        ) from error
-
+from ghostedge_convert.sources.onnx_shapes import with_shapes
 
 _EXACT: tuple[Pass, ...] = (
     use_standard_pairs,

@@ -21,12 +21,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ghostedge_convert.passes import PassNote
+from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.passes.graph import Array, add_constant, constant, input_at, int_attr
+from ghostedge_convert.passes.run import PassNote
 from ghostedge_runtime.errors import UnsupportedOpError
 
-QUANTIZE = "QuantizeLinear"
-DEQUANTIZE = "DequantizeLinear"
 FLAG = "--requantize"
 
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

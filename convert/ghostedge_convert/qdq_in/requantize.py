@@ -26,12 +26,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.passes.graph import Array, nodes_of
 from ghostedge_convert.qdq_in.constants import LARGEST, is_plain, quantized
 from ghostedge_convert.qdq_in.pairs import (
-    DEQUANTIZE,
     FLAG,
-    QUANTIZE,
     Scheme,
     append_pair,
     decode_with,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ghostedge_convert.passes import PassNote
+from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.passes.graph import (
     constant,
     input_at,
@@ -26,9 +26,8 @@ from ghostedge_convert.passes.graph import (
     set_constant,
     static_shape,
 )
+from ghostedge_convert.passes.run import PassNote
 from ghostedge_convert.qdq_in.pairs import (
-    DEQUANTIZE,
-    QUANTIZE,
     Scheme,
     decode_with,
     decoder_of,

@@ -10,7 +10,6 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
-from ghostedge_convert.passes import remove_dead_nodes
 from ghostedge_convert.passes.graph import (
     Array,
     add_constant,
@@ -19,6 +18,7 @@ from ghostedge_convert.passes.graph import (
     int_attr,
     set_constant,
 )
+from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 
 _CHANNELS = 1
 

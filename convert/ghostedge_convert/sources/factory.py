@@ -21,7 +21,7 @@ import torch
 from ghostedge_convert.architectures.keys import refuse_keys, refuse_shapes
 from ghostedge_convert.checkpoint.load import Checkpoint
 from ghostedge_convert.checkpoint.plain_weights import plain_weights
-from ghostedge_convert.checkpoint.unwrap import under_keys_of
+from ghostedge_convert.checkpoint.prefixes import under_keys_of
 from ghostedge_convert.sources.module import GivenModule, in_a_line, inference_copy, state_hash
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Source

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from ghostedge_convert.export import INPUT_NAME, OPSET
-from ghostedge_convert.passes import fold_constants, remove_dead_nodes
+from ghostedge_convert.passes.fold_constants import fold_constants
 from ghostedge_convert.passes.graph import (
     Array,
     bypass,
@@ -28,15 +28,16 @@ from ghostedge_convert.passes.graph import (
     nodes_of,
     static_shape,
 )
-from ghostedge_convert.qdq_in.read import open_onnx, pinned
+from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.sources.float32 import use_float32
 from ghostedge_convert.sources.module import CHANNELS
+from ghostedge_convert.sources.onnx_files import ONNX_DOMAINS, open_onnx
+from ghostedge_convert.sources.onnx_shapes import pinned
 from ghostedge_convert.sources.rescaling import Front, without_rescaling
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 from ghostedge_runtime.formats.loading import whole_digest
 from ghostedge_runtime.metadata import Source
 
-_ONNX_DOMAINS = ("", "ai.onnx")
 _MOVES = ("Concat", "Gather", "Identity", "Slice", "Split", "Transpose")
 """What may come before the cast of pixels."""
 
@@ -147,7 +148,7 @@ def _refuse_other_domains(model: onnx.ModelProto, path: Path) -> None:
     """
     own = {(function.domain, function.name) for function in model.functions}
     for node in model.graph.node:
-        if node.domain not in _ONNX_DOMAINS and (node.domain, node.op_type) not in own:
+        if node.domain not in ONNX_DOMAINS and (node.domain, node.op_type) not in own:
             name = node.name or node.output[0]
             raise UnsupportedOpError(
                 f"the op {node.op_type!r} is of {node.domain!r}, not of ONNX",

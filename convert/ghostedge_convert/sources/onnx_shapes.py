@@ -1,31 +1,19 @@
-"""An ``.onnx`` file that somebody else made: read, recognised, its shapes fixed.
-
-What it is not (no ONNX, cut, without its weights, not quantized, quantized in another format) is
-said here, before anything is done with it.
-"""
+"""An ONNX model of static sizes: batch and image size filled in, an old operator set updated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import checker, defs, numpy_helper, version_converter
+from onnx import numpy_helper, shape_inference, version_converter
 from onnx.inliner import inline_local_functions
 
 from ghostedge_convert.lower.read import OLDEST_OPSET
-from ghostedge_convert.qdq_in.normalize import with_shapes
-from ghostedge_convert.qdq_in.pairs import DEQUANTIZE, QUANTIZE
-from ghostedge_convert.sources.onnx_files import parse
+from ghostedge_convert.sources.onnx_files import opset_of
 from ghostedge_runtime.errors import InputError, ModelFileError
-from ghostedge_runtime.formats.loading import read_model_file
 
-_ONNX_DOMAINS = ("", "ai.onnx")
-_DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-_FUSED = ("QLinear", "QGemm", "QAttention")
 _IMAGE_RANK = 4
 _COLOURS = 3
 _IR_VERSION = 8
@@ -50,100 +38,6 @@ class Pinned:
     size: tuple[int, int]
     channels_first: bool
     notes: tuple[str, ...]
-
-
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read a QDQ model with all its weights.
-
-    Raises:
-        ModelFileError: As ``open_onnx``, or it is a float model or one quantized in another format.
-    """
-    model = open_onnx(path)
-    _refuse_other_formats(model, path)
-    return model
-
-
-def open_onnx(path: Path) -> onnx.ModelProto:
-    """Read a model with all its weights.
-
-    Raises:
-        ModelFileError: There is none, it is cut or no valid ONNX, or its external data is missing.
-    """
-    data = read_model_file(path)
-    try:
-        model = parse(data, path)
-    except DecodeError as error:
-        raise ModelFileError(
-            f"it is no ONNX file, or a cut one ({error})",
-            where=path,
-            remedy="copy or export it again",
-        ) from error
-    if not model.graph.node:
-        raise ModelFileError(
-            "it is no ONNX file, or holds no graph",
-            where=path,
-            remedy="pass the .onnx that the exporter or quantizer wrote",
-        )
-    newest = defs.onnx_opset_version()
-    if _opset(model) > newest:
-        raise ModelFileError(
-            f"its operator set {_opset(model)} is newer than {newest}, the newest that the "
-            f"installed onnx {onnx.__version__} knows",
-            where=path,
-            remedy="pip install -U onnx onnxruntime, or export it with an older opset",
-        )
-    try:
-        checker.check_model(model)
-    except checker.ValidationError as error:
-        raise ModelFileError(
-            f"it is not valid ONNX ({str(error).strip().splitlines()[0]})",
-            where=path,
-            remedy="export or quantize it again",
-        ) from error
-    return model
-
-
-def is_float(model: onnx.ModelProto) -> bool:
-    """Whether nothing in a model is quantized, in whatever format."""
-    nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
-    return not any(
-        node.op_type in (QUANTIZE, DEQUANTIZE, *_DYNAMIC) or node.op_type.startswith(_FUSED)
-        for node in nodes
-    )
-
-
-def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
-    """Refuse a model that is not of pairs: float, or quantized in another format."""
-    nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
-    ops = {node.op_type for node in nodes}
-    named = {node.op_type: node.name or node.output[0] for node in nodes}
-    fused = sorted(op for op in ops if op.startswith(_FUSED))
-    dynamic = sorted(ops.intersection(_DYNAMIC))
-    if fused:
-        raise ModelFileError(
-            f"it is quantized in the QOperator format (node {named[fused[0]]!r} is {fused[0]})",
-            where=where,
-            remedy="quantize it with quant_format=QuantFormat.QDQ",
-        )
-    if dynamic:
-        raise ModelFileError(
-            f"it is quantized dynamically (node {named[dynamic[0]]!r} is {dynamic[0]})",
-            where=where,
-            remedy="quantize it statically, in the QDQ format",
-        )
-    if not ops.intersection((QUANTIZE, DEQUANTIZE)):
-        raise ModelFileError(
-            "it is a float model: it has no QuantizeLinear or DequantizeLinear",
-            where=where,
-            remedy="pass the checkpoint it came from, or a model quantized in the QDQ format",
-        )
-    if QUANTIZE not in ops:
-        raise ModelFileError(
-            "only its weights are quantized, so it computes in float",
-            where=where,
-            remedy="pass a model whose activations are quantized too, or make such files with "
-            "`ghostedge convert --precision dynamic` of the checkpoint",
-        )
 
 
 def pinned(
@@ -200,15 +94,27 @@ def pinned(
         _fill(copy, image, {a: int(v) for a, v in filled.items() if v is not None})
         notes.append(f"dynamic input fixed to {[d.dim_value for d in dims]}")
     height, width = (dims[axis].dim_value for axis in spatial)
-    version = _opset(copy)
+    version = opset_of(copy)
     if version < opset:
         copy = _updated(with_shapes(copy), version, opset)
         notes.append(f"operator set {version} brought up to {opset}")
     return Pinned(copy, (height, width), channels_first, tuple(notes))
 
 
-def _opset(model: onnx.ModelProto) -> int:
-    return next((int(o.version) for o in model.opset_import if o.domain in _ONNX_DOMAINS), 0)
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model with the shape of every tensor that can be told.
+
+    Raises:
+        ModelFileError: Its shapes contradict each other.
+    """
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise ModelFileError(
+            f"its shapes contradict each other ({str(error).strip()})",
+            where=f"graph {model.graph.name!r}",
+            remedy="check the model with onnx.checker.check_model(model, full_check=True)",
+        ) from error
 
 
 def _leave_constants_out_of_inputs(model: onnx.ModelProto) -> None:

@@ -19,14 +19,12 @@ import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 from onnx_ir.passes.common import ShapeInferencePass
 
-from ghostedge_convert.passes import (
-    cancel_transposes,
-    fold_constants,
-    remove_dead_nodes,
-    run_passes,
-)
+from ghostedge_convert.passes.cancel_transposes import cancel_transposes
+from ghostedge_convert.passes.fold_constants import fold_constants
 from ghostedge_convert.passes.graph import Array, only_consumer, per_channel, static_shape
 from ghostedge_convert.passes.join_constant_arithmetic import IDENTITY, operand
+from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
+from ghostedge_convert.passes.run import run_passes
 from ghostedge_convert.sources.channel_order import put_in_order, take_out_order
 
 _BEFORE = (fold_constants, remove_dead_nodes, cancel_transposes)

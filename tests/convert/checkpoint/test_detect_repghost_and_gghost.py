@@ -7,9 +7,9 @@ import torch
 
 from ghostedge_convert import Checkpoint, CheckpointConfig, build, detect_architecture, identify
 from ghostedge_convert.architectures.gghost_regnet import MEMBERS, GGhostRegNet
-from ghostedge_convert.architectures.preprocessing import resolve_preprocessing
 from ghostedge_convert.architectures.repghost import RepGhostNet
 from ghostedge_convert.architectures.table import FAMILIES, parse_architecture
+from ghostedge_convert.checkpoint.preprocessing import resolve_preprocessing
 from ghostedge_runtime.errors import CheckpointError, InputError
 from ghostedge_runtime.metadata import ArchitectureInfo, Source
 

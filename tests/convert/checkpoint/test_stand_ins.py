@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
 from ghostedge_convert import load_checkpoint
-from ghostedge_convert.checkpoint.harmless import HARMLESS, NumpyArray, NumpyType, StandIn
-from ghostedge_convert.checkpoint.load import harmless
+from ghostedge_convert.checkpoint import stand_ins
+from ghostedge_convert.checkpoint.stand_ins import HARMLESS, NumpyArray, NumpyType, StandIn
 from ghostedge_runtime.errors import CheckpointError
 
 WEIGHTS = {"conv_stem.weight": torch.ones(2, 3), "bn1.bias": torch.zeros(2)}
@@ -88,7 +88,7 @@ def test_a_class_that_is_not_listed_is_refused_by_its_name_alone(tmp_path):
 
 
 def test_nothing_that_is_let_through_is_the_real_thing():
-    ours = [value for value in HARMLESS.values() if value.__module__ == harmless.__name__]
+    ours = [value for value in HARMLESS.values() if value.__module__ == stand_ins.__name__]
     assert len(ours) == len(HARMLESS)
 
 
@@ -183,5 +183,5 @@ def test_an_array_of_any_other_state_has_no_values_or_as_many_as_its_shape(state
     found.__setstate__(state)
     assert found.tensor is None or list(found.tensor.shape) == list(state[1] or ())
     NumpyType("f4").__setstate__(state)
-    value = harmless.number(state, state)
+    value = stand_ins.number(state, state)
     assert value is None

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ghostedge_convert.checkpoint.networks import ignored
-from ghostedge_convert.checkpoint.unwrap import Unwrapped, under_keys_of, unwrap
+from ghostedge_convert.checkpoint.prefixes import under_keys_of
+from ghostedge_convert.checkpoint.unwrap import Unwrapped, unwrap
 from ghostedge_runtime.errors import CheckpointError
 
 WHERE = Path("model.pt")

@@ -11,7 +11,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from ghostedge_convert.passes import Pass, PassNote
+from ghostedge_convert.passes.run import Pass, PassNote
 
 Weights = dict[str, npt.NDArray[np.generic]]
 Graph = Callable[..., onnx.ModelProto]

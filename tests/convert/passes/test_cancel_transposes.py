@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ghostedge_convert.passes import cancel_transposes
+from ghostedge_convert.passes.cancel_transposes import cancel_transposes
 
 LAST = "Transpose <perm=[0, 2, 3, 1]>"
 FIRST = "Transpose <perm=[0, 3, 1, 2]>"

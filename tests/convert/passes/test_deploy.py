@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from ghostedge_convert import embed_onnx_metadata, export_onnx, read_onnx_metadata, to_deploy_graph
-from ghostedge_convert.passes import PassFailedError, PassNote, run_passes
+from ghostedge_convert.passes.run import PassFailedError, PassNote, run_passes
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing
 

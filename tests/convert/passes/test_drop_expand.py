@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import drop_expand
+from ghostedge_convert.passes.drop_expand import drop_expand
 
 FULL = np.array([8, 3, 32, 32], np.int64)
 NORM = "n = ReduceMean(input, axes) e = Expand(n, full) "

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import drop_noop_slice
+from ghostedge_convert.passes.drop_noop_slice import drop_noop_slice
 
 CUT = "r = Relu(input) s = Slice(r, starts, ends, axes, steps) out = Neg(s)"
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_convert.passes import fold_batch_norm
+from ghostedge_convert.passes.fold_batch_norm import fold_batch_norm
 
 NORM = "BatchNormalization(c, gamma, beta, mean, var)"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostedge_convert.passes import fold_constants
+from ghostedge_convert.passes.fold_constants import fold_constants
 
 
 def test_what_does_not_depend_on_the_input_is_computed(graph, apply, ops, weights):

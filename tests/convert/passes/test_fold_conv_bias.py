@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import fold_conv_bias
+from ghostedge_convert.passes.fold_conv_bias import fold_conv_bias
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 1, 1), (4, 1, 1), (1,), ()])

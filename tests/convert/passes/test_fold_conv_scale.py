@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import fold_conv_scale
+from ghostedge_convert.passes.fold_conv_scale import fold_conv_scale
 
 
 @pytest.mark.parametrize("body", ["out = Mul(c, s)", "out = Mul(s, c)", "out = Div(c, s)"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import fold_crop
+from ghostedge_convert.passes.fold_crop import fold_crop
 
 CONV = "c = ConvTranspose<strides=[2,2]{attributes}>(input, w) out = Slice(c, s, e, a)"
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_convert.passes import fold_hard_sigmoid_gate
+from ghostedge_convert.passes.fold_hard_sigmoid_gate import fold_hard_sigmoid_gate
 
 SIXTH = "0.1666666716337204"
 GATES = {

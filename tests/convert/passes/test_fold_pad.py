@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import fold_pad
+from ghostedge_convert.passes.fold_pad import fold_pad
 
 AFTER = np.array([0, 0, 0, 0, 0, 0, 1, 1])
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ghostedge_convert.passes import fold_transpose_into_gemm
+from ghostedge_convert.passes.fold_transpose_into_gemm import fold_transpose_into_gemm
 
 LAST = "Transpose <perm=[0, 2, 3, 1]>"
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from ghostedge_convert.passes import join_constant_arithmetic
+from ghostedge_convert.passes.join_constant_arithmetic import join_constant_arithmetic
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostedge_convert.passes import join_reshapes
+from ghostedge_convert.passes.join_reshapes import join_reshapes
 
 
 def test_a_reshape_of_a_reshape_reads_the_first_ones_source(graph, apply, ops):

@@ -6,7 +6,8 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
-from ghostedge_convert.passes import drop_noop_slice, remove_dead_nodes
+from ghostedge_convert.passes.drop_noop_slice import drop_noop_slice
+from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 
 
 @pytest.fixture

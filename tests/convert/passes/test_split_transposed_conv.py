@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from ghostedge_convert.passes import split_transposed_conv
+from ghostedge_convert.passes.split_transposed_conv import split_transposed_conv
 
 
 @pytest.mark.parametrize("group", [1, 2, 6])

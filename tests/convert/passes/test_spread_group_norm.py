@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.passes import spread_group_norm
+from ghostedge_convert.passes.spread_group_norm import spread_group_norm
 
 PARTS = ["Reshape", "InstanceNormalization", "Reshape", "Mul", "Add"]
 

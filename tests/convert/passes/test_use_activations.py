@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_convert.passes import use_activations
+from ghostedge_convert.passes.use_activations import use_activations
 
 CONSTANTS = {
     "root": np.float32(np.sqrt(2)), "over_root": np.float32(np.sqrt(0.5)), "half": np.float32(0.5),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import use_add
+from ghostedge_convert.passes.use_add import use_add
 
 
 @pytest.mark.parametrize(

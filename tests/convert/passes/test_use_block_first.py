@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ghostedge_convert.passes import use_block_first
+from ghostedge_convert.passes.use_block_first import use_block_first
 
 
 def modes(model):

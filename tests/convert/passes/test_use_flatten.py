@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostedge_convert.passes import use_flatten
+from ghostedge_convert.passes.use_flatten import use_flatten
 
 
 def test_a_reshape_to_batch_and_rest_is_a_flatten(graph, apply, ops):

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_convert.passes import use_gemm
+from ghostedge_convert.passes.use_gemm import use_gemm
 
 
 def gemm_of(model):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import use_global_average_pool
+from ghostedge_convert.passes.use_global_average_pool import use_global_average_pool
 
 
 @pytest.mark.parametrize("axes", [[2, 3], [-1, -2]])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import use_max_pool
+from ghostedge_convert.passes.use_max_pool import use_max_pool
 
 
 @pytest.mark.parametrize(

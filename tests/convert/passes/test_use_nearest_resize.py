@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ghostedge_convert.passes import use_nearest_resize
+from ghostedge_convert.passes.use_nearest_resize import use_nearest_resize
 
 ROWS_FIRST = (
     "a = Unsqueeze(input, three) b = Expand(a, twice) c = Reshape(b, taller)"

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ghostedge_convert.passes import cancel_transposes, use_pointwise_conv
+from ghostedge_convert.passes.cancel_transposes import cancel_transposes
+from ghostedge_convert.passes.use_pointwise_conv import use_pointwise_conv
 
 LAST = "Transpose <perm=[0, 2, 3, 1]>"
 FIRST = "Transpose <perm=[0, 3, 1, 2]>"

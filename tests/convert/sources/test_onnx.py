@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.qdq_in.read import is_float
 from ghostedge_convert.sources.onnx import GivenOnnx, load_float_onnx
+from ghostedge_convert.sources.onnx_files import is_float
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 
 Pixels = npt.NDArray[np.float32]
@@ -315,7 +315,7 @@ def test_an_input_that_is_no_float32_image_is_refused(
 
 
 def test_float_and_quantized_are_told_apart() -> None:
-    data = Path(__file__).parents[1] / "foreign" / "data"
+    data = Path(__file__).parents[1] / "qdq_in" / "data"
     assert is_float(model(classifier(), CLASSIFIER))
     floats = [path.name for path in data.glob("*.onnx") if is_float(onnx.load(path))]
     assert floats == ["float.onnx"]

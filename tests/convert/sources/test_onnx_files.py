@@ -15,7 +15,7 @@ from onnxruntime.quantization import QuantFormat
 from ghostedge_convert import lower_to_tflite, normalize_qdq, pinned, read_onnx
 from ghostedge_runtime.errors import InputError, ModelFileError
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "qdq_in" / "data"
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ghostedge_convert.checkpoint.harmless import StandIn
+from ghostedge_convert.checkpoint.stand_ins import StandIn
 
 # safetensors' own names are decimal counters; these bound what a hostile sender can cost.
 _DEEPEST = 12

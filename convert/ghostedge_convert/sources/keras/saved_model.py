@@ -26,8 +26,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ghostedge_convert.export import INPUT_NAME, OPSET
-from ghostedge_convert.outputs import SINGLE_OUTPUT, name_constants, strip_origin
-from ghostedge_convert.passes import fold_constants, remove_dead_nodes
+from ghostedge_convert.names import SINGLE_OUTPUT, name_constants, strip_origin
+from ghostedge_convert.passes.fold_constants import fold_constants
+from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.sources.keras.tf_ops import TABLE
 from ghostedge_convert.sources.keras.tf_writer import TO_FIRST, TO_LAST, Writer
 from ghostedge_convert.sources.keras.wire import Array, KerasFacts

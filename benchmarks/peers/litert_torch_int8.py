@@ -23,7 +23,7 @@ from ai_edge_quantizer import (  # type: ignore[import-not-found]  # likewise
 )
 
 from ghostedge_convert.architectures.family import Size, expected_shapes
-from ghostedge_convert.architectures.table import tell_family
+from ghostedge_convert.architectures.table import recognise_family
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -45,7 +45,7 @@ def main() -> None:
 def load(checkpoint: Path) -> torch.nn.Module:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    told = tell_family(shapes)
+    told = recognise_family(shapes)
     if told is None:
         raise SystemExit(f"{checkpoint.name} is of no network of the GhostNet family")
     family, _ = told

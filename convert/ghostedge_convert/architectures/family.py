@@ -1,15 +1,11 @@
-"""What a family of networks brings so that its weights are recognised, sized and built.
+"""What a family of networks states so that its weights are recognised, sized and built.
 
-A `Family` is data: `families` holds the table of them, a file each under ``members``. Detection,
-building and their errors ask nothing of a family but what stands here, so a new one is added by
-writing its file and naming it in the table.
-
-The sizes of families whose members differ by one channel multiplier, the width.
-
-Networks of the family whose first convolution reads another number of channels than three.
+A `Family` is data. Detection, building and their errors ask nothing of a family but what stands
+here, so a new one is one module, which ends in its `Family`, and one row in ``table``. Families
+whose members differ by one channel multiplier have a `Multiplier` as their sizes.
 
 A network for grey images, or for images with a fourth channel, differs from the published one in
-nothing but that convolution's weights; how many channels those have, the weights say.
+the weights of its first convolution alone; their shape gives the number of channels.
 """
 
 from __future__ import annotations
@@ -28,47 +24,6 @@ from ghostedge_runtime.metadata import ArchitectureInfo, Preprocessing
 
 COLOURS = 3
 
-
-def set_channels(network: nn.Module, channels: int) -> None:
-    """Let the convolutions that read the image take so many channels, in place.
-
-    Args:
-        network: As published, on torch's ``meta`` device.
-        channels: At least 1.
-    """
-    for _, conv in _stems(network):
-        outputs, _, *kernel = conv.weight.shape
-        conv.in_channels = channels
-        conv.weight = nn.Parameter(torch.empty(outputs, channels, *kernel, device="meta"))
-
-
-def channels_in(shapes: Mapping[str, tuple[int, ...]], network: nn.Module) -> int:
-    """How many channels the image has for which these weights are.
-
-    Args:
-        shapes: Of the weights by key; they may be of any rank.
-        network: As published, of the same form; its size does not matter.
-    """
-    for name, _ in _stems(network):
-        shape = shapes.get(f"{name}.weight", ())
-        if len(shape) == 4 and shape[1]:
-            return shape[1]
-    return COLOURS
-
-
-def image_channels(network: nn.Module) -> int:
-    """How many channels a network of the family takes: those of its first convolution."""
-    first = next(each for each in network.modules() if isinstance(each, nn.Conv2d))
-    return first.in_channels
-
-
-def _stems(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    """The convolutions that read the image: nothing else in the family has three inputs."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and (module.in_channels, module.groups) == (COLOURS, 1):
-            yield name, module
-
-
 Shapes = Mapping[str, tuple[int, ...]]
 T = TypeVar("T")
 
@@ -79,13 +34,13 @@ class Size:
 
     Attributes:
         label: What stands for it in the member's name: ``130`` in ``ghostnet_130``.
-        words: How it is said to a person: ``width 1.3``.
+        description: How messages put it: ``width 1.3``.
         width: The channel multiplier; 1.0 in a family that has none.
         options: What the network's constructor is given for it, besides ``num_classes``.
     """
 
     label: str
-    words: str
+    description: str
     width: float
     options: tuple[tuple[str, Hashable], ...]
 
@@ -118,7 +73,7 @@ class Sizes(Protocol):
         """The size that a detected architecture is of."""
 
     def evidence(self, size: Size, shapes: Shapes) -> str:
-        """What in the shapes tells the size, a line for a person."""
+        """What in the shapes shows the size, one line."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +84,12 @@ class Form:
         network: Called with a size's options and ``num_classes``, makes the network whose
             ``state_dict`` has this form's keys.
         title: What it is called beside the family, e.g. ``training form``; empty for an only form.
-        tells: A pattern that some key of this form has and no form after it in the family's.
+        key_pattern: Some key of this form matches it, and none of a form after it in the family's.
     """
 
     network: Callable[..., nn.Module]
     title: str = ""
-    tells: str = ""
+    key_pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,14 +101,14 @@ class Family:
         name: What its members' names begin with: ``ghostnetv2`` in ``ghostnetv2_100``.
         sizes: How its sizes are named and found.
         forms: How its weights are stored; the first is taken whose pattern a key has.
-        tells: A pattern that some key of it has and no family after it in the table.
-        also: What the shapes have to be besides.
+        key_pattern: Some key of it matches, and none of a family after it in the table.
+        also: What the shapes must fulfil besides.
         variant_of: The name of the family that it is an uncommon variant of, if it is one.
         assumed: Whether it is taken where keys and shapes fit variants of it as well.
-        misfit: How far what the weights keep of their training is from what the family predicts, 0
-            where it agrees and None where nothing was kept, to tell it from variants of it.
+        misfit: How far the running means in the weights are from those that the family predicts: 0
+            where they agree, None where the weights have none. It decides between variants.
         first: The key of the convolution that reads the image.
-        classifier: The key of the weight, classes × features, that tells the classes.
+        classifier: The key of the classifier's weight, classes × features.
         renames: Other spellings of keys: pattern and replacement, applied to every key.
         unused: A pattern of keys of weights that the authors' code stores and never computes with.
         fuse: Makes the network that is deployed out of one of any form, the same function in
@@ -165,7 +120,7 @@ class Family:
     name: str
     sizes: Sizes
     forms: tuple[Form, ...]
-    tells: str
+    key_pattern: str
     also: Callable[[Shapes], bool] = lambda _: True
     variant_of: str = ""
     assumed: bool = True
@@ -185,15 +140,17 @@ class Family:
         """The names of the published members."""
         return tuple(f"{self.name}_{label}" for label in self.sizes.published)
 
-    def told_by(self, shapes: Shapes) -> str | None:
-        """The key that tells that weights of these shapes may be this family's, if any does."""
-        told = next((key for key in shapes if re.search(self.tells, key)), None)
-        return told if told is not None and self.also(shapes) else None
+    def recognised_by(self, shapes: Shapes) -> str | None:
+        """The key that shows that weights of these shapes may be this family's, if any does."""
+        key = next((key for key in shapes if re.search(self.key_pattern, key)), None)
+        return key if key is not None and self.also(shapes) else None
 
     def form_of(self, keys: Collection[str]) -> Form:
-        """The form that keys are of; the last where no pattern is found."""
-        told = (form for form in self.forms if any(re.search(form.tells, key) for key in keys))
-        return next(told, self.forms[-1])
+        """The form that keys are of; the last where no pattern matches."""
+        for form in self.forms:
+            if any(re.search(form.key_pattern, key) for key in keys):
+                return form
+        return self.forms[-1]
 
     def titled(self, form: Form) -> str:
         """The family's title with the form's."""
@@ -234,7 +191,7 @@ def empty_network(
 
 @dataclass(frozen=True)
 class Multiplier:
-    """Widths, told by the channels of one layer.
+    """Widths, found by the channels of one layer.
 
     Attributes:
         widest: The key of a weight whose first axis grows with the width; the widest layer bounds
@@ -288,15 +245,55 @@ class Multiplier:
                 return self.of_width(width)
         return self.of_width(max(round(about, 2), 0.01))
 
-    def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; a width tells
+    def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; the width suffices
         """The size of the architecture's width."""
         return self.of_width(architecture.width)
 
     def evidence(self, size: Size, shapes: Shapes) -> str:
         """The widest layer's shape."""
         shape = " × ".join(map(str, shapes[self.widest]))
-        return f"{size.words}: from the channels, e.g. {self.widest} is {shape}"
+        return f"{size.description}: from the channels, e.g. {self.widest} is {shape}"
 
 
 def _label(width: float) -> str:
     return f"{round(width * 100):03d}"
+
+
+def set_channels(network: nn.Module, channels: int) -> None:
+    """Let the convolutions that read the image take so many channels, in place.
+
+    Args:
+        network: As published, on torch's ``meta`` device.
+        channels: At least 1.
+    """
+    for _, conv in _stems(network):
+        outputs, _, *kernel = conv.weight.shape
+        conv.in_channels = channels
+        conv.weight = nn.Parameter(torch.empty(outputs, channels, *kernel, device="meta"))
+
+
+def channels_in(shapes: Mapping[str, tuple[int, ...]], network: nn.Module) -> int:
+    """How many channels an image has that these weights are for.
+
+    Args:
+        shapes: Of the weights by key; they may be of any rank.
+        network: As published, of the same form; its size does not matter.
+    """
+    for name, _ in _stems(network):
+        shape = shapes.get(f"{name}.weight", ())
+        if len(shape) == 4 and shape[1]:
+            return shape[1]
+    return COLOURS
+
+
+def image_channels(network: nn.Module) -> int:
+    """How many channels a network of the family takes: those of its first convolution."""
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return first.in_channels
+
+
+def _stems(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
+    """The convolutions that read the image: nothing else in the family has three inputs."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and (module.in_channels, module.groups) == (COLOURS, 1):
+            yield name, module

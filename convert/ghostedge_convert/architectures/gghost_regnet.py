@@ -4,9 +4,7 @@ The network of the family for servers. Ghost features span a stage here rather t
 RegNetX stage runs its middle blocks on a part of the channels only, and a pointwise conv of the
 first block's output, shifted by what the blocks pooled, stands for the rest. The members are those
 of Huawei's code, whose weights' keys the module has; they differ in depths, widths and group width,
-not by one multiplier.
-
-G-Ghost RegNet, and its members told by the depths of their stages.
+not by one multiplier, and are found by the depths of their stages.
 """
 
 from __future__ import annotations
@@ -23,6 +21,9 @@ from ghostedge_convert.architectures.family import Family, Form, Shapes, Size
 from ghostedge_runtime.metadata import ArchitectureInfo
 
 STEM_CHANNELS = 32
+
+# The first block of a ghost stage is its base, the last its end, and those between its layers.
+_PLAIN, _MIDDLE = r"layer{}\.\d+\.conv1\.weight", r"layer{}\.(base|layers\.\d+|end)\.conv1\.weight"
 
 
 @dataclass(frozen=True)
@@ -181,10 +182,6 @@ def _later_stage(in_channels: int, channels: int, depth: int, group_width: int) 
     return kind(in_channels, channels, depth, group_width)
 
 
-# The first block of a ghost stage is its base, the last its end, and those between its layers.
-_PLAIN, _MIDDLE = r"layer{}\.\d+\.conv1\.weight", r"layer{}\.(base|layers\.\d+|end)\.conv1\.weight"
-
-
 @dataclass(frozen=True)
 class Members:
     """The members of Huawei's code; no two have the same depths.
@@ -197,8 +194,9 @@ class Members:
 
     def named(self, label: str) -> Size | None:
         """The member of a number, 3 digits as Huawei writes it."""
-        known = label.isdecimal() and len(label) == 3 and int(label) in MEMBERS
-        return _size(int(label)) if known else None
+        if label.isdecimal() and len(label) == 3 and int(label) in MEMBERS:
+            return _size(int(label))
+        return None
 
     def of_width(self, width: float) -> Size | None:  # noqa: ARG002 - of the protocol
         """None: the members have no common multiplier."""
@@ -206,25 +204,25 @@ class Members:
 
     def like(self, shapes: Shapes) -> Size:
         """The member whose stages are as deep as these, or nearly."""
-        found = _depths(shapes)
+        depths = _depths(shapes)
 
         def distance(number: int) -> int:
-            return sum(abs(a - b) for a, b in zip(MEMBERS[number].depths, found, strict=True))
+            return sum(abs(a - b) for a, b in zip(MEMBERS[number].depths, depths, strict=True))
 
         return _size(min(MEMBERS, key=distance))
 
-    def find(self, shapes: Shapes, fits: Callable[[Size], bool]) -> Size:  # noqa: ARG002 - of the protocol; depths tell
+    def find(self, shapes: Shapes, fits: Callable[[Size], bool]) -> Size:  # noqa: ARG002 - of the protocol; the depths suffice
         """The member of these depths."""
         return self.like(shapes)
 
     def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:
-        """The member that the architecture's name ends with, or that the shapes tell."""
+        """The member that the architecture's name ends with, else the one of these depths."""
         return self.named(architecture.name.rpartition("_")[2]) or self.like(shapes)
 
     def evidence(self, size: Size, shapes: Shapes) -> str:
         """The depths."""
         *first, last = map(str, _depths(shapes))
-        return f"{size.words}: from its stages of {', '.join(first)} and {last} blocks"
+        return f"{size.description}: from its stages of {', '.join(first)} and {last} blocks"
 
 
 def _size(number: int) -> Size:
@@ -243,7 +241,7 @@ GGHOST_REGNET = Family(
     name="g_ghost_regnetx",
     sizes=Members(("032", "040", "080", "160")),
     forms=(Form(GGhostRegNet),),
-    tells=r"^layer3\.(merge|cheap)\.",
+    key_pattern=r"^layer3\.(merge|cheap)\.",
     first="conv1.weight",
     classifier="fc.weight",
 )

@@ -4,9 +4,8 @@ ResNet's bottlenecks with a ghost module in the place of every convolution but t
 the channels by the convolution, the rest from those by depthwise ones, without batch norm or
 activation between. The members are those of Huawei's code (``ghost_resnet.py``), whose weights'
 keys the module has. That code also keeps weights and batch norms that it never computes with
-(`UNUSED`); they are no part of this module.
-
-Ghost-ResNet, its depth counted and its ratio and kernels measured in the shapes.
+(`UNUSED`); they are no part of this module. A member is found by the number of its blocks and by
+the shapes of one of its convolutions, which show its ratio and kernels.
 """
 
 from __future__ import annotations
@@ -27,6 +26,16 @@ STEM_CHANNELS = 64
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4
 UNUSED = r"\.(conv\d|downsample\.0)\.(weight[12]|bn[12]\.\w+)$"
+
+_DEPTHS: dict[str, tuple[int, ...]] = {
+    "50": (3, 4, 6, 3),
+    "101": (3, 4, 23, 3),
+    "152": (3, 8, 36, 3),
+}
+_LABEL = re.compile(r"(50|101|152)(?:_s(\d))?(?:_d(\d))?")
+_RATIO, _KERNEL = 4, 3
+_CHEAP = "layer1.0.conv1.conv2.weight"
+_FIRST = r"layer{}\.(\d+)\.conv1\.conv1\.weight"
 
 
 class GhostConv(nn.Module):
@@ -142,17 +151,6 @@ class GhostResNet(nn.Module):
         return logits
 
 
-_DEPTHS: dict[str, tuple[int, ...]] = {
-    "50": (3, 4, 6, 3),
-    "101": (3, 4, 23, 3),
-    "152": (3, 8, 36, 3),
-}
-_LABEL = re.compile(r"(50|101|152)(?:_s(\d))?(?:_d(\d))?")
-_RATIO, _KERNEL = 4, 3
-_CHEAP = "layer1.0.conv1.conv2.weight"
-_FIRST = r"layer{}\.(\d+)\.conv1\.conv1\.weight"
-
-
 @dataclass(frozen=True)
 class Depths:
     """ResNet's depths at any ratio and depthwise kernel.
@@ -185,29 +183,29 @@ class Depths:
             return _size(_DEPTHS["50"], _RATIO, _KERNEL)
         return _size(depths, cheap[0] // primary[0] + 1, cheap[-1])
 
-    def find(self, shapes: Shapes, fits: Callable[[Size], bool]) -> Size:  # noqa: ARG002 - of the protocol; depths tell
+    def find(self, shapes: Shapes, fits: Callable[[Size], bool]) -> Size:  # noqa: ARG002 - of the protocol; the depths suffice
         """The size of these depths, ratio and kernels."""
         return self.like(shapes)
 
-    def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; depths tell
+    def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; the depths suffice
         """What the shapes tell; a member has no other size."""
         return self.like(shapes)
 
     def evidence(self, size: Size, shapes: Shapes) -> str:
         """The blocks, and the convolution that makes the ghosts."""
         shown = " × ".join(map(str, shapes[_CHEAP]))
-        return f"{size.words}: from the number of blocks, and {_CHEAP} is {shown}"
+        return f"{size.description}: from the number of blocks, and {_CHEAP} is {shown}"
 
 
 def _size(depths: tuple[int, ...], ratio: int, kernel: int) -> Size:
-    known = {value: key for key, value in _DEPTHS.items()}
-    label = known.get(depths, "x".join(map(str, depths)))
+    labels = {value: key for key, value in _DEPTHS.items()}
+    label = labels.get(depths, "x".join(map(str, depths)))
     label += f"_s{ratio}" if ratio != _RATIO else ""
     label += f"_d{kernel}" if kernel != _KERNEL else ""
     blocks = ", ".join(map(str, depths))
-    words = f"stages of {blocks} blocks, ratio {ratio}, depthwise {kernel}×{kernel}"
+    description = f"stages of {blocks} blocks, ratio {ratio}, depthwise {kernel}×{kernel}"
     options = (("depths", depths), ("ratio", ratio), ("cheap_kernel", kernel))
-    return Size(label, words, 1.0, options)
+    return Size(label, description, 1.0, options)
 
 
 GHOST_RESNET = Family(
@@ -215,7 +213,7 @@ GHOST_RESNET = Family(
     name="ghost_resnet",
     sizes=Depths(("50", "50_s2")),
     forms=(Form(GhostResNet),),
-    tells=r"^layer\d\.0\.conv1\.conv2\.weight$",
+    key_pattern=r"^layer\d\.0\.conv1\.conv2\.weight$",
     first="conv1.weight",
     classifier="fc.weight",
     unused=UNUSED,

@@ -4,8 +4,6 @@ A module of our own whose ``state_dict`` keys are those of Huawei's and timm's p
 so that a trained file loads strictly. It exists to be exported: it covers inference and training
 of V1 at any width and number of classes. V2's attention and V3's re-parameterisation are other
 blocks between the same stem and head, and stand in files of their own.
-
-GhostNet V1.
 """
 
 from __future__ import annotations
@@ -269,7 +267,7 @@ GHOSTNET = Family(
     name="ghostnet",
     sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, (0.5, 1.0, 1.3)),
     forms=(Form(GhostNet),),
-    tells=r"\.cheap_operation\.0\.",
+    key_pattern=r"\.cheap_operation\.0\.",
     # What Huawei evaluates with: 256 bilinear, centre 224; the published 73.98 % is with bilinear.
     preprocessing=Preprocessing(interpolation="bilinear"),
 )

@@ -4,8 +4,6 @@ V1's stem, stages and head; from the third block on, the first ghost module is g
 attention over rows and columns (decoupled fully connected, DFC), computed at half the resolution.
 Keys are those of Huawei's and timm's published weights. Nothing of V3 is here but the attention
 branch, which is the same.
-
-GhostNetV2.
 """
 
 from __future__ import annotations
@@ -112,7 +110,7 @@ GHOSTNETV2 = Family(
     name="ghostnetv2",
     sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, (1.0, 1.3, 1.6)),
     forms=(Form(GhostNetV2),),
-    tells=r"\.short_conv\.\d+\.",
+    key_pattern=r"\.short_conv\.\d+\.",
     # Huawei's training script evaluates with timm's defaults, which are bicubic; so does timm.
     preprocessing=Preprocessing(interpolation="bicubic"),
 )

@@ -265,7 +265,7 @@ GHOSTNETV3 = Family(
             "deployed form without batch norm in its attention",
         ),
     ),
-    tells=r"_rpr_(conv|skip|scale)\.|\.primary_conv\.0\.bias$",
+    key_pattern=r"_rpr_(conv|skip|scale)\.|\.primary_conv\.0\.bias$",
     # timm's name for the batch norm of a branch.
     renames=((r"(_rpr_\w+(?:\.\d+)?)\.bn1\.", r"\1.bn."),),
     fuse=fuse,

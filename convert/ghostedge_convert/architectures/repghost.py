@@ -4,23 +4,19 @@ GhostNet's concatenation costs a copy of every feature map on a device, so its g
 added here instead: a batch-normed identity beside the cheap depthwise conv. Once trained, both are
 linear in the same input and become one depthwise conv with a bias. The network has two forms, with
 the keys that the authors' and timm's weights have in each: the training form, and the deployed one,
-which `fuse` makes of the other's weights. The authors' ablations are the same network with a bare
-identity in the place of the branch (`repid`), without it (`norep`), without identity shortcuts
-around the blocks (`wo`) and without squeeze-and-excitation. Neither of the first two has weights in
-its branch, nor has an identity shortcut, so that keys and shapes do not tell those variants apart.
+which `fuse` makes of the other's weights.
 
-RepGhostNet, and its authors' ablations as families of their own.
+The authors' ablations are families of their own: the same network with a bare identity in the place
+of the branch (`repid`), without a branch (`norep`), without identity shortcuts around the blocks
+(`wo`) and without squeeze-and-excitation (`nose`). Keys show squeeze-and-excitation and, in the
+training form, the batch norm of the branch. An identity has no weights, so keys and shapes do not
+show whether blocks add their input nor, without that batch norm, whether there is a branch.
 
-Keys tell squeeze-and-excitation and, in the training form, the batch norm of the branch. What they
-do not tell is whether blocks add their input, and, without that batch norm, whether an identity
-stands in its place or nothing.
-
-How well a RepGhostNet's weights fit one of its variants, by the means that batch norms kept.
-
-A block ends without an activation, so that the mean of its output is the sum of its parts' means:
-those of batch norms are their biases, that of an identity shortcut is the mean of the block before.
-The next block begins with a pointwise convolution, which is linear, and the batch norm behind that
-has kept the mean of what it saw in training. Only the network that was trained predicts it.
+`misfit` decides between those by the running means of the batch norms. A block ends without an
+activation, so that the mean of its output is the sum of its parts' means: those of batch norms are
+their biases, that of an identity shortcut is the mean of the block before. The next block begins
+with a pointwise convolution, which is linear, and the batch norm behind it holds the mean of what
+it saw in training. Only the network that was trained predicts that mean.
 """
 
 from __future__ import annotations
@@ -28,7 +24,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Literal, cast
@@ -71,9 +67,29 @@ STAGES: tuple[tuple[BottleneckSpec, ...], ...] = (
     ),
 )
 
-
 Branch = Literal["norm", "identity", "none"]
 """What is beside the depthwise conv in training: a batch norm of its input, that, or nothing."""
+
+_WIDTHS = (0.5, 0.58, 0.8, 1.0, 1.11, 1.3, 1.5, 2.0)
+# The ablations are published as code, at this width.
+_ABLATED = (0.5,)
+_BRANCH, _FUSED = r"\.fusion_bn\.", r"\.cheap_operation\.(weight|bias)$"
+_NORMED = r"\.cheap_operation\.0\."
+_FIRST, _SECOND = (f"blocks.0.0.ghost{n}.primary_conv.0.weight" for n in (1, 2))
+
+_OF_BRANCH: tuple[tuple[Branch, str, str], ...] = (
+    ("norm", "", ""),
+    ("identity", "_repid", "an identity as its branch"),
+    ("none", "_norep", "no branch"),
+)
+_OF_SHORTCUTS = ((True, "", ""), (False, "_wo", "no identity shortcuts"))
+_OF_SQUEEZE = ((True, "", ""), (False, "_nose", "no squeeze-and-excitation"))
+
+# Side of the maps behind the stem at the 224 pixels that the authors and timm train at. Deployed
+# forms need it: their depthwise convs have no batch norm whose bias is the mean, and how much of
+# the mean the zeros around a map take depends on the map's size.
+_SIDE = 112
+_BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.ghost1\.primary_conv\.0\.weight")
 
 
 class RepGhostModule(nn.Module):
@@ -136,28 +152,33 @@ class RepGhostModule(nn.Module):
         self.fusion_bn = nn.Sequential()
 
 
-def repghost_block(
-    in_channels: int,
-    mid_channels: int,
-    out_channels: int,
-    spec: BottleneckSpec,
-    layer: int,  # noqa: ARG001 - of every block maker; the blocks are alike at any depth
-    *,
-    deployed: bool,
-    branch: Branch,
-    shortcuts: bool,
-) -> nn.Module:
-    """GhostNet's bottleneck of RepGhost modules."""
-    ghost = partial(RepGhostModule, deployed=deployed, branch=branch)
-    return GhostBottleneck(
-        in_channels,
-        mid_channels,
-        out_channels,
-        spec,
-        expand=ghost(in_channels, mid_channels, relu=True),
-        project=ghost(mid_channels, out_channels, relu=False),
-        identity=shortcuts,
-    )
+@dataclass(frozen=True)
+class RepGhostBlocks:
+    """Makes GhostNet's bottlenecks of RepGhost modules; its fields are arguments of the network."""
+
+    deployed: bool
+    branch: Branch
+    shortcuts: bool
+
+    def __call__(
+        self,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        spec: BottleneckSpec,
+        layer: int,  # noqa: ARG002 - of every block maker; the blocks are alike at any depth
+    ) -> nn.Module:
+        """One bottleneck."""
+        ghost = partial(RepGhostModule, deployed=self.deployed, branch=self.branch)
+        return GhostBottleneck(
+            in_channels,
+            mid_channels,
+            out_channels,
+            spec,
+            expand=ghost(in_channels, mid_channels, relu=True),
+            project=ghost(mid_channels, out_channels, relu=False),
+            identity=self.shortcuts,
+        )
 
 
 class RepGhostNet(GhostNet):
@@ -185,7 +206,7 @@ class RepGhostNet(GhostNet):
         shortcuts: bool = True,
         squeeze: bool = True,
     ) -> None:
-        block = partial(repghost_block, deployed=deployed, branch=branch, shortcuts=shortcuts)
+        block = RepGhostBlocks(deployed, branch, shortcuts)
         plain = tuple(tuple(replace(spec, se=False) for spec in specs) for specs in STAGES)
         super().__init__(
             width=width,
@@ -208,15 +229,8 @@ def fuse(network: nn.Module) -> nn.Module:
     return network
 
 
-# Of the maps behind the stem, at the 224 pixels that the authors and timm train at. Only deployed
-# forms ask: their depthwise convs have no batch norm whose bias is the mean, and what the zeros
-# around a map take of it, the map's size says.
-_SIDE = 112
-_BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.ghost1\.primary_conv\.0\.weight")
-
-
 def misfit(weights: Mapping[str, Tensor], *, branch: Branch, shortcuts: bool) -> float | None:
-    """How far the kept means are from those that a variant predicts.
+    """How far the running means are from those that a variant predicts.
 
     Args:
         weights: Of a RepGhostNet of either form, by key.
@@ -224,8 +238,8 @@ def misfit(weights: Mapping[str, Tensor], *, branch: Branch, shortcuts: bool) ->
         shortcuts: Whether its blocks add their input where the output has its shape.
 
     Returns:
-        The root of the squared differences over that of the kept means: 0 where all agree, near 1
-        where nothing does. None where none were kept, as in weights that were never trained, and
+        The root of the squared differences over that of the running means: 0 where all agree, near
+        1 where nothing does. None where there are none, as in weights that were never trained, and
         where the weights are not all a RepGhostNet's.
     """
     try:
@@ -244,10 +258,10 @@ def _misfit(weights: Mapping[str, Tensor], branch: Branch, *, shortcuts: bool) -
     for stage, index in numbers:
         block = f"blocks.{stage}.{index}."
         if mean is not None:
-            kept = weights[f"{block}ghost1.primary_conv.1.running_mean"].double()
+            running = weights[f"{block}ghost1.primary_conv.1.running_mean"].double()
             kernel = weights[f"{block}ghost1.primary_conv.0.weight"].double().flatten(1)
-            error += float((kernel @ mean - kept).square().sum())
-            total += float(kept.square().sum())
+            error += float((kernel @ mean - running).square().sum())
+            total += float(running.square().sum())
         side = math.ceil(side / 2) if f"{block}conv_dw.weight" in weights else side
         ghosts = _ghost_mean(weights, f"{block}ghost2.", branch, side)
         mean = _output_mean(weights, block, mean, ghosts, shortcuts=shortcuts)
@@ -284,22 +298,6 @@ def _ghost_mean(weights: Mapping[str, Tensor], ghost: str, branch: Branch, side:
     return mean + primary if branch == "identity" else mean
 
 
-_WIDTHS = (0.5, 0.58, 0.8, 1.0, 1.11, 1.3, 1.5, 2.0)
-# The ablations are published as code, at this width.
-_ABLATED = (0.5,)
-_BRANCH, _FUSED = r"\.fusion_bn\.", r"\.cheap_operation\.(weight|bias)$"
-_NORMED = r"\.cheap_operation\.0\."
-_FIRST, _SECOND = (f"blocks.0.0.ghost{n}.primary_conv.0.weight" for n in (1, 2))
-
-_OF_BRANCH: tuple[tuple[Branch, str, str], ...] = (
-    ("norm", "", ""),
-    ("identity", "_repid", "an identity as its branch"),
-    ("none", "_norep", "no branch"),
-)
-_OF_SHORTCUTS = ((True, "", ""), (False, "_wo", "no identity shortcuts"))
-_OF_SQUEEZE = ((True, "", ""), (False, "_nose", "no squeeze-and-excitation"))
-
-
 def _adds_ghosts(shapes: Shapes) -> bool:
     """Whether the second ghost module reads as many channels as the first one's primary conv makes.
 
@@ -317,23 +315,24 @@ def _variant(
     kinds = (branch, shortcuts, squeeze)
     beside, adds, gates = branch[0], shortcuts[0], squeeze[0]
     network = partial(RepGhostNet, branch=beside, shortcuts=adds, squeeze=gates)
-    words = ", ".join(words for *_, words in kinds if words)
+    changes = ", ".join(change for *_, change in kinds if change)
 
     def also(shapes: Shapes) -> bool:
         gated = any(".se." in key for key in shapes)
         branched = any(re.search(_BRANCH, key) for key in shapes)
         return gated == gates and (beside == "norm" or (not branched and _adds_ghosts(shapes)))
 
+    widths = _ABLATED if changes else _WIDTHS
     trained = Form(network, "training form", _BRANCH if beside == "norm" else "")
     deployed = Form(partial(network, deployed=True), "deployed form", _FUSED)
     return Family(
-        title=f"RepGhostNet with {words}" if words else "RepGhostNet",
+        title=f"RepGhostNet with {changes}" if changes else "RepGhostNet",
         name="".join(("repghostnet", *(suffix for _, suffix, _ in kinds))),
-        sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, _ABLATED if words else _WIDTHS),
+        sizes=Multiplier("blocks.9.0.conv.weight", LAST_EXPANSION, widths),
         forms=(trained, deployed) if beside == "norm" else (trained,),
-        tells=f"{_BRANCH}|{_FUSED}" if beside == "norm" else _NORMED,
+        key_pattern=f"{_BRANCH}|{_FUSED}" if beside == "norm" else _NORMED,
         also=also,
-        variant_of="repghostnet" if words else "",
+        variant_of="repghostnet" if changes else "",
         misfit=partial(misfit, branch=beside, shortcuts=adds),
         assumed=beside == "norm" and adds,
         fuse=fuse,

@@ -1,4 +1,4 @@
-"""The table of families, and how a network's family is told: by keys or by name."""
+"""The table of families, and how a network's family is found: by its keys or by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostedge_convert.architectures.ghostnetv3 import GHOSTNETV3
 from ghostedge_convert.architectures.repghost import REPGHOSTS
 from ghostedge_runtime.errors import InputError
 
-# The more particular first: the first of them that a key tells is taken.
+# The more particular come first: the first family that a key is of is taken.
 _TABLE: tuple[Family, ...] = (
     GGHOST_REGNET,
     GHOST_RESNET,
@@ -25,22 +25,24 @@ _TABLE: tuple[Family, ...] = (
 FAMILIES = {family.name: family for family in _TABLE}
 
 
-def tell_family(shapes: Shapes) -> tuple[Family, str] | None:
-    """The family that weights are of, by their keys' shapes, and the key that tells; or None."""
+def recognise_family(shapes: Shapes) -> tuple[Family, str] | None:
+    """The family that weights of these shapes are of, and the key that shows it; or None."""
     for family in _TABLE:
-        told = family.told_by(shapes)
-        if told is not None:
-            return family, told
+        key = family.recognised_by(shapes)
+        if key is not None:
+            return family, key
     return None
 
 
 def twins_of(family: Family, shapes: Shapes) -> tuple[Family, ...]:
-    """The variants whose weights have these keys and shapes too, and compute something else."""
+    """The variants whose weights have these keys and shapes too, but compute something else."""
     kin = family.variant_of or family.name
     return tuple(
-        each
-        for each in _TABLE
-        if each is not family and kin in (each.variant_of, each.name) and each.told_by(shapes)
+        other
+        for other in _TABLE
+        if other is not family
+        and kin in (other.variant_of, other.name)
+        and other.recognised_by(shapes)
     )
 
 
@@ -58,10 +60,10 @@ def parse_architecture(name: str) -> tuple[Family, Size | None]:
         size = family.sizes.named(label) if label != wanted else None
         if size is not None:
             return family, size
-    known = [known for family in _TABLE for known in (family.name, *family.published())]
-    closest = difflib.get_close_matches(wanted, known, n=1, cutoff=0.4)
+    names = [name for family in _TABLE for name in (family.name, *family.published())]
+    closest = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
     raise InputError(
         f"there is no architecture {name!r}",
         where="arch",
-        remedy=f"did you mean {closest[0]}?" if closest else f"one of {', '.join(known)}",
+        remedy=f"did you mean {closest[0]}?" if closest else f"one of {', '.join(names)}",
     )

@@ -1,12 +1,11 @@
 """A weights file becomes a ``Checkpoint``: float32 tensors by name, and what stood beside them.
 
-Weights files by what they are, not by what they are called.
-
 Two formats hold weights: safetensors, and torch's own (a zip of a pickle and raw storages since
-1.6, a row of pickles before). Which one a file is, its first bytes say; ``.pth.tar`` is hardly ever
-a tar. Pickles are loaded with ``weights_only=True`` and stand-ins for a list of harmless types;
-what needs more goes to a confined process where the user has asked for that, and nowhere else.
-Every other file is refused, by name where it is one that people pass by mistake.
+1.6, a row of pickles before). The first bytes of a file decide which one it is, not its name:
+``.pth.tar`` is hardly ever a tar. Pickles are loaded with ``weights_only=True`` and stand-ins for a
+list of harmless types; a pickle that needs more goes to a confined process where the user has asked
+for that, and nowhere else. Every other file is refused, by name where it is one that people pass by
+mistake.
 """
 
 from __future__ import annotations
@@ -104,8 +103,8 @@ def read_weights_file(path: Path, data: bytes, *, unsafe_pickle: bool = False) -
     if kind == "safetensors":
         content = _read_safetensors(path, data)
         return WeightsFile(content, _safetensors_metadata(data), suffix)
-    found, notes = _read_torch(path, data, unsafe_pickle=unsafe_pickle)
-    return WeightsFile(found, {}, (*suffix, *notes))
+    content, notes = _read_torch(path, data, unsafe_pickle=unsafe_pickle)
+    return WeightsFile(content, {}, (*suffix, *notes))
 
 
 def _format(data: bytes) -> Format | None:
@@ -222,8 +221,8 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt``, ``.bin`` or ``.safetensors`` file.
 
-    Takes a bare ``state_dict`` or one inside the wrappers of ``wrappers``, with or without the
-    prefixes of ``key_names``. What the file does not say of classes and preprocessing, the
+    Takes a bare ``state_dict`` or one inside the wrappers of ``unwrap``, with or without the
+    ``prefixes``. What the file does not say of classes and preprocessing, the
     ``config.json`` beside it does, where there is one; that comes first where both do. Pickles are
     loaded with ``weights_only=True``, which runs no code of the file's. Of a network of the family
     whatever prefix its keys have is dropped, and what pruning, weight norm, spectral norm and
@@ -253,13 +252,13 @@ def load_checkpoint(
         chosen = _family_network(unwrapped, path, key_prefix, ema=ema)
     weights, notes = _as_float32(chosen.weights, path, integers=integers)
     _check_values(weights, path)
-    config, said = own_config(path, file.metadata, unwrapped.labels)
+    config, config_notes = own_config(path, file.metadata, unwrapped.labels)
     return Checkpoint(
         weights=weights,
         config=config,
         source=Source(path.name, hashlib.sha256(data).hexdigest()),
         prefix=unwrapped.prefix + chosen.prefix,
-        notes=(*file.notes, *unwrapped.notes, *chosen.notes, *notes, *said),
+        notes=(*file.notes, *unwrapped.notes, *chosen.notes, *notes, *config_notes),
     )
 
 
@@ -269,14 +268,7 @@ def _family_network(
     """The plain weights of one network of the family."""
     weights, dropped = without_observers({**unwrapped.beside, **unwrapped.weights})
     weights, computed = plain_weights(weights, str(where))
-    chosen = choose_network(
-        weights,
-        beside=unwrapped.beside.keys() - unwrapped.weights.keys(),
-        where=str(where),
-        key_prefix=key_prefix,
-        ema=ema,
-        dropped=unwrapped.prefix,
-    )
+    chosen = choose_network(weights, unwrapped, where=str(where), key_prefix=key_prefix, ema=ema)
     return replace(chosen, notes=(*dropped, *computed, *chosen.notes))
 
 

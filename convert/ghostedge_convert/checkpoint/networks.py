@@ -1,7 +1,7 @@
-"""Which of the networks in a file is taken, and under which prefix of its keys it stands.
+"""Which of the networks in a file is taken, and the prefix of its keys.
 
 A network that is a part of another module has that part's name before all its keys. Where a file
-holds two, as distillation and self-supervised training leave them, their names tell which is the
+holds two, as distillation and self-supervised training leave them, their names show which is the
 trained one; the classifier may stand outside, beside the network.
 """
 
@@ -17,7 +17,8 @@ from typing import NoReturn
 from torch import Tensor
 
 from ghostedge_convert.architectures.keys import listed
-from ghostedge_convert.architectures.table import FAMILIES, tell_family
+from ghostedge_convert.architectures.table import FAMILIES, recognise_family
+from ghostedge_convert.checkpoint.unwrap import Unwrapped
 from ghostedge_runtime.errors import CheckpointError
 
 FLAG = "--key-prefix"
@@ -47,31 +48,32 @@ class Chosen:
 
 def choose_network(
     weights: Mapping[str, Tensor],
+    unwrapped: Unwrapped,
     *,
     where: str,
-    beside: Collection[str] = (),
     key_prefix: str | None = None,
     ema: bool = False,
-    dropped: str = "",
 ) -> Chosen:
     """The weights of one network of the family, without the prefix before them.
 
     Args:
-        weights: Tensors by key.
+        weights: Tensors by key, those that stand beside the network among them.
+        unwrapped: What the weights were: which keys stand beside the network, and the prefix that
+            was taken off every key, with which ``key_prefix`` may begin.
         where: The file, for messages.
-        beside: Keys that are known to stand beside the network.
         key_prefix: What the keys of the wanted network begin with; a dot at its end may be left
             out.
         ema: Of networks of which one is an average, take that.
-        dropped: A prefix that was taken off every key before, with which ``key_prefix`` may begin.
 
     Returns:
         Its weights; all of the weights where none is of the family, for detection to refuse.
 
     Raises:
-        CheckpointError: Several networks fit and nothing tells which is meant, no key begins with
+        CheckpointError: Several networks fit and nothing shows which is meant, no key begins with
             ``key_prefix``, or layers stand beside a whole network that may be computed with.
     """
+    beside = unwrapped.beside.keys() - unwrapped.weights.keys()
+    dropped = unwrapped.prefix
     prefixes = _prefixes(weights)
     if key_prefix is None:
         wanted = prefixes
@@ -80,16 +82,16 @@ def choose_network(
     if not wanted or (prefixes == [""] and not beside):
         inside = {key: value for key, value in weights.items() if key not in beside}
         return Chosen(inside, notes=tuple(ignored(beside)))
-    prefix = _told(wanted, ema=ema)
+    prefix = _preferred(wanted, ema=ema)
     if prefix is None:
-        shown = ", ".join(repr(each) for each in wanted)
-        choices = " or ".join(f"{FLAG} {each.rstrip('.')}" for each in wanted if each)
+        shown = ", ".join(map(repr, wanted))
+        choices = " or ".join(f"{FLAG} {option.rstrip('.')}" for option in wanted if option)
         raise CheckpointError(
             f"it holds several networks, under {shown}, and nothing tells which is meant",
             where=where,
             remedy=f"choose one: {choices}",
         )
-    chosen = _split(weights, prefix, [each for each in prefixes if each != prefix], beside)
+    chosen = _split(weights, prefix, [sibling for sibling in prefixes if sibling != prefix], beside)
     doubtful = chosen.doubtful()
     if doubtful and key_prefix is None:
         _refuse_beside(doubtful, dropped + prefix, where)
@@ -137,8 +139,8 @@ class _Split:
 def _split(
     weights: Mapping[str, Tensor], prefix: str, siblings: list[str], beside: Collection[str]
 ) -> _Split:
-    inner = tuple(each for each in siblings if each.startswith(prefix))
-    apart = tuple(_root(each, prefix) for each in siblings if each not in inner)
+    inner = tuple(sibling for sibling in siblings if sibling.startswith(prefix))
+    apart = tuple(_root(sibling, prefix) for sibling in siblings if sibling not in inner)
     own, outside = {}, {}
     for key, value in weights.items():
         if key.startswith(prefix) and not key.startswith(inner) and key not in beside:
@@ -163,25 +165,25 @@ def keys_under(
         CheckpointError: No key begins with it.
     """
     prefix = _dotted(key_prefix, dropped)
-    found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    if not found:
+    under = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    if not under:
         _refuse_prefix(key_prefix, weights, where)
-    return found
+    return under
 
 
 def _prefixes(weights: Mapping[str, Tensor]) -> list[str]:
     """What stands before the keys of each network of the family."""
     keys = sorted(weights)
-    found: list[str] = []
+    prefixes: list[str] = []
     for first in dict.fromkeys(family.first for family in FAMILIES.values()):
         for key in weights:
             prefix = key.removesuffix(first)
             if prefix == key or (prefix and not prefix.endswith(".")):
                 continue
-            told = tell_family(_shapes_under(prefix, keys, weights))
-            if told is not None and told[0].first == first:
-                found.append(prefix)
-    return found
+            recognised = recognise_family(_shapes_under(prefix, keys, weights))
+            if recognised is not None and recognised[0].first == first:
+                prefixes.append(prefix)
+    return prefixes
 
 
 def _shapes_under(
@@ -203,14 +205,14 @@ def _under(
     wanted = _dotted(key_prefix, dropped)
     if not any(key.startswith(wanted) for key in weights):
         _refuse_prefix(key_prefix, weights, where, prefixes)
-    found = [each for each in prefixes if each.startswith(wanted)]
-    if not found:
+    matches = [prefix for prefix in prefixes if prefix.startswith(wanted)]
+    if not matches:
         raise CheckpointError(
             f"there is no network of the family under {key_prefix!r}",
             where=where,
             remedy=_networks_in(prefixes),
         )
-    return found
+    return matches
 
 
 def _dotted(key_prefix: str, dropped: str) -> str:
@@ -231,23 +233,23 @@ def _refuse_prefix(
 
 
 def _networks_in(prefixes: Collection[str]) -> str:
-    named = [each.rstrip(".") for each in prefixes if each]
+    named = [prefix.rstrip(".") for prefix in prefixes if prefix]
     return f"pass one of {', '.join(named)}" if named else "leave it out"
 
 
-def _told(prefixes: list[str], *, ema: bool) -> str | None:
-    """The network that is meant, None where nothing tells."""
-    parts = {each: _words(each) for each in prefixes}
-    averages = [each for each in prefixes if parts[each] & _AVERAGE]
-    students = [each for each in prefixes if parts[each] & _STUDENT and not parts[each] & _TEACHER]
-    others = [each for each in prefixes if not parts[each] & _TEACHER]
+def _preferred(prefixes: list[str], *, ema: bool) -> str | None:
+    """The network that is meant by the names in its prefix, None where they do not show it."""
+    names = {prefix: _names(prefix) for prefix in prefixes}
+    averages = [p for p in prefixes if names[p] & _AVERAGE]
+    students = [p for p in prefixes if names[p] & _STUDENT and not names[p] & _TEACHER]
+    others = [p for p in prefixes if not names[p] & _TEACHER]
     for group in ([averages] if ema else []) + [students, others, prefixes]:
         if len(group) == 1:
             return group[0]
     return None
 
 
-def _words(prefix: str) -> set[str]:
+def _names(prefix: str) -> set[str]:
     return set(re.split(r"[._]", prefix.lower()))
 
 
@@ -264,21 +266,22 @@ def _taken(prefix: str, siblings: list[str], *, everything: bool) -> list[str]:
     if everything and not siblings:
         return [f"dropped the prefix {prefix!r} of every key"]
     note = f"took the network under {prefix!r}" if prefix else "took the network without a prefix"
-    named = [each.rstrip(".") for each in siblings if each]
-    return [note, *(f"it also has one under {each!r}: {FLAG} {each} takes that" for each in named)]
+    named = [sibling.rstrip(".") for sibling in siblings if sibling]
+    others = [f"it also has one under {name!r}: {FLAG} {name} takes that" for name in named]
+    return [note, *others]
 
 
 def _may_compute(key: str, value: Tensor) -> bool:
     """Whether it may be of a layer, and is not of a loss, a metric, a counter or a teacher."""
     if value.ndim == 0 or not value.is_floating_point():
         return False
-    return not _OF_TRAINING.match(key) and not _words(key.partition(".")[0]) & _TEACHER
+    return not _OF_TRAINING.match(key) and not _names(key.partition(".")[0]) & _TEACHER
 
 
 def _own_classes(own: Mapping[str, Tensor]) -> int | None:
     """How many classes a network scores by its own classifier; None where it has none."""
-    told = tell_family({key: tuple(value.shape) for key, value in own.items()})
-    weight = None if told is None else own.get(told[0].classifier)
+    recognised = recognise_family({key: tuple(value.shape) for key, value in own.items()})
+    weight = None if recognised is None else own.get(recognised[0].classifier)
     return None if weight is None or not weight.ndim else int(weight.shape[0])
 
 

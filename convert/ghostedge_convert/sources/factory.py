@@ -186,13 +186,14 @@ def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> tuple[
     # `module.` before every key was no wrapper's where the network has a part of that name.
     weights = under_keys_of(checkpoint.weights, checkpoint.prefix, needed)
     weights, notes = plain_weights(weights, checkpoint.source.file, keep=needed)
-    found = {key: tuple(value.shape) for key, value in weights.items()}
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
     title, file = f"network of {spec}", checkpoint.source.file
-    refuse_keys(found, needed, title, file)
-    remedy = "pass weights of the network as it is made, or make it as it was trained: see "
-    refuse_shapes(
-        found, needed, f"the {title}", file, title=title, remedy=f"{remedy}--factory-args"
+    refuse_keys(shapes, needed, title, file)
+    remedy = (
+        "pass weights of the network as it is made, or make it as it was trained: see "
+        "--factory-args"
     )
+    refuse_shapes(shapes, needed, f"the {title}", file, remedy=remedy)
     network.load_state_dict(weights, strict=False)
     return notes
 

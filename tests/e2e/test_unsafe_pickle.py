@@ -12,7 +12,8 @@ import torch
 
 import ghostedge
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.checkpoint.sandbox.confine import has_filter, landlock_version
+from ghostedge_convert.checkpoint.sandbox.landlock import landlock_version
+from ghostedge_convert.checkpoint.sandbox.seccomp import has_filter
 from ghostedge_runtime.errors import CheckpointError
 
 needs_walls = pytest.mark.skipif(

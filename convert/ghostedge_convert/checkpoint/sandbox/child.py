@@ -1,11 +1,11 @@
 """The confined process: it loads one pickle, whatever that runs, and hands the tensors back.
 
-Started by ``unsafe_pickle`` as a script, with the file's bytes and the answer's place as open file
-descriptors: ``python unsafe_pickle_child.py INPUT OUTPUT SECONDS WRITTEN MEMORY``. The answer is a
-safetensors file; its header says what went wrong, where something did.
+Started by ``parent`` as a script, with the file's bytes and the answer's place as open file
+descriptors: ``python child.py INPUT OUTPUT SECONDS WRITTEN MEMORY``. The answer is a safetensors
+file; its header says what went wrong, where something did.
 
-The walls stand before torch is imported, because its libraries start threads, and before any class
-that the pickle names is: a module that runs code on import runs it confined.
+The process is confined before torch is imported, because torch's libraries start threads, and
+before any class that the pickle names is: a module that runs code on import runs it confined.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _loaded(source: int, memory: int, parts: tuple[str, ...]) -> bytes:
-    # After the walls, see above.
+    # Only once the process is confined, see above.
     import torch  # noqa: PLC0415
 
     from ghostedge_convert.checkpoint.sandbox.tree import packed  # noqa: PLC0415
@@ -88,8 +88,8 @@ def _pickle_module() -> types.ModuleType:
 
 def _say(answer: IO[bytes], problem: str, *texts: str) -> None:
     """Answer with a problem, in a safetensors file without tensors."""
-    said = {"problem": problem, "texts": json.dumps([text[:2_000] for text in texts])}
-    header = json.dumps({"__metadata__": said}).encode()
+    answer_texts = {"problem": problem, "texts": json.dumps([text[:2_000] for text in texts])}
+    header = json.dumps({"__metadata__": answer_texts}).encode()
     answer.seek(0)
     answer.truncate()
     answer.write(struct.pack("<Q", len(header)) + header)

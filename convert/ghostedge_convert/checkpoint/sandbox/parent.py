@@ -1,11 +1,11 @@
 """``--unsafe-pickle``: a file that runs code when loaded, loaded where that can do little.
 
 Many checkpoints hold whole modules, schedulers or configurations with classes of their own. Python
-loads those by running what the file says. Here a child process does, shut off first (see
-``unsafe_pickle_confine``): it cannot write to any file, open a socket or start a process, it can
-read only where Python's modules and the system's libraries lie, and its time and memory are
-bounded. It hands back tensors as safetensors and the rest as JSON; this process never unpickles.
-Where the walls cannot be had, the file is refused.
+loads those by running what the file says. Here a child process does, confined first (see
+``confine``): it cannot write to any file, open a socket or start a process, it can read only where
+Python's modules and the system's libraries lie, and its time and memory are bounded. It hands back
+tensors as safetensors and the rest as JSON; this process never unpickles. Where a process cannot be
+confined, the file is refused.
 
 Not covered: what the code does to the weights themselves. A network from a stranger's file computes
 what the stranger wants, however it was loaded.
@@ -33,7 +33,7 @@ _SECONDS = 120
 _GRACE = 60  # wall time beyond the processor time: importing torch from a slow disk
 _MEMORY_TIMES, _MEMORY_MORE = 6, 1 << 30
 _OUTPUT_TIMES, _OUTPUT_MORE = 4, 64 << 20
-# What the child needs of the environment; the rest may hold tokens, and is none of the file's.
+# What the child needs of the environment; the rest may hold tokens.
 _PASSED = (
     "CONDA_PREFIX", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME",
     "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV",
@@ -68,11 +68,11 @@ def load_confined(
     """
     if sys.platform != "linux":
         raise _unconfinable(f"it is made of Linux's means, and this is {sys.platform}")
-    said, answer = _answer(path, data)
-    if "problem" in said:
-        raise _problem(path, said)
+    header, answer = _answer(path, data)
+    if "problem" in header:
+        raise _problem(path, header)
     try:
-        found, modules = unpacked(safetensors.torch.load(answer), said.get("tree", ""))
+        held, modules = unpacked(safetensors.torch.load(answer), header.get("tree", ""))
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"what its code left behind cannot be read ({printable(str(error))})",
@@ -80,13 +80,13 @@ def load_confined(
             remedy="save its state_dict alone where its classes are installed",
         ) from error
     ran = listed_names(content.wanted, 3) or "nothing but harmless types"
-    notes = [f"its code ({ran}) ran in a confined process: {printable(said.get('parts', ''))}"]
-    notes += [f"took the state_dict of the pickled module {printable(each)}" for each in modules]
-    return found, tuple(notes)
+    notes = [f"its code ({ran}) ran in a confined process: {printable(header.get('parts', ''))}"]
+    notes += [f"took the state_dict of the pickled module {printable(name)}" for name in modules]
+    return held, tuple(notes)
 
 
 def _answer(path: Path, data: bytes) -> tuple[Mapping[str, str], bytes]:
-    """Run the child over the bytes: what its answer's header says, and the whole answer."""
+    """Run the child over the bytes; the texts in its answer's header, and the whole answer."""
     source, target = os.memfd_create("pickle"), os.memfd_create("answer")
     try:
         with os.fdopen(source, "wb", closefd=False) as file:
@@ -132,20 +132,20 @@ def _output_limit(size: int) -> int:
 def _header(path: Path, answer: bytes) -> Mapping[str, str]:
     try:
         length = int.from_bytes(answer[:8], "little")
-        said = json.loads(answer[8 : 8 + length])["__metadata__"]
+        header = json.loads(answer[8 : 8 + length])["__metadata__"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _silent(path, 0) from error
-    return {str(key): str(value) for key, value in dict(said).items()}
+    return {str(key): str(value) for key, value in dict(header).items()}
 
 
-def _problem(path: Path, said: Mapping[str, str]) -> InputError:
-    """The error for what the child says went wrong; its words are the file's, perhaps."""
+def _problem(path: Path, header: Mapping[str, str]) -> InputError:
+    """The error for what the child reports; its texts may be the file's, so they are cleaned."""
     try:
-        texts = [printable(str(text), 300) for text in json.loads(said.get("texts", "[]"))]
+        texts = [printable(str(text), 300) for text in json.loads(header.get("texts", "[]"))]
     except (ValueError, TypeError, RecursionError):
         texts = []
     first, second = (*texts, "", "")[:2]
-    problem = said["problem"]
+    problem = header["problem"]
     if problem == "confinement":
         return _unconfinable(first)
     if problem == "missing":

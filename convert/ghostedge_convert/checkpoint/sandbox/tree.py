@@ -36,11 +36,11 @@ _DTYPES = frozenset(
 )  # fmt: skip
 
 
-def packed(content: object, said: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file that holds the content, and ``said`` beside it."""
+def packed(content: object, texts: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file that holds the content, with texts in its header."""
     packer = _Packer()
     tree = packer.node(content, 0)
-    return safetensors.torch.save(packer.tensors, {"tree": json.dumps(tree), **said})
+    return safetensors.torch.save(packer.tensors, {"tree": json.dumps(tree), **texts})
 
 
 def unpacked(tensors: Mapping[str, torch.Tensor], tree: str) -> tuple[object, tuple[str, ...]]:
@@ -82,7 +82,7 @@ class _Packer:
             if isinstance(value, Mapping):
                 return ["dict", [[_key(k), self.node(v, depth + 1)] for k, v in value.items()]]
             if isinstance(value, (list, tuple)):
-                return ["list", [self.node(each, depth + 1) for each in value]]
+                return ["list", [self.node(item, depth + 1) for item in value]]
         return ["object", _class(value)]
 
     def _tensor(self, value: torch.Tensor) -> object:
@@ -115,11 +115,11 @@ def _content(
         return tensors[rest[0]]
     if tag == "dict":
         return {
-            (key if isinstance(key, int) else str(key)): _content(each, tensors, modules, depth + 1)
-            for key, each in rest[0]
+            (key if isinstance(key, int) else str(key)): _content(item, tensors, modules, depth + 1)
+            for key, item in rest[0]
         }
     if tag == "list":
-        return [_content(each, tensors, modules, depth + 1) for each in rest[0]]
+        return [_content(item, tensors, modules, depth + 1) for item in rest[0]]
     if tag == "module":
         modules.append(str(rest[0]))
         return _content(rest[1], tensors, modules, depth + 1)

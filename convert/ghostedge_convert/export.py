@@ -164,17 +164,17 @@ def _nearest_exact(
 def _names(program: torch.export.ExportedProgram, stated: Sequence[str] | None) -> tuple[str, ...]:
     """The outputs' names, of what the traced module returned where nobody states them."""
     spec = program.call_spec.out_spec
-    found = names_of(spec.unflatten(range(spec.num_leaves)))
+    names_of_places = names_of(spec.unflatten(range(spec.num_leaves)))
     ends = program.graph_signature.user_outputs
-    for name, end in zip(found, ends, strict=True):
+    for name, end in zip(names_of_places, ends, strict=True):
         if not isinstance(end, str):
             raise InputError(
                 f"its output {name!r} is {end!r}, no tensor",
                 where="export",
                 remedy="let the module return tensors only, in evaluation mode",
             )
-    names = found if stated is None else tuple(stated)
-    check_names(names, len(found), INPUT_NAME)
+    names = names_of_places if stated is None else tuple(stated)
+    check_names(names, len(names_of_places), INPUT_NAME)
     return names
 
 
@@ -203,9 +203,9 @@ def embed_onnx_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> onnx
     """Return a copy of the model that carries the metadata, in place of any it had."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del copy.metadata_props[:]
-    copy.metadata_props.extend(kept)
+    copy.metadata_props.extend(others)
     copy.metadata_props.add(key=METADATA_KEY, value=metadata.to_json())
     return copy
 

@@ -139,7 +139,7 @@ def name_by_module(model: ir.Model) -> None:
     the graph's own inputs and outputs are kept. A node of unknown origin is named after the module
     that its weight belongs to, and one without weights by its type.
     """
-    kept = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
+    interface = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
     seen: Counter[str] = Counter()
     for node in model.graph:
         path = module_path(node) or _owner_of_weights(node)
@@ -147,7 +147,7 @@ def name_by_module(model: ir.Model) -> None:
         seen[base] += 1
         node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
         for index, value in enumerate(node.outputs):
-            if value.name not in kept:
+            if value.name not in interface:
                 value.name = node.name if index == 0 else f"{node.name}:{index}"
 
 

@@ -22,7 +22,7 @@ from ghostedge.conversion.options import (
 )
 from ghostedge.conversion.pipeline import run
 from ghostedge.records.manifest import Manifest
-from ghostedge_convert.sources.module import GivenModule, given_module
+from ghostedge_convert.sources.module import LoadedModule, load_module
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
 
@@ -194,7 +194,7 @@ def convert(
 
 def _module(
     model: StrPath | torch.nn.Module, example_input: torch.Tensor | Sequence[int] | None
-) -> GivenModule | None:
+) -> LoadedModule | None:
     """The module in memory, None where the model is a path.
 
     Raises:
@@ -214,4 +214,4 @@ def _module(
             where="example_input",
             remedy="pass a float tensor that it takes, or its shape: (1, 3, 224, 224)",
         )
-    return given_module(model, () if example_input is None else example_input)
+    return load_module(model, () if example_input is None else example_input)

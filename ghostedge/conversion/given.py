@@ -37,7 +37,7 @@ from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing, export_on
 from ghostedge_convert.names import SINGLE_OUTPUT
 from ghostedge_convert.sources.float32 import in_float32
 from ghostedge_convert.sources.module import in_a_line
-from ghostedge_convert.sources.onnx import GivenOnnx
+from ghostedge_convert.sources.onnx import LoadedOnnx
 from ghostedge_runtime.errors import GhostEdgeError, InputError, ModelFileError
 from ghostedge_runtime.metadata import ModelMetadata, Precision, Preprocessing, Source
 
@@ -91,7 +91,7 @@ class GivenTorchNetwork:
 class GivenOnnxNetwork:
     """A float ONNX model: converted in the form it was brought to, asked as it was read."""
 
-    given: GivenOnnx = field(repr=False)
+    given: LoadedOnnx = field(repr=False)
 
     def to_onnx(self, *, batch: int) -> onnx.ModelProto:
         """See ``Network``; its batch has been fixed."""

@@ -23,7 +23,7 @@ from ghostedge_convert import CheckpointConfig, gives_probabilities
 from ghostedge_convert.checkpoint.config import read_config
 from ghostedge_convert.sources.keras.files import Kind, is_keras, kind_of, sha256_of
 from ghostedge_convert.sources.keras.process import RemoteKeras
-from ghostedge_convert.sources.rescaling import Front, without_rescaling
+from ghostedge_convert.sources.rescaling import InputRescaling, without_rescaling
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing, Source
 
@@ -39,25 +39,25 @@ class KerasNetwork:
 
     Attributes:
         remote: The model.
-        front: Its graph, without its first rescaling.
+        rescaling: What its graph does to the input first, and the graph without it.
         input_size: Height and width in pixels.
         batch: Of the graph.
     """
 
     remote: RemoteKeras
-    front: Front
+    rescaling: InputRescaling
     input_size: tuple[int, int]
     batch: int
 
     def to_onnx(self, *, batch: int) -> onnx.ModelProto:
         """See ``Network``."""
         if batch == self.batch:
-            return self.front.model
+            return self.rescaling.model
         return without_rescaling(self.remote.export(input_size=self.input_size, batch=batch)).model
 
     def answers(self, images: npt.NDArray[np.float32]) -> Answers:
         """See ``Network``: Keras's outputs for the images before its own rescaling."""
-        return self.remote.answers(self.front.undone(images))
+        return self.remote.answers(self.rescaling.undone(images))
 
 
 def is_keras_model(options: ConvertOptions) -> bool:
@@ -84,10 +84,10 @@ def load_keras(options: ConvertOptions) -> Loaded:
         )
     remote = RemoteKeras(options.model, custom_objects=options.custom_objects)
     size = _size(remote, options)
-    front = without_rescaling(remote.export(input_size=size, batch=options.batch))
+    rescaling = without_rescaling(remote.export(input_size=size, batch=options.batch))
     beside = read_config(options.model.parent / "config.json")
     known = _written(beside)
-    normalization = _normalization(front, known, options)
+    normalization = _normalization(rescaling, known, options)
     config = CheckpointConfig(
         preprocessing=Preprocessing(
             input_size=size,
@@ -100,14 +100,14 @@ def load_keras(options: ConvertOptions) -> Loaded:
         origin="the Keras model",
     )
     given = Given(
-        network=KerasNetwork(remote, front, size, options.batch),
+        network=KerasNetwork(remote, rescaling, size, options.batch),
         title=f"Keras model ({kind_of(options.model).value})",
         source=Source(options.model.name, sha256_of(options.model)),
         in_channels=remote.facts.in_channels,
         input_size=size,
         size_origin=_FROM_MODEL if remote.facts.input_size == size else None,
         config=config,
-        notes=(*remote.facts.notes, *normalization.notes, *_softmax_note(front.model)),
+        notes=(*remote.facts.notes, *normalization.notes, *_softmax_note(rescaling.model)),
     )
     found = loaded(given, without_normalization(options))
     return _with_origins(found, normalization, known, options)
@@ -149,12 +149,12 @@ class _Normalization:
 
 
 def _normalization(
-    front: Front, known: Mapping[str, Any], options: ConvertOptions
+    rescaling: InputRescaling, known: Mapping[str, Any], options: ConvertOptions
 ) -> _Normalization:
     """How pixels become the network's input, the model's own rescaling included.
 
     Args:
-        front: The graph and its rescaling.
+        rescaling: The graph and its rescaling.
         known: What a config.json says. It is not asked where the model rescales pixels itself,
             which it may be describing.
         options: With the flags.
@@ -162,10 +162,10 @@ def _normalization(
     Raises:
         InputError: A flag has another number of channels.
     """
-    channels = len(front.factor)
+    channels = len(rescaling.factor)
     flagged = options.preprocessing.stated()
-    stated = flagged if front.found else {**known, **flagged}
-    takes_pixels = front.found and takes_bytes(front)
+    stated = flagged if rescaling.present else {**known, **flagged}
+    takes_pixels = rescaling.present and takes_bytes(rescaling)
     mean = tuple(stated.get("mean", (0.0,) * channels))
     std = tuple(stated.get("std", ((1 / 255) if takes_pixels else 1.0,) * channels))
     for field, values in (("mean", mean), ("std", std)):
@@ -175,9 +175,9 @@ def _normalization(
                 where=f"--{field}" if field in flagged else f"{field} in config.json",
                 remedy="pass a value for each, those of --std positive",
             )
-    joined = front.normalization(mean, std)
+    joined = rescaling.normalization(mean, std)
     flags = [f"--{name}" for name in ("mean", "std") if name in flagged]
-    if not front.found:
+    if not rescaling.present:
         if flags or {"mean", "std"} & known.keys():
             flags = flags or ["config.json"]
             return _Normalization(*joined, origin=f"from {' and '.join(flags)}")

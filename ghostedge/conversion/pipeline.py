@@ -43,7 +43,7 @@ from ghostedge.conversion.source import Loaded
 from ghostedge.conversion.sources import door_of, is_quantized_onnx, load_given
 from ghostedge.records.manifest import Artefact, GuardReport, Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
-from ghostedge_convert.sources.module import GivenModule
+from ghostedge_convert.sources.module import LoadedModule
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.images import mode_of
@@ -52,7 +52,7 @@ from ghostedge_runtime.record import BenchRun
 _VERSIONED = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
 
-def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None = None) -> Manifest:
+def run(options: ConvertOptions, reporter: Reporter, module: LoadedModule | None = None) -> Manifest:
     """Convert a network and write the output folder.
 
     Args:
@@ -129,7 +129,7 @@ def run(options: ConvertOptions, reporter: Reporter, module: GivenModule | None 
 
 
 def _loaded(
-    options: ConvertOptions, module: GivenModule | None, clock: StageClock, reporter: Reporter
+    options: ConvertOptions, module: LoadedModule | None, clock: StageClock, reporter: Reporter
 ) -> Loaded:
     if module is not None:
         with clock.stage("load module"):

@@ -1,7 +1,7 @@
 """How pixels become the input of an ONNX model that rescales them itself.
 
-What its first nodes did is in :class:`ghostedge_convert.sources.rescaling.Front`; what they took is
-asked for here, for the two together are the preprocessing.
+What its first nodes did is in :class:`ghostedge_convert.sources.rescaling.InputRescaling`; what
+they took is asked for here, for the two together are the preprocessing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import Loaded
-from ghostedge_convert.sources.onnx import GivenOnnx
-from ghostedge_convert.sources.rescaling import Front
+from ghostedge_convert.sources.onnx import LoadedOnnx
+from ghostedge_convert.sources.rescaling import InputRescaling
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 
@@ -39,7 +39,7 @@ class Normalization:
 
 
 def joined(
-    found: GivenOnnx, known: Preprocessing, options: ConvertOptions, *, says_itself: bool
+    found: LoadedOnnx, known: Preprocessing, options: ConvertOptions, *, says_itself: bool
 ) -> Normalization | None:
     """The preprocessing with what the model's first nodes do; None where they do nothing.
 
@@ -52,9 +52,9 @@ def joined(
     Raises:
         InputError: A flag states how pixels become floats, and the model takes the pixels.
     """
-    front, channels = found.front, len(found.front.factor)
+    rescaling, channels = found.rescaling, len(found.rescaling.factor)
     flags = [f"--{name}" for name in ("mean", "std") if name in options.preprocessing.stated()]
-    if not found.takes_pixels and not front.found:
+    if not found.takes_pixels and not rescaling.present:
         return None
     if found.takes_pixels and flags:
         raise InputError(
@@ -63,37 +63,39 @@ def joined(
             remedy="leave it out",
         )
     mean, std, takes = known.mean, known.std, "what the preprocessing makes"
-    unit = _PIXEL if found.takes_pixels else None if flags or says_itself else _range(front)
+    unit = _PIXEL if found.takes_pixels else None if flags or says_itself else _range(rescaling)
     if unit is not None:
         mean, std = (0.0,) * channels, (unit,) * channels
         takes = "0 to 255" if unit == _PIXEL else "0 to 1"
     elif flags:
         takes = f"what {' and '.join(flags)} make"
-    mean, std = front.normalization(mean, std)
+    mean, std = rescaling.normalization(mean, std)
     return Normalization(
         replace(known, mean=mean, std=std), f"from the model's own first nodes, which take {takes}"
     )
 
 
-def takes_bytes(front: Front) -> bool:
+def takes_bytes(rescaling: InputRescaling) -> bool:
     """Whether a rescaling is one of pixels of 0 to 255."""
-    return max(front.factor) * 255 <= _LARGEST_INPUT or _within(_own(front)[0], _MEANS_OF_BYTES)
+    return max(rescaling.factor) * 255 <= _LARGEST_INPUT or _within(
+        _own(rescaling)[0], _MEANS_OF_BYTES
+    )
 
 
-def _range(front: Front) -> float | None:
+def _range(rescaling: InputRescaling) -> float | None:
     """What 1 in the images that a rescaling was made for is of its input; None if that is unclear.
 
     It may as well be a layer, or change one normalisation to another.
     """
-    if takes_bytes(front):
+    if takes_bytes(rescaling):
         return _PIXEL
-    mean, std = _own(front)
+    mean, std = _own(rescaling)
     return 1.0 if _within(mean, _MEANS) and _within(std, _STDS) else None
 
 
-def _own(front: Front) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _own(rescaling: InputRescaling) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The mean that a rescaling subtracts, and what it divides by."""
-    return front.normalization([0.0] * len(front.factor), [1.0] * len(front.factor))
+    return rescaling.normalization([0.0] * len(rescaling.factor), [1.0] * len(rescaling.factor))
 
 
 def _within(values: Sequence[float], bounds: tuple[float, float]) -> bool:

@@ -27,8 +27,8 @@ from ghostedge.conversion.rescaling import joined, with_origin, without_normaliz
 from ghostedge.conversion.source import Loaded, check_channels, load, overridden
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
 from ghostedge_convert.checkpoint.config import read_config
-from ghostedge_convert.sources.factory import made_by
-from ghostedge_convert.sources.module import GivenModule, find_channels, try_on
+from ghostedge_convert.sources.factory import load_from_factory
+from ghostedge_convert.sources.module import LoadedModule, find_channels, try_on
 from ghostedge_convert.sources.onnx import load_float_onnx
 from ghostedge_convert.sources.onnx_files import is_float, open_onnx
 from ghostedge_convert.sources.pt2 import load_pt2_program
@@ -81,7 +81,7 @@ def is_quantized_onnx(options: ConvertOptions) -> bool:
     return options.is_onnx and not is_float(open_onnx(options.model))
 
 
-def load_given(module: GivenModule, options: ConvertOptions) -> Loaded:
+def load_given(module: LoadedModule, options: ConvertOptions) -> Loaded:
     """Take a module in memory.
 
     Raises:
@@ -111,7 +111,7 @@ def _of_factory(options: ConvertOptions) -> Loaded:
             integers=True,
             key_prefix=options.key_prefix,
         )
-    module = made_by(str(options.factory), options.factory_args, checkpoint)
+    module = load_from_factory(str(options.factory), options.factory_args, checkpoint)
     config = None if checkpoint is None else checkpoint.config
     size = size_for(options, config)
     channels = find_channels(module.module, (options.batch, *size), module.title)
@@ -135,7 +135,7 @@ def _of_pt2(options: ConvertOptions) -> Loaded:
 
 
 def _of_module(
-    module: GivenModule,
+    module: LoadedModule,
     options: ConvertOptions,
     config: CheckpointConfig | None,
     size_origin: str | None,

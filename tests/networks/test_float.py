@@ -7,12 +7,12 @@ import warnings
 import torch
 
 from ghostedge_convert import export_onnx
-from ghostedge_convert.sources.factory import made_by
+from ghostedge_convert.sources.factory import load_from_factory
 from ghostedge_convert.sources.onnx import load_float_onnx
 
 
 def test_a_factorys_network_is_the_same_function_in_both_formats(example, check_same_function):
-    made = made_by("networks:make", f'["{example.name}"]', None)
+    made = load_from_factory("networks:make", f'["{example.name}"]', None)
     check_same_function(export_onnx(made.module, input_size=example.size), example)
 
 

@@ -148,22 +148,22 @@ def _preprocessing(
     if data.get("crop_mode") not in (None, "center"):
         problem = f"{_short(data['crop_mode'])} is not supported, only 'center' is"
         raise reader.error("pretrained_cfg.crop_mode", problem)
-    given = {
+    stated = {
         field: read(reader, data[field], f"pretrained_cfg.{field}")
         for field, read in _PREPROCESSING_FIELDS.items()
         if data.get(field) is not None
     }
-    if not given:
+    if not stated:
         return None, ()
-    defaulted = tuple(field for field in _PREPROCESSING_FIELDS if field not in given)
-    return of_one_length(Preprocessing(), given), defaulted
+    defaulted = tuple(field for field in _PREPROCESSING_FIELDS if field not in stated)
+    return of_one_length(Preprocessing(), stated), defaulted
 
 
 def of_one_length(base: Preprocessing, fields: Mapping[str, Any]) -> Preprocessing:
     """A preprocessing with other fields, its mean and std as long as the longer that is given."""
     values = {name: fields.get(name, getattr(base, name)) for name in ("mean", "std")}
     counts = [len(values[name]) for name in values if name in fields] or [len(base.mean)]
-    fitted = {name: for_channels(each, max(counts)) for name, each in values.items()}
+    fitted = {name: for_channels(sequence, max(counts)) for name, sequence in values.items()}
     return replace(base, **{**fields, **fitted})
 
 
@@ -313,15 +313,15 @@ def _from_metadata(
     named = class_labels(values)
     if named and fields.get("label_names") is None and fields.get("id2label") is None:
         fields["label_names"] = list(named[1])
-    known = {key: fields[key] for key in _FIELDS if key in fields}
-    if not known:
+    stated = {key: fields[key] for key in _FIELDS if key in fields}
+    if not stated:
         return None
     try:
-        config = config_of(known, path, _METADATA)
+        config = config_of(stated, path, _METADATA)
     except CheckpointError as error:
         notes.append(f"its metadata was not used: {printable(error.what, 200)}")
         return None
-    notes.append(f"took {', '.join(known)} from its metadata")
+    notes.append(f"took {', '.join(stated)} from its metadata")
     return config
 
 

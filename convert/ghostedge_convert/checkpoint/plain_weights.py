@@ -51,11 +51,11 @@ def without_observers(weights: Weights) -> tuple[dict[str, Tensor], tuple[str, .
         beside = leaf in _OF_AN_OBSERVER and key.removesuffix(leaf) in quantizers
         return beside or _OBSERVER.search(key) is not None
 
-    kept = {key: value for key, value in weights.items() if not is_dropped(key)}
-    dropped = len(weights) - len(kept)
+    plain = {key: value for key, value in weights.items() if not is_dropped(key)}
+    dropped = len(weights) - len(plain)
     if not dropped:
-        return kept, ()
-    return kept, (
+        return plain, ()
+    return plain, (
         f"dropped {dropped} values of observers and fake quantization; the float weights were "
         "taken, and int8 measures its own ranges",
     )
@@ -85,8 +85,8 @@ def _normed(direction: Tensor, length: Tensor) -> Tensor | None:
     if length.dim() not in (0, direction.dim()):
         return None
     axes = [n for n in range(direction.dim()) if length.dim() == 0 or length.shape[n] == 1]
-    kept = [n for n in range(direction.dim()) if n not in axes]
-    if any(length.shape[n] != direction.shape[n] for n in kept) or not axes:
+    other_axes = [n for n in range(direction.dim()) if n not in axes]
+    if any(length.shape[n] != direction.shape[n] for n in other_axes) or not axes:
         return None
     norm: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
     return direction * (length / norm)
@@ -147,9 +147,9 @@ def plain_weights(
     plain = dict(weights)
     counts: dict[str, int] = {}
     for kind in _KINDS:
-        found, parts = _products(kind, plain, keep)
-        plain = _replaced(plain, found, parts)
-        counts[kind.title] = counts.get(kind.title, 0) + len(found)
+        products, parts = _products(kind, plain, keep)
+        plain = _replaced(plain, products, parts)
+        counts[kind.title] = counts.get(kind.title, 0) + len(products)
     _refuse_parametrized(plain, where, keep)
     return plain, tuple(
         f"computed {count} weight{'s' * (count > 1)} from the parts that {title} of torch.nn.utils "
@@ -163,7 +163,7 @@ def _products(
     kind: _Kind, weights: Weights, keep: Container[str]
 ) -> tuple[dict[str, tuple[str, Tensor]], set[str]]:
     """The weights stored in this way, each by its first part's key, and the keys of all parts."""
-    found: dict[str, tuple[str, Tensor]] = {}
+    products: dict[str, tuple[str, Tensor]] = {}
     used: set[str] = set()
     for key in weights:
         match = _FIRST_PARTS[kind].fullmatch(key)
@@ -172,9 +172,9 @@ def _products(
         parts = [match["module"] + part.format(match["name"]) for part in kind.parts]
         product = _product(kind, [weights.get(part) for part in parts])
         if product is not None:
-            found[key] = match["module"] + match["name"], product
+            products[key] = match["module"] + match["name"], product
             used.update(parts)
-    return found, used
+    return products, used
 
 
 def _product(kind: _Kind, parts: list[Tensor | None]) -> Tensor | None:

@@ -114,8 +114,8 @@ def _all_start(weights: Weights, prefix: str) -> bool:
 def _most_start(weights: Weights, prefix: str, *, but: str | None) -> bool:
     """Whether at least half of the keys do that do not start with another prefix."""
     counted = [key for key in weights if but is None or not key.startswith(but)]
-    found = sum(key.startswith(prefix) for key in counted)
-    return 0 < len(counted) <= 2 * found
+    matching = sum(key.startswith(prefix) for key in counted)
+    return 0 < len(counted) <= 2 * matching
 
 
 def _without_infixes(weights: Weights, notes: list[str]) -> Weights:
@@ -133,9 +133,9 @@ def _without_counters(weights: Weights, notes: list[str]) -> Weights:
         leaf = key.rpartition(".")[2]
         if leaf in left:
             left[leaf] += 1
-    found = ", ".join(f"{name} ×{count}" for name, count in left.items() if count)
-    if found:
-        notes.append(f"dropped the counters that thop left: {found}")
+    counters = ", ".join(f"{name} ×{count}" for name, count in left.items() if count)
+    if counters:
+        notes.append(f"dropped the counters that thop left: {counters}")
         weights = {k: v for k, v in weights.items() if k.rpartition(".")[2] not in left}
     if _AVERAGED in weights:
         notes.append(f"dropped {_AVERAGED}, the count of updates of an averaged model")
@@ -154,10 +154,10 @@ def _network_of(weights: Weights, notes: list[str], *, ema: bool) -> tuple[str, 
     prefix = average if ema or plain is None else plain
     if prefix is None or (prefix in PREFIXES and _all_start(weights, prefix)):
         return "", weights, {}
-    kept = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    network = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     notes.append(f"took the network under {prefix!r}")
     if average is not None and prefix != average:
         notes.append(f"it also has an averaged network under {average!r}: --ema takes that")
     networks = tuple(p for p in (average, plain) if p is not None)
     beside = {key: value for key, value in weights.items() if not key.startswith(networks)}
-    return prefix, kept, beside
+    return prefix, network, beside

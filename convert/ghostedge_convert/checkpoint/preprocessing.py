@@ -52,9 +52,9 @@ def resolve_preprocessing(
     if config is None or config.preprocessing is None:
         return ResolvedPreprocessing(default, "family default")
     stated = {
-        each.name: getattr(config.preprocessing, each.name)
-        for each in fields(Preprocessing)
-        if each.name not in config.defaulted
+        field.name: getattr(config.preprocessing, field.name)
+        for field in fields(Preprocessing)
+        if field.name not in config.defaulted
     }
     preprocessing = of_one_length(default, stated)
     return ResolvedPreprocessing(preprocessing, config.origin, config.defaulted)

@@ -194,11 +194,11 @@ def refuse_unpacked(folder: Path) -> None:
         CheckpointError: With the command that packs it again.
     """
     inside = [folder, *(p for p in sorted(folder.iterdir()) if p.is_dir())]
-    found = next((p for p in inside if (p / "data.pkl").is_file()), None)
-    if found is None:
+    archive = next((p for p in inside if (p / "data.pkl").is_file()), None)
+    if archive is None:
         return
     packed = f"{folder.stem}_packed.pt"
-    parent, name = shlex.quote(str(found.parent)), shlex.quote(found.name)
+    parent, name = shlex.quote(str(archive.parent)), shlex.quote(archive.name)
     raise CheckpointError(
         "this is a torch file that was unpacked into a folder",
         where=folder,
@@ -268,12 +268,12 @@ def refuse_shard(path: Path, data: bytes) -> None:
     Raises:
         CheckpointError: With the code that joins the parts.
     """
-    found = _SHARD.fullmatch(path.name)
-    if found and int(found["parts"]) > 1:
+    match = _SHARD.fullmatch(path.name)
+    if match and int(match["parts"]) > 1:
         raise CheckpointError(
-            f"this is part {int(found['part'])} of {int(found['parts'])} of the weights",
+            f"this is part {int(match['part'])} of {int(match['parts'])} of the weights",
             where=path,
-            remedy=_joining(f"{found['stem']}-*-of-{found['parts']}{found['suffix']}"),
+            remedy=_joining(f"{match['stem']}-*-of-{match['parts']}{match['suffix']}"),
         )
     if data[:1] == b"{" and _INDEX_KEY in data:
         parts = _parts(data)
@@ -288,9 +288,9 @@ def refuse_shard(path: Path, data: bytes) -> None:
 def _remedy(parts: list[str]) -> str:
     if len(parts) == 1:
         return f"pass {parts[0]}"
-    found = _SHARD.fullmatch(parts[0]) if parts else None
+    match = _SHARD.fullmatch(parts[0]) if parts else None
     pattern = (
-        f"{found['stem']}-*-of-{found['parts']}{found['suffix']}" if found else "*.safetensors"
+        f"{match['stem']}-*-of-{match['parts']}{match['suffix']}" if match else "*.safetensors"
     )
     return _joining(pattern)
 

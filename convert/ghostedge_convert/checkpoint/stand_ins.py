@@ -58,8 +58,8 @@ class NumpyType:
 
     def __init__(self, code: object = "", *args: object) -> None:  # noqa: ARG002 - align and copy, of no use
         text = code.decode("ascii", "replace") if isinstance(code, bytes) else code
-        known = isinstance(text, str) and _NUMBER.fullmatch(text)
-        self.code = f"<{text}" if known else None
+        is_number = isinstance(text, str) and _NUMBER.fullmatch(text)
+        self.code = f"<{text}" if is_number else None
 
     def __setstate__(self, state: object) -> None:
         """Take the byte order, second in numpy's state."""

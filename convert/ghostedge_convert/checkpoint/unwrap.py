@@ -90,15 +90,15 @@ def unwrap(content: object, *, ema: bool, where: Path, key_prefix: str | None = 
     named = class_labels(content)
     lightning = _is_lightning(content)
     used = named[0] if named else None
-    found, notes = _choose(content, ema=ema, where=where, used=used, key_prefix=key_prefix)
-    weights = _weights(found)
+    mapping, notes = _choose(content, ema=ema, where=where, used=used, key_prefix=key_prefix)
+    weights = _weights(mapping)
     if not weights:
         raise CheckpointError(
-            f"it holds no weights by name, only {_listed(found) or 'an empty mapping'}",
+            f"it holds no weights by name, only {_listed(mapping) or 'an empty mapping'}",
             where=where,
             remedy=f"wrap the state_dict as one of {', '.join(WRAPPERS)}, or save it bare",
         )
-    notes += _of_entries(found, weights, used=used)
+    notes += _of_entries(mapping, weights, used=used)
     clean = cleaned(weights, lightning=lightning and key_prefix is None, ema=ema)
     if named:
         notes.append(f"took {len(named[1])} class names from {named[0]!r}")
@@ -110,8 +110,8 @@ def _is_lightning(content: Mapping[object, object]) -> bool:
     return any(key in content for key in _LIGHTNING)
 
 
-def _weights(found: Mapping[object, object]) -> dict[str, torch.Tensor]:
-    tensors = {key: _tensor(value) for key, value in found.items() if isinstance(key, str)}
+def _weights(mapping: Mapping[object, object]) -> dict[str, torch.Tensor]:
+    tensors = {key: _tensor(value) for key, value in mapping.items() if isinstance(key, str)}
     return {key: value for key, value in tensors.items() if value is not None}
 
 
@@ -122,14 +122,14 @@ def _tensor(value: object) -> torch.Tensor | None:
 
 
 def _of_entries(
-    found: Mapping[object, object], weights: Mapping[str, torch.Tensor], *, used: str | None
+    mapping: Mapping[object, object], weights: Mapping[str, torch.Tensor], *, used: str | None
 ) -> list[str]:
     """What the mapping of the weights held besides tensors."""
     notes = []
-    arrays = sum(isinstance(found[key], NumpyArray) for key in weights)
+    arrays = sum(isinstance(mapping[key], NumpyArray) for key in weights)
     if arrays:
         notes.append(f"{arrays} of its weights were numpy arrays")
-    others = [str(key) for key in found if key not in weights and key != used]
+    others = [str(key) for key in mapping if key not in weights and key != used]
     if others:
         notes.append(f"ignored what is not weights: {_listed(others)}")
     return notes
@@ -203,7 +203,7 @@ def _wrapper_in(content: Mapping[object, object], names: tuple[str, ...]) -> str
 def _holds_weights(value: object, depth: int = _DEPTH) -> bool:
     if not isinstance(value, Mapping) or depth == 0:
         return False
-    if any(_tensor(each) is not None for each in value.values()):
+    if any(_tensor(entry) is not None for entry in value.values()):
         return True
     return any(_holds_weights(value.get(name), depth - 1) for name in (*WRAPPERS, *EMA_WRAPPERS))
 

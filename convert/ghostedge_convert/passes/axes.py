@@ -54,8 +54,8 @@ def is_identity(perm: Sequence[int]) -> bool:
 
 def moves_nothing(shape: Sequence[int], perm: Perm) -> bool:
     """Whether the elements stay in order: only axes of size 1 change places with others."""
-    kept = [axis for axis in perm if shape[axis] != 1]
-    return kept == sorted(kept)
+    order = [axis for axis in perm if shape[axis] != 1]
+    return order == sorted(order)
 
 
 def ranks(axes: Sequence[int]) -> Perm:
@@ -86,12 +86,14 @@ class _Move:
 
     def copy(self, inputs: Sequence[ir.Value | None], **attributes: ir.Attr) -> ir.Node:
         """The same op on other inputs, some of its attributes replaced."""
-        kept = {name: attr for name, attr in self.node.attributes.items() if name not in attributes}
+        attributes_kept = {
+            name: attr for name, attr in self.node.attributes.items() if name not in attributes
+        }
         return ir.Node(
             "",
             self.node.op_type,
             list(inputs),
-            [*kept.values(), *attributes.values()],
+            [*attributes_kept.values(), *attributes.values()],
             num_outputs=len(self.node.outputs),
             name=self.node.name,
         )
@@ -117,10 +119,10 @@ def turned(model: ir.Model, node: ir.Node) -> Turned | None:
         return None
     wide = node.op_type in _ALL_INPUTS
     read = [value for value in (node.inputs if wide else node.inputs[:1]) if value is not None]
-    found = {perm for value in read if (perm := _transposed_by(value)) is not None}
-    if len(found) != 1:
+    perms = {perm for value in read if (perm := _transposed_by(value)) is not None}
+    if len(perms) != 1:
         return None
-    perm = found.pop()
+    perm = perms.pop()
     if is_identity(perm) or not all(_can_untranspose(value, perm) for value in read):
         return None
     if wide and not _same_rank(read, perm):
@@ -199,11 +201,11 @@ def _along_axis(default: int) -> _Turn:
 def _reduce(move: _Move) -> Turned | None:
     """Axes as an input (opset 18, or 13 for sums) or an attribute before."""
     attribute = move.node.attributes.get("axes")
-    given = constant(input_at(move.node, 1))
+    axes_input = constant(input_at(move.node, 1))
     if attribute is not None:
         stated = list(attribute.as_ints())
-    elif given is not None:
-        stated = np.ravel(given).tolist()
+    elif axes_input is not None:
+        stated = np.ravel(axes_input).tolist()
     else:
         return None
     rank = len(move.perm)
@@ -219,10 +221,10 @@ def _reduce(move: _Move) -> Turned | None:
 
 
 def _squeeze(move: _Move) -> Turned | None:
-    given = constant(input_at(move.node, 1))
-    if given is None:
+    axes_input = constant(input_at(move.node, 1))
+    if axes_input is None:
         return None
-    gone = {int(axis) % len(move.perm) for axis in np.ravel(given)}
+    gone = {int(axis) % len(move.perm) for axis in np.ravel(axes_input)}
     node = move.copy([*move.data, move.integers(1, sorted(move.perm[axis] for axis in gone))])
     return Turned(node, (ranks([a for i, a in enumerate(move.perm) if i not in gone]),))
 

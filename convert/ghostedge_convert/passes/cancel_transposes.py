@@ -49,10 +49,10 @@ def _step(model: ir.Model, node: ir.Node) -> bool:
     """One edit at a node, if one applies."""
     if node.op_type == "Transpose":
         return _join(model, node)
-    made = turned(model, node)
-    if made is None:
+    replacement = turned(model, node)
+    if replacement is None:
         return False
-    _move_behind(model, node, made)
+    _move_behind(model, node, replacement)
     return True
 
 
@@ -93,10 +93,12 @@ def _write_reshape(model: ir.Model, node: ir.Node) -> None:
     bypass(model, node, reshape.outputs[0])
 
 
-def _move_behind(model: ir.Model, node: ir.Node, made: Turned) -> None:
+def _move_behind(model: ir.Model, node: ir.Node, replacement: Turned) -> None:
     """Replace a node by its turned form and a Transpose of each output."""
-    model.graph.insert_before(node, made.node)
-    for old, new, perm in zip(node.outputs, made.node.outputs, made.perms, strict=True):
+    model.graph.insert_before(node, replacement.node)
+    for old, new, perm in zip(
+        node.outputs, replacement.node.outputs, replacement.perms, strict=True
+    ):
         _transpose_into(model, node, old, new, perm)
     inputs = list(node.inputs)
     model.graph.remove(node, safe=True)

@@ -16,9 +16,9 @@ _BROADCASTS = ("Add", "Sub", "Mul", "Div")
 
 def drop_expand(model: ir.Model) -> PassNote:
     """Remove each Expand whose readers have their shape from another operand, in place."""
-    found = nodes_of(model, "Expand")
-    left = [str(node.name) for node in found if not _drop(model, node)]
-    dropped = len(found) - len(left)
+    expands = nodes_of(model, "Expand")
+    left = [str(node.name) for node in expands if not _drop(model, node)]
+    dropped = len(expands) - len(left)
     note = f"{dropped} expands dropped" if dropped else "no expand before arithmetic"
     if left:
         note += f"; left {', '.join(left)}"

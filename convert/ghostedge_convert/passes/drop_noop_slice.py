@@ -15,9 +15,9 @@ from ghostedge_convert.passes.run import PassNote
 
 def drop_noop_slice(model: ir.Model) -> PassNote:
     """Remove each Slice whose output is its whole input, in place."""
-    found = nodes_of(model, "Slice")
-    left = [str(cut.name) for cut in found if not _drop(model, cut)]
-    dropped = len(found) - len(left)
+    slices = nodes_of(model, "Slice")
+    left = [str(cut.name) for cut in slices if not _drop(model, cut)]
+    dropped = len(slices) - len(left)
     note = f"{dropped} slices dropped" if dropped else "no slice that keeps everything"
     if left:
         note += f"; left {', '.join(left)}"

@@ -29,9 +29,9 @@ from ghostedge_convert.passes.run import PassNote
 
 def fold_batch_norm(model: ir.Model) -> PassNote:
     """Fold each foldable BatchNormalization into the convolution before it, in place."""
-    found = nodes_of(model, "BatchNormalization")
-    left = [str(norm.name) for norm in found if not _fold(model, norm)]
-    folded = len(found) - len(left)
+    norms = nodes_of(model, "BatchNormalization")
+    left = [str(norm.name) for norm in norms if not _fold(model, norm)]
+    folded = len(norms) - len(left)
     note = f"{folded} batch norms folded into convolutions"
     if left:
         note += f"; left {', '.join(left)} (not alone after a convolution of constant weights)"

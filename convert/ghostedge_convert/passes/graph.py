@@ -32,14 +32,14 @@ def input_at(node: ir.Node, index: int) -> ir.Value | None:
 
 def int_attr(node: ir.Node, name: str, default: int) -> int:
     """An integer attribute or its default."""
-    found = node.attributes.get(name)
-    return default if found is None else int(found.as_int())
+    attribute = node.attributes.get(name)
+    return default if attribute is None else int(attribute.as_int())
 
 
 def float_attr(node: ir.Node, name: str, default: float) -> float:
     """A float attribute or its default."""
-    found = node.attributes.get(name)
-    return default if found is None else float(found.as_float())
+    attribute = node.attributes.get(name)
+    return default if attribute is None else float(attribute.as_float())
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

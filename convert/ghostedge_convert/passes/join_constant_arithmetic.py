@@ -82,10 +82,10 @@ class _Row:
 
 def _row(start: ir.Node) -> _Row | None:
     """The longest row that begins at a node."""
-    found = operand(start)
-    if found is None:
+    operands = operand(start)
+    if operands is None:
         return None
-    source, affine, nodes = found[0], IDENTITY, []
+    source, affine, nodes = operands[0], IDENTITY, []
     node: ir.Node | None = start
     before = source
     while node is not None and (step := operand(node)) is not None and step[0] is before:

@@ -13,8 +13,8 @@ RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 def join_reshapes(model: ir.Model) -> PassNote:
     """Take each reshape of a reshape from the first one's source, in place."""
-    found = nodes_of(model, *RESHAPES)
-    joined = sum(_join(model, node) for node in found if node.graph is not None)
+    reshapes = nodes_of(model, *RESHAPES)
+    joined = sum(_join(model, node) for node in reshapes if node.graph is not None)
     note = f"{joined} reshapes joined or dropped" if joined else "no reshape of a reshape"
     return PassNote("join_reshapes", joined, note)
 
@@ -53,11 +53,11 @@ def _would_name_twice(node: ir.Node, origin: ir.Value) -> bool:
 def _rewrite(model: ir.Model, node: ir.Node, origin: ir.Value, shape: tuple[int, ...]) -> None:
     name = str(node.name).replace(node.op_type, "Reshape")
     sizes = add_constant(model, f"{name}:1", np.asarray(shape, np.int64))
-    made = ir.Node("", "Reshape", [origin, sizes], name=name)
-    made.outputs[0].name = name
-    made.outputs[0].type, made.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
-    model.graph.insert_before(node, made)
-    bypass(model, node, made.outputs[0])
+    reshape = ir.Node("", "Reshape", [origin, sizes], name=name)
+    reshape.outputs[0].name = name
+    reshape.outputs[0].type, reshape.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
+    model.graph.insert_before(node, reshape)
+    bypass(model, node, reshape.outputs[0])
 
 
 def _remove_unread(model: ir.Model, value: ir.Value) -> None:

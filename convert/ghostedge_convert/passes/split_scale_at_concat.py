@@ -49,9 +49,9 @@ def _split(model: ir.Model, concat: ir.Node) -> bool:
     start = 0
     for index, (part, own) in enumerate(zip(parts, shapes, strict=True)):
         end = start + (own or ())[1]
-        made = _like(model, node, part, values[start:end], f"{node.name}/{index}")
-        model.graph.insert_before(concat, made)
-        concat.replace_input_with(index, made.outputs[0])
+        scaled = _like(model, node, part, values[start:end], f"{node.name}/{index}")
+        model.graph.insert_before(concat, scaled)
+        concat.replace_input_with(index, scaled.outputs[0])
         start = end
     bypass(model, node, concat.outputs[0])
     return True
@@ -72,7 +72,7 @@ def _like(model: ir.Model, node: ir.Node, part: ir.Value, values: Array, name: s
     rank = len(static_shape(part) or ())
     column = np.ascontiguousarray(values).reshape(1, -1, *[1] * (rank - 2))
     array = add_constant(model, f"{name}:1", column)
-    made = ir.Node("", node.op_type, [part, array], name=name)
-    made.outputs[0].name = name
-    made.outputs[0].type, made.outputs[0].shape = part.type, part.shape
-    return made
+    copy = ir.Node("", node.op_type, [part, array], name=name)
+    copy.outputs[0].name = name
+    copy.outputs[0].type, copy.outputs[0].shape = part.type, part.shape
+    return copy

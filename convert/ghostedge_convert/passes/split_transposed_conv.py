@@ -47,8 +47,8 @@ def _split(model: ir.Model, node: ir.Node) -> bool:
     stride = _stride(node)
     if source is None or image is None or out is None or weight is None or weight.ndim != 4:
         return False
-    known = bias is None or constant(bias) is not None
-    if stride is None or (stride == 1 and groups == 1) or not known:
+    bias_is_constant = bias is None or constant(bias) is not None
+    if stride is None or (stride == 1 and groups == 1) or not bias_is_constant:
         return False
     sizes = [-(-size // stride) for size in out[2:]]
     phases = _phases(node, weight, stride, list(zip(image[2:], sizes, strict=True)))
@@ -83,14 +83,14 @@ def _phases(
     """
     groups, before = int_attr(node, "group", 1), _ints(node, "pads", [0] * 4)[:2]
     kernel = _output_first(_dilated(weight, _ints(node, "dilations", [1, 1])), groups)
-    found = []
+    phases = []
     for place in product(range(stride), repeat=2):
         taps, pads = kernel, np.zeros((2, 2), np.int64)
         for axis, (size, out) in enumerate(sizes):
             phase = _Phase(place[axis] + before[axis], stride, size, out)
             taps, pads[:, axis] = _taps(taps, axis + 2, phase)
-        found.append((taps, [int(pad) for pad in pads.reshape(-1)]))
-    return found
+        phases.append((taps, [int(pad) for pad in pads.reshape(-1)]))
+    return phases
 
 
 def _stride(node: ir.Node) -> int | None:

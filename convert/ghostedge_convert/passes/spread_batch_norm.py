@@ -32,9 +32,9 @@ def _spread(model: ir.Model, norm: ir.Node) -> bool:
     source, parameters = norm.inputs[0], [constant(value) for value in norm.inputs[1:5]]
     if source is None or source.shape is None or int_attr(norm, "training_mode", 0):
         return False
-    if any(each is None for each in parameters):
+    if any(parameter is None for parameter in parameters):
         return False
-    gamma, beta, mean, var = (np.asarray(each, np.float64) for each in parameters)
+    gamma, beta, mean, var = (np.asarray(parameter, np.float64) for parameter in parameters)
     factor = gamma / np.sqrt(var + float_attr(norm, "epsilon", 1e-5))
     value = source
     for op, array in (("Mul", factor), ("Add", beta - mean * factor)):

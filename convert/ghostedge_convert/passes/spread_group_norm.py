@@ -50,8 +50,8 @@ def _spread(model: ir.Model, node: ir.Node) -> bool:
     normal = _add(model, node, "normal", "InstanceNormalization", [grouped, *neutral], epsilon)
     value = _add(model, node, "whole", "Reshape", [normal, *_constants(model, node, shape)])
     for op, values in (("Mul", scale), ("Add", shift)):
-        each = np.repeat(values, channels // values.size).reshape(-1, *[1] * len(space))
-        value = _add(model, node, op.lower(), op, [value, *_constants(model, node, each)])
+        column = np.repeat(values, channels // values.size).reshape(-1, *[1] * len(space))
+        value = _add(model, node, op.lower(), op, [value, *_constants(model, node, column)])
     bypass(model, node, value)
     return True
 

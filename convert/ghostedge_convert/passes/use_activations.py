@@ -95,29 +95,33 @@ def use_activations(model: ir.Model) -> PassNote:
     Gelu is an op since operator set 20: a model that has one is declared to be of that set, which
     leaves all ops that its older set had as they were.
     """
-    made: list[str] = []
+    replaced: list[str] = []
     for anchor in nodes_of(model, *_ANCHORS):
         if anchor.graph is not None:  # else it went with a neighbour
-            made.extend(_replace(model, anchor))
+            replaced.extend(_replace(model, anchor))
     remove_dead_nodes(model)
-    note = f"{', '.join(made)} written as one node" if made else "no activation in its parts"
-    return PassNote("use_activations", len(made), note)
+    note = (
+        f"{', '.join(replaced)} written as one node" if replaced else "no activation in its parts"
+    )
+    return PassNote("use_activations", len(replaced), note)
 
 
 def _replace(model: ir.Model, anchor: ir.Node) -> Iterator[str]:
     for source in reversed(list(_sources(anchor))):  # the longest writing first
         for node, values in reversed(_made_of(source).items()):
-            known = next((k for k in _KNOWN if _is_equal(values, k.values)), None)
-            if known is None or node.op_type == known.op:
+            activation = next((k for k in _KNOWN if _is_equal(values, k.values)), None)
+            if activation is None or node.op_type == activation.op:
                 continue
             if static_shape(node.outputs[0]) != static_shape(source):
                 continue
-            new = insert_before(model, node, known.op, [source], f"{node.name}/{known.op}")
-            for name, text in known.attributes.items():
+            new = insert_before(
+                model, node, activation.op, [source], f"{node.name}/{activation.op}"
+            )
+            for name, text in activation.attributes.items():
                 new.attributes[name] = ir.AttrString(name, text)
-            model.opset_imports[""] = max(model.opset_imports.get("", 1), known.opset)
+            model.opset_imports[""] = max(model.opset_imports.get("", 1), activation.opset)
             bypass(model, node, new.outputs[0])
-            yield known.op
+            yield activation.op
             return
 
 
@@ -141,26 +145,26 @@ def _sources(anchor: ir.Node) -> Iterator[ir.Value]:
 
 def _made_of(source: ir.Value) -> dict[ir.Node, Array]:
     """The nodes that compute something of one tensor and numbers alone, with its sample values."""
-    known: dict[ir.Value, Array] = {source: _POINTS}
-    made: dict[ir.Node, Array] = {}
+    samples: dict[ir.Value, Array] = {source: _POINTS}
+    computed: dict[ir.Node, Array] = {}
     queue = deque(use.node for use in source.uses())
-    while queue and len(made) < _MOST_NODES:
+    while queue and len(computed) < _MOST_NODES:
         node = queue.popleft()
         function = _ARITHMETIC.get(node.op_type)
-        if function is None or node in made:
+        if function is None or node in computed:
             continue
-        operands = [_sample(value, known) for value in node.inputs]
+        operands = [_sample(value, samples) for value in node.inputs]
         if any(operand is None for operand in operands):
             continue
         with np.errstate(all="ignore"):
-            made[node] = known[node.outputs[0]] = function(*operands)
+            computed[node] = samples[node.outputs[0]] = function(*operands)
         queue.extend(use.node for use in node.outputs[0].uses())
-    return made
+    return computed
 
 
-def _sample(value: ir.Value | None, known: Mapping[ir.Value, Array]) -> Array | None:
-    if value is not None and value in known:
-        return known[value]
+def _sample(value: ir.Value | None, samples: Mapping[ir.Value, Array]) -> Array | None:
+    if value is not None and value in samples:
+        return samples[value]
     array = constant(value)
     if array is None or array.size != 1:
         return None

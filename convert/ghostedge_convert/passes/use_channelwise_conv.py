@@ -37,10 +37,10 @@ def use_channelwise_conv(model: ir.Model) -> PassNote:
 
 def _replace(model: ir.Model, product: ir.Node) -> bool:
     shape = static_shape(product.outputs[0])
-    found = None if shape is None or len(shape) != 4 else _split(product, shape)
-    if shape is None or found is None:
+    operands = None if shape is None or len(shape) != 4 else _split(product, shape)
+    if shape is None or operands is None:
         return False
-    source, factor = found
+    source, factor = operands
     if _is_sum(source):
         return False
     last, term = product, np.zeros(shape[1], np.float32)

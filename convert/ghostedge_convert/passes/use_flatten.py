@@ -16,8 +16,8 @@ _RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def use_flatten(model: ir.Model) -> PassNote:
     """Replace each chain of reshapes from ``[N, …]`` to ``[N, C]`` by one Flatten, in place."""
     # Last ones first, so that a chain is taken from its end and its inner links are gone by then.
-    found = [node for node in reversed(nodes_of(model, *_RESHAPES)) if node.op_type != "Flatten"]
-    replaced = sum(_replace(model, node) for node in found if node.graph is not None)
+    reshapes = [node for node in reversed(nodes_of(model, *_RESHAPES)) if node.op_type != "Flatten"]
+    replaced = sum(_replace(model, node) for node in reshapes if node.graph is not None)
     note = f"{replaced} reshapes written as Flatten" if replaced else "no reshape that flattens"
     return PassNote("use_flatten", replaced, note)
 

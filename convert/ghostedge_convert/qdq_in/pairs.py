@@ -102,9 +102,9 @@ def scheme_of(node: ir.Node) -> Scheme:
     Raises:
         UnsupportedOpError: Its parameters are computed by the graph, or no positive numbers.
     """
-    scales, given = constant(input_at(node, 1)), input_at(node, 2)
-    zeros = constant(given)
-    if scales is None or (given is not None and zeros is None):
+    scales, zero_input = constant(input_at(node, 1)), input_at(node, 2)
+    zeros = constant(zero_input)
+    if scales is None or (zero_input is not None and zeros is None):
         refuse(node, "its scale or zero point is computed", "use a statically quantized model")
     scales = scales.astype(np.float32)
     if not np.all(np.isfinite(scales)) or scales.min(initial=1.0) <= 0:
@@ -229,11 +229,11 @@ _DOMAIN = "com.microsoft"
 
 def use_standard_pairs(model: ir.Model) -> PassNote:
     """Move each QuantizeLinear and DequantizeLinear of ``com.microsoft`` to ONNX's domain."""
-    found = [n for n in model.graph if n.domain == _DOMAIN and n.op_type in (QUANTIZE, DEQUANTIZE)]
-    for node in found:
+    nodes = [n for n in model.graph if n.domain == _DOMAIN and n.op_type in (QUANTIZE, DEQUANTIZE)]
+    for node in nodes:
         node.domain = ""
-    note = f"{len(found)} pairs of {_DOMAIN} are ONNX's own" if found else "all pairs are ONNX's"
-    return PassNote("use_standard_pairs", len(found), note)
+    note = f"{len(nodes)} pairs of {_DOMAIN} are ONNX's own" if nodes else "all pairs are ONNX's"
+    return PassNote("use_standard_pairs", len(nodes), note)
 
 
 _MOVERS = frozenset(
@@ -277,14 +277,17 @@ def append_pair(model: ir.Model, node: ir.Node, scheme: Scheme) -> None:
     name = node.name or str(value.name)
     quantizer = ir.Node("", QUANTIZE, [value], name=f"{name}/quantize")
     decoder = ir.Node("", DEQUANTIZE, [quantizer.outputs[0]], name=f"{name}/decode")
-    for made, suffix, dtype in (
+    for node_of_pair, suffix, dtype in (
         (quantizer, "stored", scheme.dtype),
         (decoder, "real", ir.DataType.FLOAT),
     ):
-        made.outputs[0].name = f"{name}/{suffix}"
-        made.outputs[0].shape, made.outputs[0].type = value.shape, ir.TensorType(dtype)
+        node_of_pair.outputs[0].name = f"{name}/{suffix}"
+        node_of_pair.outputs[0].shape, node_of_pair.outputs[0].type = (
+            value.shape,
+            ir.TensorType(dtype),
+        )
     model.graph.insert_after(node, [quantizer, decoder])
-    for made in (quantizer, decoder):
-        set_scheme(model, made, scheme)
+    for node_of_pair in (quantizer, decoder):
+        set_scheme(model, node_of_pair, scheme)
     for reader, position in readers:
         reader.replace_input_with(position, decoder.outputs[0])

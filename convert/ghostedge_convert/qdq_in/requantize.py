@@ -94,8 +94,8 @@ class Requantized:
         largest, squares, count = 0.0, 0.0, 0
         for real in batches:
             new = self.after.dequantize(quantized(real, self.after))
-            kept = self.before
-            old = real if kept is None else kept.dequantize(quantized(real, kept))
+            before = self.before
+            old = real if before is None else before.dequantize(quantized(real, before))
             gap = np.abs(new.astype(np.float64) - old)
             largest = max(largest, float(gap.max(initial=0.0)))
             squares += float(np.square(gap).sum())

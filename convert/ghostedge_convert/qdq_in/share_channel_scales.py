@@ -141,8 +141,8 @@ def _producing_conv(value: ir.Value | None) -> ir.Node | None:
         node = None if value is None else value.producer()
     if node is None or node.op_type != "Conv" or only_consumer(node.outputs[0]) is None:
         return None
-    known = [_is_known(node.inputs[1]), input_at(node, 2) is None or _is_known(node.inputs[2])]
-    return node if all(known) else None
+    constants = [_is_known(node.inputs[1]), input_at(node, 2) is None or _is_known(node.inputs[2])]
+    return node if all(constants) else None
 
 
 def _is_known(value: ir.Value | None) -> bool:
@@ -165,15 +165,15 @@ def _sources(node: ir.Node, position: int) -> list[ir.Node] | None:
 
 
 def _quantizers(values: Sequence[ir.Value | None]) -> list[ir.Node] | None:
-    found: list[ir.Node] = []
+    quantizers: list[ir.Node] = []
     for value in values:
         decoder = decoder_of(value)
         source = None if decoder is None else decoder.inputs[0]
         quantizer = None if source is None else source.producer()
         if quantizer is None or quantizer.op_type != QUANTIZE:
             return None
-        found.append(quantizer)
-    return found
+        quantizers.append(quantizer)
+    return quantizers
 
 
 def _depthwise_behind(node: ir.Node) -> list[ir.Node]:

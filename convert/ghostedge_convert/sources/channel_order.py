@@ -35,32 +35,32 @@ def take_out_order(model: ir.Model, source: ir.Value, channels: int) -> Array | 
         Which channel of ``source`` each channel was of what the graph now begins with; None, and
         nothing is changed, where it does not begin with an exchange or also reads the input itself.
     """
-    known: dict[ir.Value, Array] = {source: np.arange(channels)}
+    channels_by_value: dict[ir.Value, Array] = {source: np.arange(channels)}
     last: ir.Value | None = None
     for node in model.graph:
-        picked = [_channels(node, index, known) for index in range(len(node.outputs))]
+        picked = [_channels(node, index, channels_by_value) for index in range(len(node.outputs))]
         for value, channels_of in zip(node.outputs, picked, strict=True):
             if channels_of is not None:
-                known[value] = channels_of
+                channels_by_value[value] = channels_of
                 if sorted(channels_of) == list(range(channels)):
                     last = value
     if last is None or last.is_graph_output():
         return None
-    others = (use.node for value in known if value is not last for use in value.uses())
-    if any(output not in known for node in others for output in node.outputs):
+    others = (use.node for value in channels_by_value if value is not last for use in value.uses())
+    if any(output not in channels_by_value for node in others for output in node.outputs):
         return None
     replace_all_uses_with(last, source)
     remove_dead_nodes(model)
-    return known[last]
+    return channels_by_value[last]
 
 
-def _channels(node: ir.Node, index: int, known: dict[ir.Value, Array]) -> Array | None:
+def _channels(node: ir.Node, index: int, channels_by_value: dict[ir.Value, Array]) -> Array | None:
     """Which channels of the input an output of a node consists of, if of nothing else."""
     axis = int_attr(node, "axis", 0)
-    sources = [known.get(value) for value in node.inputs if value is not None]
+    sources = [channels_by_value.get(value) for value in node.inputs if value is not None]
     first = sources[0] if sources else None
     if node.op_type == "Concat" and axis % 4 == _CHANNELS:
-        whole = [each for each in sources if each is not None]
+        whole = [source for source in sources if source is not None]
         return np.concatenate(whole) if len(whole) == len(node.inputs) else None
     if first is None:
         return None
@@ -121,7 +121,7 @@ def put_in_order(model: ir.Model, source: ir.Value, order: Array) -> None:
 
 def _first_convs(value: ir.Value) -> list[ir.Node] | None:
     """The convolutions that read a value, be it padded; None where anything else does."""
-    found: list[ir.Node] = []
+    convs: list[ir.Node] = []
     if value.is_graph_output():
         return None
     for use in value.uses():
@@ -131,11 +131,11 @@ def _first_convs(value: ir.Value) -> list[ir.Node] | None:
             behind = None if axes is not None else _first_convs(node.outputs[0])
             if pads is None or behind is None or pads[[1, 5]].any():
                 return None
-            found += behind
+            convs += behind
         elif node.op_type == "Conv" and use.idx == 0 and int_attr(node, "group", 1) == 1:
             if constant(node.inputs[1]) is None:
                 return None
-            found.append(node)
+            convs.append(node)
         else:
             return None
-    return found
+    return convs

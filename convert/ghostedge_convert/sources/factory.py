@@ -22,7 +22,7 @@ from ghostedge_convert.architectures.keys import refuse_keys, refuse_shapes
 from ghostedge_convert.checkpoint.load import Checkpoint
 from ghostedge_convert.checkpoint.plain_weights import plain_weights
 from ghostedge_convert.checkpoint.prefixes import under_keys_of
-from ghostedge_convert.sources.module import GivenModule, in_a_line, inference_copy, state_hash
+from ghostedge_convert.sources.module import LoadedModule, in_a_line, inference_copy, state_hash
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Source
 
@@ -30,7 +30,9 @@ _FLAG = "--factory"
 _FORM = "give PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION"
 
 
-def made_by(spec: str, arguments: str | None, checkpoint: Checkpoint | None) -> GivenModule:
+def load_from_factory(
+    spec: str, arguments: str | None, checkpoint: Checkpoint | None
+) -> LoadedModule:
     """Call a factory and load the weights into what it returns.
 
     Args:
@@ -45,22 +47,22 @@ def made_by(spec: str, arguments: str | None, checkpoint: Checkpoint | None) -> 
     args, kwargs = _arguments(arguments)
     target, function = _split(spec)
     with _importable(target):
-        made = _called(_found(target, function, spec), spec, args, kwargs)
-    if not isinstance(made, torch.nn.Module):
+        returned = _called(_found(target, function, spec), spec, args, kwargs)
+    if not isinstance(returned, torch.nn.Module):
         raise InputError(
-            f"it returned {_kind(made)}, not a torch.nn.Module",
+            f"it returned {_kind(returned)}, not a torch.nn.Module",
             where=f"{_FLAG} {spec}",
             remedy="return the network itself, with or without its weights",
         )
-    title = f"module {type(made).__name__} (made by {spec})"
-    network, notes = inference_copy(made, f"{_FLAG} {spec}")
+    title = f"module {type(returned).__name__} (made by {spec})"
+    network, notes = inference_copy(returned, f"{_FLAG} {spec}")
     # Every factory makes its network in training mode; that is no news.
     notes = tuple(note for note in notes if "training mode" not in note)
     if checkpoint is None:
-        return GivenModule(network, title, Source(spec, state_hash(network)), notes=notes)
+        return LoadedModule(network, title, Source(spec, state_hash(network)), notes=notes)
     computed = _load(network, checkpoint, spec)
     notes = (*checkpoint.notes, *computed, *notes)
-    return GivenModule(network, title, checkpoint.source, notes=notes)
+    return LoadedModule(network, title, checkpoint.source, notes=notes)
 
 
 def _split(spec: str) -> tuple[str, str]:
@@ -72,13 +74,13 @@ def _split(spec: str) -> tuple[str, str]:
 
 def _arguments(text: str | None) -> tuple[list[Any], dict[str, Any]]:
     try:
-        found = {} if text is None else json.loads(text)
+        parsed = {} if text is None else json.loads(text)
     except ValueError as error:
-        found = error
-    if isinstance(found, list):
-        return found, {}
-    if isinstance(found, dict):
-        return [], found
+        parsed = error
+    if isinstance(parsed, list):
+        return parsed, {}
+    if isinstance(parsed, dict):
+        return [], parsed
     raise InputError(
         f"{text!r} is no JSON object or array",
         where="--factory-args",
@@ -102,23 +104,23 @@ def _importable(target: str) -> Iterator[None]:
 
 
 def _found(target: str, function: str, spec: str) -> Callable[..., Any]:
-    found: Any = _imported(target, spec)
+    value: Any = _imported(target, spec)
     for name in function.split("."):
-        if not hasattr(found, name):
-            near = [n for n in vars(found) if not n.startswith("_") and callable(vars(found)[n])]
+        if not hasattr(value, name):
+            near = [n for n in vars(value) if not n.startswith("_") and callable(vars(value)[n])]
             raise InputError(
                 f"{target} has no {name!r}",
                 where=f"{_FLAG} {spec}",
                 remedy=f"it has {', '.join(near[:8])}" if near else _FORM,
             )
-        found = getattr(found, name)
-    if not callable(found):
+        value = getattr(value, name)
+    if not callable(value):
         raise InputError(
-            f"{function} is of type {type(found).__name__}, which cannot be called",
+            f"{function} is of type {type(value).__name__}, which cannot be called",
             where=f"{_FLAG} {spec}",
             remedy="name a function or a class that returns the network",
         )
-    return found  # type: ignore[no-any-return] # callable, which is all that is known of it
+    return value  # type: ignore[no-any-return] # callable, which is all that is known of it
 
 
 def _imported(target: str, spec: str) -> ModuleType:
@@ -147,12 +149,12 @@ def _from_file(path: Path, spec: str) -> ModuleType:
         raise InputError(f"there is no file {path}", where=f"{_FLAG} {spec}", remedy=_FORM)
     # A name of its own: `test.py` must not stand in for the package `test`.
     name = f"ghostedge_factory_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
         raise InputError("it cannot be imported", where=f"{_FLAG} {spec}", remedy=_FORM)
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module  # dataclasses and the like look their module up
-    found.loader.exec_module(module)
+    module_spec.loader.exec_module(module)
     return module
 
 

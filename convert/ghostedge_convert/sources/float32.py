@@ -76,9 +76,9 @@ def use_float32(model: ir.Model) -> Float32:
 
 
 def _computes_in_half(node: ir.Node) -> bool:
-    known = all(value is None or value.const_value is not None for value in node.inputs)
+    constant_inputs = all(value is None or value.const_value is not None for value in node.inputs)
     halves = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-    return not known and any(value.dtype in halves for value in node.outputs)
+    return not constant_inputs and any(value.dtype in halves for value in node.outputs)
 
 
 def _is_between_floats(node: ir.Node) -> bool:

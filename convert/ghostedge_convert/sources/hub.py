@@ -79,14 +79,14 @@ def fetch(model: str) -> HubFile:
 
 
 def _split(model: str) -> tuple[str, str | None]:
-    found = _FORM.fullmatch(model.removeprefix(PREFIX))
-    if found is None:
+    match = _FORM.fullmatch(model.removeprefix(PREFIX))
+    if match is None:
         raise InputError(
             f"{model!r} names no repository",
             where="MODEL",
             remedy=f"write {PREFIX}owner/name, or {PREFIX}owner/name@revision",
         )
-    return found["repo"], found["revision"]
+    return match["repo"], match["revision"]
 
 
 class _UnreachableError(Exception):
@@ -96,7 +96,7 @@ class _UnreachableError(Exception):
 def _asked(repo: str, revision: str | None, model: str) -> list[str]:
     """The names of a repository's files."""
     info = _translated(lambda: huggingface_hub.HfApi().model_info(repo, revision=revision), model)
-    return [each.rfilename for each in info.siblings or ()]
+    return [sibling.rfilename for sibling in info.siblings or ()]
 
 
 def _fetched(repo: str, name: str, revision: str | None, model: str) -> str:

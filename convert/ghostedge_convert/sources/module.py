@@ -26,7 +26,7 @@ CHANNELS = (3, 1, 4)
 
 
 @dataclass(frozen=True)
-class GivenModule:
+class LoadedModule:
     """A module and what is known of it.
 
     Attributes:
@@ -121,7 +121,7 @@ def try_on(module: torch.nn.Module, example: torch.Tensor, where: str) -> None:
     shape = "×".join(map(str, example.shape))
     try:
         with torch.no_grad():
-            found = module(example)
+            returned = module(example)
     except Exception as error:  # code of the user's, which raises whatever it does
         raise InputError(
             f"it cannot compute a batch of {shape} ({in_a_line(error)})",
@@ -129,8 +129,8 @@ def try_on(module: torch.nn.Module, example: torch.Tensor, where: str) -> None:
             remedy="give the size that it was made for; it is called with one float32 tensor, "
             "N×C×H×W",
         ) from error
-    others = [type(leaf).__name__ for leaf in _leaves(found) if not _is_output(leaf)]
-    if others or not list(_leaves(found)):
+    others = [type(leaf).__name__ for leaf in _leaves(returned) if not _is_output(leaf)]
+    if others or not list(_leaves(returned)):
         raise InputError(
             f"it returns {others[0] if others else 'nothing'}, where tensors of numbers are wanted",
             where=where,
@@ -158,14 +158,14 @@ def find_channels(module: torch.nn.Module, shape: tuple[int, int, int], where: s
     return CHANNELS[0]
 
 
-def _leaves(found: Any) -> Iterator[Any]:
-    if isinstance(found, Mapping):
-        found = tuple(found.values())
-    if not isinstance(found, (tuple, list)):
-        yield found
+def _leaves(returned: Any) -> Iterator[Any]:
+    if isinstance(returned, Mapping):
+        returned = tuple(returned.values())
+    if not isinstance(returned, (tuple, list)):
+        yield returned
         return
-    for each in found:
-        yield from _leaves(each)
+    for item in returned:
+        yield from _leaves(item)
 
 
 def _is_output(leaf: object) -> bool:
@@ -183,9 +183,9 @@ def in_a_line(error: BaseException) -> str:
 _REMEDY = "pass a float tensor of shape (N, C, H, W), or that shape: (1, 3, 224, 224)"
 
 
-def given_module(
+def load_module(
     module: torch.nn.Module, example_input: torch.Tensor | Sequence[int]
-) -> GivenModule:
+) -> LoadedModule:
     """Take a module as it is.
 
     Args:
@@ -212,7 +212,7 @@ def given_module(
     mine, notes = inference_copy(module, kind)
     example = _example(example_input)
     try_on(mine, example, kind)
-    return GivenModule(
+    return LoadedModule(
         module=mine,
         title=f"module {kind} (given)",
         source=Source(kind, state_hash(module)),

@@ -33,7 +33,7 @@ from ghostedge_convert.sources.float32 import use_float32
 from ghostedge_convert.sources.module import CHANNELS
 from ghostedge_convert.sources.onnx_files import ONNX_DOMAINS, open_onnx
 from ghostedge_convert.sources.onnx_shapes import pinned
-from ghostedge_convert.sources.rescaling import Front, without_rescaling
+from ghostedge_convert.sources.rescaling import InputRescaling, without_rescaling
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 from ghostedge_runtime.formats.loading import whole_digest
 from ghostedge_runtime.metadata import Source
@@ -47,11 +47,11 @@ _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
-class GivenOnnx:
+class LoadedOnnx:
     """A float ONNX model and what is known of it.
 
     Attributes:
-        front: The graph in the form that the main job takes, without its own rescaling.
+        rescaling: What its first nodes do to the input, and the graph without them.
         takes_pixels: Whether the original takes uint8, else floats.
         original: As it was read.
         channels_first: Whether the original takes NCHW, else NHWC.
@@ -63,7 +63,7 @@ class GivenOnnx:
         computed_in_half: Whether the original rounds what it computes to float16.
     """
 
-    front: Front
+    rescaling: InputRescaling
     takes_pixels: bool
     original: onnx.ModelProto
     channels_first: bool
@@ -77,17 +77,17 @@ class GivenOnnx:
     @property
     def model(self) -> onnx.ModelProto:
         """In the form that the main job takes."""
-        return self.front.model
+        return self.rescaling.model
 
     def original_input(self, images: Array) -> Array:
         """What the original takes, from what ``model`` does: float32 (N, C, H, W)."""
-        images = self.front.undone(images)
+        images = self.rescaling.undone(images)
         if not self.channels_first:
             images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         return np.clip(np.rint(images), 0, 255).astype(np.uint8) if self.takes_pixels else images
 
 
-def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | None) -> GivenOnnx:
+def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | None) -> LoadedOnnx:
     """Read a float model and bring it into form.
 
     Args:
@@ -119,15 +119,15 @@ def load_float_onnx(path: Path, *, batch: int, input_size: tuple[int, int] | Non
     _name(graph, image)
     proto = ir.to_proto(graph)
     onnx.checker.check_model(proto, full_check=True)
-    front = without_rescaling(proto)
-    if takes_pixels or front.found or front.reordered:
-        proto = front.model
-        notes += _front_notes(front, takes_pixels=takes_pixels)
+    rescaling = without_rescaling(proto)
+    if takes_pixels or rescaling.present or rescaling.reordered:
+        proto = rescaling.model
+        notes += _rescaling_notes(rescaling, takes_pixels=takes_pixels)
     else:
-        front = replace(front, model=proto)
+        rescaling = replace(rescaling, model=proto)
     maker = " ".join(filter(None, (original.producer_name, original.producer_version)))
-    return GivenOnnx(
-        front=front,
+    return LoadedOnnx(
+        rescaling=rescaling,
         takes_pixels=takes_pixels,
         original=original,
         channels_first=fixed.channels_first,
@@ -208,12 +208,12 @@ def _cast_pixels_outside(model: ir.Model, image: ir.Value, path: Path) -> None:
             bypass(model, node, _data(node))
 
 
-def _front_notes(front: Front, *, takes_pixels: bool) -> list[str]:
-    """What became of the graph's first nodes."""
+def _rescaling_notes(rescaling: InputRescaling, *, takes_pixels: bool) -> list[str]:
+    """What was done to the graph's first nodes."""
     notes = ["its uint8 input is cast outside of it: the files take floats"] if takes_pixels else []
-    if front.found:
+    if rescaling.present:
         notes.append("its rescaling of the input was moved into the preprocessing")
-    if front.reordered:
+    if rescaling.reordered:
         notes.append("its exchange of the input's channels was moved into the first layer")
     return notes
 
@@ -251,8 +251,8 @@ def _sides(image: ir.Value) -> tuple[int, ...]:
 
 
 def _permutation(node: ir.Node) -> tuple[int, ...]:
-    found = node.attributes.get("perm")
-    return () if found is None else tuple(found.as_ints())
+    attribute = node.attributes.get("perm")
+    return () if attribute is None else tuple(attribute.as_ints())
 
 
 def _tidy(model: ir.Model, path: Path) -> None:

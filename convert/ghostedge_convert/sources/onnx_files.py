@@ -147,12 +147,12 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
 
 def _is_in_order(graph: onnx.GraphProto) -> bool:
     """Whether each node stands behind those that it reads."""
-    made: set[str] = set()
+    available: set[str] = set()
     later = {name for node in graph.node for name in node.output}
     for node in graph.node:
-        if any(name in later and name not in made for name in node.input if name):
+        if any(name in later and name not in available for name in node.input if name):
             return False
-        made.update(node.output)
+        available.update(node.output)
     return True
 
 

@@ -70,26 +70,27 @@ def pinned(
     notes = []
     image = _image_input(copy)
     dims = image.type.tensor_type.shape.dim
-    known = [d.dim_value if d.dim_value > 0 else None for d in dims]
-    channels_first = known[1] in channels
-    if not channels_first and known[3] not in channels:
+    own_sizes = [d.dim_value if d.dim_value > 0 else None for d in dims]
+    channels_first = own_sizes[1] in channels
+    if not channels_first and own_sizes[3] not in channels:
         many = " or ".join(map(str, channels))
         raise ModelFileError(
-            f"it takes {[k or '?' for k in known]}, which is no batch of images of {many} channels",
+            f"it takes {[size or '?' for size in own_sizes]}, which is no batch of images of "
+            f"{many} channels",
             where=f"input {image.name!r}",
             remedy="only networks of images, (N, C, H, W) or (N, H, W, C), can be converted; the "
             "number of channels has to be a fixed one",
         )
     spatial = (2, 3) if channels_first else (1, 2)
     wanted = dict(zip((0, *spatial), (batch, *(size or (None, None))), strict=True))
-    if any(known[axis] is None and wanted[axis] is None for axis in spatial):
+    if any(own_sizes[axis] is None and wanted[axis] is None for axis in spatial):
         raise InputError(
             "its image size is dynamic, and TFLite's is not",
             where=f"input {image.name!r}",
             remedy="say which with --input-size",
         )
-    _check_contradictions(known, wanted, image.name)
-    filled = {axis: value for axis, value in wanted.items() if known[axis] is None}
+    _check_contradictions(own_sizes, wanted, image.name)
+    filled = {axis: value for axis, value in wanted.items() if own_sizes[axis] is None}
     if filled:
         _fill(copy, image, {a: int(v) for a, v in filled.items() if v is not None})
         notes.append(f"dynamic input fixed to {[d.dim_value for d in dims]}")
@@ -184,11 +185,11 @@ def _by_direction(
     if factors.max() <= 1:
         return ((node, "ceil"),)
     first, second = onnx.NodeProto(), onnx.NodeProto()
-    for step, kept in ((first, np.minimum(factors, 1)), (second, np.maximum(factors, 1))):
+    for step, step_factors in ((first, np.minimum(factors, 1)), (second, np.maximum(factors, 1))):
         step.CopyFrom(node)
         step.name = f"{node.name or node.output[0]}/{'shrink' if step is first else 'grow'}"
         step.input[2] = f"{step.name}/scales"
-        model.graph.initializer.append(numpy_helper.from_array(kept, step.input[2]))
+        model.graph.initializer.append(numpy_helper.from_array(step_factors, step.input[2]))
     first.output[0] = f"{node.output[0]}/shrunk"
     second.input[0] = first.output[0]
     return ((first, "ceil"), (second, "floor"))
@@ -212,10 +213,10 @@ def _words(inputs: Iterable[onnx.ValueInfoProto]) -> str:
 
 
 def _check_contradictions(
-    known: list[int | None], wanted: dict[int, int | None], name: str
+    own_sizes: list[int | None], wanted: dict[int, int | None], name: str
 ) -> None:
     for axis, value in wanted.items():
-        own = known[axis]
+        own = own_sizes[axis]
         flag = "--input-size" if axis else "--batch"
         default = value is None or (axis == 0 and value == 1)
         if own is not None and not default and own != value:
@@ -234,5 +235,5 @@ def _fill(model: onnx.ModelProto, image: onnx.ValueInfoProto, sizes: dict[int, i
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     inferred = with_shapes(model).graph.output
-    for output, found in zip(model.graph.output, inferred, strict=True):
-        output.CopyFrom(found)
+    for output, inferred_output in zip(model.graph.output, inferred, strict=True):
+        output.CopyFrom(inferred_output)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.export.pt2_archive._package import PT2ArchiveReader, load_pt2
 
-from ghostedge_convert.sources.module import CHANNELS, GivenModule, in_a_line, refuse_unusable
+from ghostedge_convert.sources.module import CHANNELS, LoadedModule, in_a_line, refuse_unusable
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 from ghostedge_runtime.metadata import Source
 
@@ -82,7 +82,7 @@ class _Image:
     batches: tuple[float, float]
 
 
-def load_pt2_program(path: Path, *, batch: int, input_size: tuple[int, int] | None) -> GivenModule:
+def load_pt2_program(path: Path, *, batch: int, input_size: tuple[int, int] | None) -> LoadedModule:
     """Load a program and check it against what is wanted of it.
 
     Args:
@@ -107,7 +107,7 @@ def load_pt2_program(path: Path, *, batch: int, input_size: tuple[int, int] | No
     image = _image(program, path)
     size = _agreed(image, batch, input_size)
     channels = image.sizes[1]
-    return GivenModule(
+    return LoadedModule(
         module=as_module(program, path),
         title="torch.export program",
         source=Source(path.name, hashlib.sha256(data).hexdigest()),
@@ -147,12 +147,12 @@ def _entries(document: Any) -> Iterator[tuple[str, Any]]:
     """Every key and value in a JSON document, at any depth."""
     waiting = [document]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            yield from each.items()
-            waiting += each.values()
-        elif isinstance(each, list):
-            waiting += each
+        entry = waiting.pop()
+        if isinstance(entry, dict):
+            yield from entry.items()
+            waiting += entry.values()
+        elif isinstance(entry, list):
+            waiting += entry
 
 
 def _more_than_a_program(path: Path, what: str) -> ModelFileError:
@@ -192,11 +192,11 @@ def _image(program: torch.export.ExportedProgram, path: Path) -> _Image:
         ModelFileError: It has others, or it is no float32 batch of images.
     """
     wanted = program.graph_signature.user_inputs
-    found = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]
-    value = found[0].meta.get("val") if len(found) == 1 and len(wanted) == 1 else None
+    placeholders = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]
+    value = placeholders[0].meta.get("val") if len(placeholders) == 1 and len(wanted) == 1 else None
     if not isinstance(value, torch.Tensor) or value.dim() != 4:
         raise ModelFileError(
-            f"it takes {_words(found)}, not one batch of images",
+            f"it takes {_words(placeholders)}, not one batch of images",
             where=path,
             remedy="export it with one example input, a tensor (N, C, H, W)",
         )
@@ -208,7 +208,7 @@ def _image(program: torch.export.ExportedProgram, path: Path) -> _Image:
             where=path,
             remedy="export the float32 module with such an example",
         )
-    return _Image(found[0].name, sizes, _range(program, value.shape[0]))
+    return _Image(placeholders[0].name, sizes, _range(program, value.shape[0]))
 
 
 def _words(inputs: list[torch.fx.Node]) -> str:
@@ -223,8 +223,12 @@ def _range(program: torch.export.ExportedProgram, side: Any) -> tuple[float, flo
     """The least and the largest batch that it takes."""
     if isinstance(side, int):
         return side, side
-    found = program.range_constraints.get(side.node.expr)
-    return (1, float("inf")) if found is None else (float(found.lower), float(found.upper))
+    constraint = program.range_constraints.get(side.node.expr)
+    return (
+        (1, float("inf"))
+        if constraint is None
+        else (float(constraint.lower), float(constraint.upper))
+    )
 
 
 def _agreed(

@@ -1,11 +1,10 @@
 """A model's own rescaling of its input, taken out of the graph to join the preprocessing.
 
-An exchange of colours on the way (BGR) goes into the first convolutions' weights.
-
 Keras networks often begin with ``Rescaling`` or ``Normalization``. As nodes of the graph they cost
 two passes over the full image and, in int8, a rounding each. Preprocessing is ``(pixel / 255 -
 mean) / std`` per channel anyway, and stays inside an int8 file, exact to a step; so what the model
-did first becomes a part of it.
+did first becomes a part of it. An exchange of colours on the way (BGR) goes into the weights of the
+first convolutions.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ _BEFORE = (fold_constants, remove_dead_nodes, cancel_transposes)
 
 
 @dataclass(frozen=True)
-class Front:
-    """A model without its first rescaling.
+class InputRescaling:
+    """What a model does to its input first, and the model without it.
 
     Attributes:
-        model: Takes ``factor * x + term`` where the original took ``x``.
+        model: Without the rescaling; takes ``factor * x + term`` where the original took ``x``.
         factor: Per channel, positive.
         term: Per channel.
-        found: Whether there was any.
+        present: Whether there was any.
         reordered: Whether it exchanged channels, which ``model`` takes as the original did.
     """
 
     model: onnx.ModelProto
     factor: tuple[float, ...]
     term: tuple[float, ...]
-    found: bool
+    present: bool
     reordered: bool = False
 
     def undone(self, images: Array) -> Array:
@@ -67,7 +66,7 @@ class Front:
         return tuple(centre), tuple(spread)
 
 
-def without_rescaling(model: onnx.ModelProto) -> Front:
+def without_rescaling(model: onnx.ModelProto) -> InputRescaling:
     """Take arithmetic with constants per channel off the start of a graph.
 
     Args:
@@ -78,11 +77,11 @@ def without_rescaling(model: onnx.ModelProto) -> Front:
     run_passes(graph, _BEFORE)
     (source,) = graph.graph.inputs
     channels = (static_shape(source) or (1, 1))[1]
-    factor, term, found = np.ones(channels), np.zeros(channels), False
+    factor, term, present = np.ones(channels), np.zeros(channels), False
     order = np.arange(channels)  # channel i of what the graph now begins with is order[i]
     while True:
         if (step := _first(source, channels)) is not None:
-            factor, term, found = factor * step.factor, term * step.factor + step.term, True
+            factor, term, present = factor * step.factor, term * step.factor + step.term, True
             replace_all_uses_with(step.node.outputs[0], source)
             graph.graph.remove(step.node, safe=True)
         elif (picked := take_out_order(graph, source, channels)) is not None:
@@ -94,11 +93,11 @@ def without_rescaling(model: onnx.ModelProto) -> Front:
     if reordered:
         put_in_order(graph, source, order)
     back = np.argsort(order)
-    return Front(
+    return InputRescaling(
         ir.to_proto(graph),
         tuple(factor[back].tolist()),
         tuple(term[back].tolist()),
-        found,
+        present,
         reordered,
     )
 
@@ -113,10 +112,10 @@ class _Step:
 def _first(source: ir.Value, channels: int) -> _Step | None:
     """The one node that reads the input, where it is arithmetic with a constant per channel."""
     node = only_consumer(source)
-    found = None if node is None else operand(node)
-    if node is None or found is None or node.outputs[0].is_graph_output():
+    operands = None if node is None else operand(node)
+    if node is None or operands is None or node.outputs[0].is_graph_output():
         return None
-    affine = IDENTITY.then(node, found[1], first=node.inputs[0] is source)
+    affine = IDENTITY.then(node, operands[1], first=node.inputs[0] is source)
     if affine is None:
         return None
     factor, term = (per_channel(part, channels, 4) for part in (affine.factor, affine.term))

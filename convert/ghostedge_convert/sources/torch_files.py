@@ -28,7 +28,7 @@ from typing import Any, Literal
 import torch
 from torch._export.converter import TS2EPConverter
 
-from ghostedge_convert.sources.module import GivenModule, find_channels, in_a_line, refuse_unusable
+from ghostedge_convert.sources.module import LoadedModule, find_channels, in_a_line, refuse_unusable
 from ghostedge_convert.sources.pt2 import as_module
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import Source
@@ -38,7 +38,7 @@ _FILES = re.compile(r"\btorch\.(save|from_file|load)\s*\(|\bops\.(?!aten\.|prim\
 _PLAIN_OPS_ON_FILES = re.compile(r"\bops\.aten\.(save|from_file)\b")
 
 
-def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> GivenModule:
+def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> LoadedModule:
     """Load a program and trace it for one input shape.
 
     Args:
@@ -61,7 +61,7 @@ def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> 
     channels = find_channels(program, (batch, *input_size), str(path))
     example = torch.zeros(batch, channels, *input_size)
     notes = ("it was in training mode; it is converted in evaluation mode",)
-    return GivenModule(
+    return LoadedModule(
         module=as_module(_exported(path, program, example), path),
         title=f"TorchScript {name}",
         source=Source(path.name, hashlib.sha256(data).hexdigest()),
@@ -82,11 +82,11 @@ def _refuse_ops(path: Path, data: bytes) -> None:
             text = "\n".join(archive.read(name).decode("utf-8", "replace") for name in names)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
-    found = _FILES.search(text) or _PLAIN_OPS_ON_FILES.search(text)
-    if found is not None:
+    forbidden = _FILES.search(text) or _PLAIN_OPS_ON_FILES.search(text)
+    if forbidden is not None:
         raise ModelFileError(
-            f"its program calls {found.group().rstrip('( ')}, which a network has no need of or no "
-            "export knows",
+            f"its program calls {forbidden.group().rstrip('( ')}, which a network has no need of "
+            "or no export knows",
             where=path,
             remedy="script or trace the network itself, before any optimisation for a backend",
         )
@@ -113,8 +113,8 @@ def _damaged(path: Path, error: Exception) -> ModelFileError:
 def _exported(path: Path, program: Any, example: torch.Tensor) -> torch.export.ExportedProgram:
     try:
         with _quiet(), torch.no_grad():
-            found: torch.export.ExportedProgram = TS2EPConverter(program, (example,)).convert()
-            return found
+            exported: torch.export.ExportedProgram = TS2EPConverter(program, (example,)).convert()
+            return exported
     except Exception as error:  # what the converter lacks, it says in any way
         raise ModelFileError(
             f"torch cannot turn this TorchScript program into one to export ({in_a_line(error)})",

@@ -60,10 +60,10 @@ def outputs_of(found, prefix=""):
 @pytest.mark.parametrize("name", FILES)
 def test_the_deploy_graph_agrees_with_tensorflow_and_its_own_conversion(opened, answers, name):
     found = answers(name.split(".")[0])
-    front = without_rescaling(opened(name)[1])
-    factor, term = (np.reshape(v, (1, 3, 1, 1)) for v in (front.factor, front.term))
+    rescaling = without_rescaling(opened(name)[1])
+    factor, term = (np.reshape(v, (1, 3, 1, 1)) for v in (rescaling.factor, rescaling.term))
     images = (found["images"] * factor + term).astype(np.float32)
-    mine = run_onnx(to_deploy_graph(front.model).model, images)
+    mine = run_onnx(to_deploy_graph(rescaling.model).model, images)
     for theirs in (outputs_of(found), outputs_of(found, "tflite_")):
         assert mine.keys() == theirs.keys()
         for output, values in theirs.items():
@@ -82,20 +82,22 @@ def test_no_transpose_pad_or_rescaling_is_left(opened, name):
 
 @pytest.mark.parametrize("name", ["ghostnet.keras", "ghostnet.h5", "ghostnet", "flattened"])
 def test_the_models_own_rescaling_is_taken_out(opened, name):
-    front = without_rescaling(opened(name)[1])
-    assert front.found
+    rescaling = without_rescaling(opened(name)[1])
+    assert rescaling.present
     if name.startswith("ghostnet"):
-        np.testing.assert_allclose(front.normalization([0.0] * 3, [1 / 255] * 3), 0.5, rtol=1e-6)
+        np.testing.assert_allclose(
+            rescaling.normalization([0.0] * 3, [1 / 255] * 3), 0.5, rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ["ghostnet.keras", "ghostnet", "flattened.keras", "gates.keras"])
 def test_the_tflite_file_agrees_with_tensorflow(opened, answers, tmp_path, name):
     found = answers(name.split(".")[0])
-    front = without_rescaling(opened(name)[1])
+    rescaling = without_rescaling(opened(name)[1])
     path = tmp_path / "model.tflite"
-    path.write_bytes(lower_to_tflite(to_deploy_graph(front.model).model).data)
+    path.write_bytes(lower_to_tflite(to_deploy_graph(rescaling.model).model).data)
     images = found["images"].transpose(0, 2, 3, 1)
-    images = (images * np.array(front.factor) + np.array(front.term)).astype(np.float32)
+    images = (images * np.array(rescaling.factor) + np.array(rescaling.term)).astype(np.float32)
     with Model(path) as model:
         np.testing.assert_allclose(model.predict(images), found["logits"], atol=1e-3)
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ghostedge_convert import Checkpoint, load_checkpoint
-from ghostedge_convert.sources.factory import made_by
+from ghostedge_convert.sources.factory import load_from_factory
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 CODE = """
@@ -92,7 +92,7 @@ def state(width: int = 4) -> dict[str, torch.Tensor]:
 def test_a_function_or_class_of_a_file_or_module_makes_the_network(
     weights: Callable[..., Checkpoint], spec: str
 ) -> None:
-    given = made_by(spec, None, weights(state()))
+    given = load_from_factory(spec, None, weights(state()))
     found = given.module.state_dict()
     assert all(torch.equal(found[key], value) for key, value in state().items())
     assert given.title == f"module Net (made by {spec})"
@@ -104,7 +104,7 @@ def test_the_path_is_as_it_was_and_prints_stay_off_stdout(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = list(sys.path)
-    made_by("net.py:make", None, None)
+    load_from_factory("net.py:make", None, None)
     assert sys.path == before
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "making\n")
@@ -112,13 +112,13 @@ def test_the_path_is_as_it_was_and_prints_stay_off_stdout(
 
 @pytest.mark.parametrize("text", ['{"width": 6}', "[6]", '{"width": 6, "classes": 9}'])
 def test_arguments_come_from_json(folder: Path, text: str) -> None:
-    given = made_by("net.py:make", text, None)
+    given = load_from_factory("net.py:make", text, None)
     assert isinstance(given.module.get_submodule("module"), nn.Conv2d)
     assert given.module.get_parameter("module.weight").shape[0] == 6
 
 
 def test_without_a_file_the_weights_are_the_functions_and_so_is_the_hash(folder: Path) -> None:
-    first, second = (made_by("net.py:make", None, None).source for _ in range(2))
+    first, second = (load_from_factory("net.py:make", None, None).source for _ in range(2))
     assert first.file == "net.py:make"
     assert first.sha256 != second.sha256  # drawn anew
 
@@ -128,7 +128,7 @@ def test_a_part_that_is_called_module_is_no_wrapper(weights: Callable[..., Check
     torch.manual_seed(1)
     plain = {"module.weight": torch.randn(4, 3, 1, 1), "module.bias": torch.randn(4)}
     with pytest.raises(CheckpointError, match="1 weights are missing: order"):
-        made_by("net.py:make", None, weights(plain))
+        load_from_factory("net.py:make", None, weights(plain))
 
 
 def is_loaded(module: nn.Module) -> bool:
@@ -136,13 +136,15 @@ def is_loaded(module: nn.Module) -> bool:
 
 
 def test_a_prefix_that_the_network_has_not_is_dropped(weights: Callable[..., Checkpoint]) -> None:
-    found = made_by("net.py:make", None, weights({f"a.b.{k}": v for k, v in state().items()}))
+    found = load_from_factory(
+        "net.py:make", None, weights({f"a.b.{k}": v for k, v in state().items()})
+    )
     assert is_loaded(found.module)
 
 
 def test_of_two_networks_the_prefix_chooses(weights: Callable[..., Checkpoint]) -> None:
     two = {f"{name}.{k}": v * n for n, name in enumerate("ab") for k, v in state().items()}
-    assert is_loaded(made_by("net.py:make", None, weights(two, "b")).module)
+    assert is_loaded(load_from_factory("net.py:make", None, weights(two, "b")).module)
 
 
 def test_pruned_weights_of_an_unpruned_network_are_multiplied(
@@ -151,7 +153,7 @@ def test_pruned_weights_of_an_unpruned_network_are_multiplied(
     stored = state()
     pruned = {"module.weight_orig": stored.pop("module.weight"),
               "module.weight_mask": torch.ones(4, 3, 1, 1)}  # fmt: skip
-    found = made_by("net.py:make", None, weights({**pruned, **stored}))
+    found = load_from_factory("net.py:make", None, weights({**pruned, **stored}))
     assert is_loaded(found.module)
     assert any("pruning" in note for note in found.notes)
 
@@ -181,7 +183,7 @@ def test_pruned_weights_of_an_unpruned_network_are_multiplied(
 )
 def test_a_factory_that_does_not_work_is_named(folder: Path, spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        made_by(spec, None, None)
+        load_from_factory(spec, None, None)
     assert caught.value.exit_code == 2
     assert str(caught.value.where).startswith("--factory")
     assert caught.value.remedy
@@ -190,18 +192,18 @@ def test_a_factory_that_does_not_work_is_named(folder: Path, spec: str, said: st
 @pytest.mark.parametrize("text", ["width=6", '"six"', "6", "{"])
 def test_arguments_that_are_no_json_object_are_refused(folder: Path, text: str) -> None:
     with pytest.raises(InputError, match="no JSON object or array"):
-        made_by("net.py:make", text, None)
+        load_from_factory("net.py:make", text, None)
 
 
 def test_arguments_that_the_function_does_not_take_are_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"TypeError: .*unexpected keyword argument 'depth'"):
-        made_by("net.py:make", '{"depth": 3}', None)
+        load_from_factory("net.py:make", '{"depth": 3}', None)
 
 
 def test_weights_of_another_shape_or_name_are_refused(weights: Callable[..., Checkpoint]) -> None:
     with pytest.raises(CheckpointError, match=r"module.weight is \(6, 3, 1, 1\), needs") as wrong:
-        made_by("net.py:make", None, weights(state(6)))
+        load_from_factory("net.py:make", None, weights(state(6)))
     assert "--factory-args" in str(wrong.value.remedy)
     renamed = {key.replace("bias", "offset"): value for key, value in state().items()}
     with pytest.raises(CheckpointError, match=r"module.bias.*surplus.*module.offset"):
-        made_by("net.py:make", None, weights(renamed))
+        load_from_factory("net.py:make", None, weights(renamed))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ghostedge.conversion.given import GivenOnnxNetwork
 from ghostedge.formats.reading import inspect_file
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.sources.onnx import GivenOnnx, load_float_onnx
+from ghostedge_convert.sources.onnx import LoadedOnnx, load_float_onnx
 
 FLOAT, HALF, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE
 SHAPES = {"kernel": (8, 3, 3, 3), "bias": (8,), "matrix": (8, 5)}
@@ -65,13 +65,13 @@ def network(*, stored: int, inner: int, outer: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def loaded(model: onnx.ModelProto, folder: Path) -> GivenOnnx:
+def loaded(model: onnx.ModelProto, folder: Path) -> LoadedOnnx:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     return load_float_onnx(path, batch=1, input_size=None)
 
 
-def gap(found: GivenOnnx) -> float:
+def gap(found: LoadedOnnx) -> float:
     """The largest difference to the original's own answers, of its largest score."""
     pixels = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
     (wanted,) = GivenOnnxNetwork(found).answers(pixels)

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
-from ghostedge_convert.sources.onnx import GivenOnnx, load_float_onnx
+from ghostedge_convert.sources.onnx import LoadedOnnx, load_float_onnx
 from ghostedge_convert.sources.onnx_files import is_float
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
 
@@ -94,7 +94,7 @@ def answers(made: onnx.ModelProto, pixels: Pixels) -> Pixels:
     return np.concatenate([session.run(None, {name: each[None]})[0] for each in pixels])
 
 
-def check(found: GivenOnnx, pixels: Pixels) -> onnx.ModelProto:
+def check(found: LoadedOnnx, pixels: Pixels) -> onnx.ModelProto:
     """Same answers as the model that was read, before and after the deploy passes."""
     theirs = pixels if found.channels_first else pixels.transpose(0, 2, 3, 1)
     wanted = answers(found.original, theirs)

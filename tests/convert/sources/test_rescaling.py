@@ -41,14 +41,14 @@ def colours(*values):
 )
 def test_arithmetic_before_the_first_layer_is_taken_out(run, body, factor, term):
     original = model(body, s=2, t=colours(-1, 0, 1), last=[-1, 0, 1])
-    front = without_rescaling(original)
-    assert front.found
-    np.testing.assert_allclose(front.factor, factor)
-    np.testing.assert_allclose(front.term, term)
-    assert [node.op_type for node in front.model.graph.node] == ["Relu"]
+    rescaling = without_rescaling(original)
+    assert rescaling.present
+    np.testing.assert_allclose(rescaling.factor, factor)
+    np.testing.assert_allclose(rescaling.term, term)
+    assert [node.op_type for node in rescaling.model.graph.node] == ["Relu"]
     images = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
-    expected = run(original, front.undone(images))
-    np.testing.assert_allclose(run(front.model, images), expected, atol=1e-5)
+    expected = run(original, rescaling.undone(images))
+    np.testing.assert_allclose(run(rescaling.model, images), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -63,30 +63,32 @@ def test_arithmetic_before_the_first_layer_is_taken_out(run, body, factor, term)
     ],
 )
 def test_anything_else_stays(body):
-    front = without_rescaling(model(body, s=2, negative=-1, pixels=np.arange(1, 9)))
-    assert not front.found
-    assert front.factor == (1, 1, 1)
-    assert "Relu" not in body or len(front.model.graph.node) == body.count("=") - body.count("perm")
+    rescaling = without_rescaling(model(body, s=2, negative=-1, pixels=np.arange(1, 9)))
+    assert not rescaling.present
+    assert rescaling.factor == (1, 1, 1)
+    assert "Relu" not in body or len(rescaling.model.graph.node) == body.count("=") - body.count(
+        "perm"
+    )
 
 
 def test_normalization_includes_what_was_taken_out():
     """127.5-scaling of pixels from 0 to 255 is mean 0.5 and std 0.5."""
-    front = without_rescaling(
+    rescaling = without_rescaling(
         model("a = Mul(input, s) b = Add(a, t) out = Relu(b)", s=1 / 127.5, t=-1)
     )
-    mean, std = front.normalization((0.0,) * 3, (1 / 255,) * 3)
+    mean, std = rescaling.normalization((0.0,) * 3, (1 / 255,) * 3)
     np.testing.assert_allclose(mean, 0.5, rtol=1e-6)
     np.testing.assert_allclose(std, 0.5, rtol=1e-6)
 
 
 def test_normalization_agrees_with_doing_one_after_the_other():
-    front = without_rescaling(
+    rescaling = without_rescaling(
         model("a = Mul(input, s) b = Add(a, t) out = Relu(b)", s=3, t=colours(1, 2, 4))
     )
-    mean, std = front.normalization((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    mean, std = rescaling.normalization((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     pixels = np.linspace(0, 1, 5)
     for channel, (m, s, f, t) in enumerate(
-        zip((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), front.factor, front.term, strict=True)
+        zip((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), rescaling.factor, rescaling.term, strict=True)
     ):
         twice = (pixels - m) / s * f + t
         np.testing.assert_allclose((pixels - mean[channel]) / std[channel], twice)

@@ -52,7 +52,9 @@ from ghostedge_runtime.record import BenchRun
 _VERSIONED = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "Pillow")
 
 
-def run(options: ConvertOptions, reporter: Reporter, module: LoadedModule | None = None) -> Manifest:
+def run(
+    options: ConvertOptions, reporter: Reporter, module: LoadedModule | None = None
+) -> Manifest:
     """Convert a network and write the output folder.
 
     Args:

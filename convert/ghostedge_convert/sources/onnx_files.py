@@ -19,8 +19,8 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_runtime.errors import ModelFileError
-from ghostedge_runtime.formats.onnx.data import data_files
 from ghostedge_runtime.formats.loading import read_model_file
+from ghostedge_runtime.formats.onnx.data import data_files
 
 ONNX_DOMAINS = ("", "ai.onnx")
 _DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ghostedge_quantize.analysis.analyse import analyse
     from ghostedge_quantize.analysis.findings import Analysis
-    from ghostedge_quantize.graph.write import integer_outputs, quantize, unsigned_activations
-    from ghostedge_quantize.int8 import Int8Settings, Prepared, prepare
-    from ghostedge_quantize.ranges.calibrate import calibrate
-    from ghostedge_quantize.ranges.methods import Method, Range, Ranges
+    from ghostedge_quantize.codes import Range
+    from ghostedge_quantize.graph.write import integer_outputs, unsigned_activations
+    from ghostedge_quantize.int8 import Prepared, prepare, quantize
+    from ghostedge_quantize.ranges.calibrate import Ranges, calibrate
+    from ghostedge_quantize.settings import Int8Settings, Method
     from ghostedge_quantize.weights_only import float16_weights, int8_weights
 
 __version__ = "0.1.0"
@@ -35,15 +36,15 @@ __all__ = [
 _HOMES = {
     "Analysis": "analysis.findings",
     "analyse": "analysis.analyse",
-    "Int8Settings": "int8",
+    "Int8Settings": "settings",
     "Prepared": "int8",
     "prepare": "int8",
     "integer_outputs": "graph.write",
-    "Method": "ranges.methods",
-    "Range": "ranges.methods",
-    "Ranges": "ranges.methods",
+    "Method": "settings",
+    "Range": "codes",
+    "Ranges": "ranges.calibrate",
     "calibrate": "ranges.calibrate",
-    "quantize": "graph.write",
+    "quantize": "int8",
     "float16_weights": "weights_only",
     "int8_weights": "weights_only",
     "unsigned_activations": "graph.write",

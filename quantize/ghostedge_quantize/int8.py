@@ -1,7 +1,8 @@
 """The whole way from a float graph to int8: one call that measures, one that writes.
 
 Measuring (``prepare``) takes the images and most of the time. Writing (``Prepared.qdq``) takes
-none and may be repeated, each time with other layers left float.
+none and may be repeated, each time with other layers left float. ``quantize`` writes from measured
+ranges alone.
 """
 
 from __future__ import annotations
@@ -11,38 +12,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
+from ghostedge_quantize.codes import Range
 from ghostedge_quantize.equalization.equalize import equalize
 from ghostedge_quantize.graph.canonical import canonical_ir
+from ghostedge_quantize.graph.joins import float_ends, refuse_int8
 from ghostedge_quantize.graph.ops import Role
-from ghostedge_quantize.graph.plan import OutputType, make_plan
-from ghostedge_quantize.graph.raw_input import raw_pixels
-from ghostedge_quantize.graph.write import float_graph, quantize, unsigned_activations
-from ghostedge_quantize.ranges.calibrate import Observer, calibrate
-from ghostedge_quantize.ranges.methods import Method, Ranges
-from ghostedge_quantize.tuning.tune import BiasCorrection, Rounding, Tuning, tune
-from ghostedge_runtime.metadata import Preprocessing
-
-
-@dataclass(frozen=True)
-class Int8Settings:
-    """How a graph is to be quantized.
-
-    Attributes:
-        ranges: How the ends of an activation's range are chosen.
-        equalize: Whether channels are rescaled first, which leaves the float function unchanged.
-        bias_correction: How a layer's mean error is taken out of its bias.
-        rounding: How weights are rounded to int8.
-        per_channel: A weight scale for every output channel, or one per tensor.
-        output_type: What the int8 graph puts out.
-    """
-
-    ranges: Method = "auto"
-    equalize: bool = True
-    bias_correction: BiasCorrection = "full"
-    rounding: Rounding = "nearest"
-    per_channel: bool = True
-    output_type: OutputType = "float32"
+from ghostedge_quantize.graph.plan import Tuning, assign, make_plan
+from ghostedge_quantize.graph.raw_input import float_shift, raw_pixels, take_raw_image
+from ghostedge_quantize.graph.write import Writer, unsigned_activations
+from ghostedge_quantize.ranges.calibrate import Observer, Ranges, calibrate
+from ghostedge_quantize.settings import Int8Settings, OutputType
+from ghostedge_quantize.tuning.tune import tune
+from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -144,3 +128,70 @@ def _tuning_notes(tuning: Tuning, settings: Int8Settings) -> Iterator[str]:
         yield f"bias correction ({settings.bias_correction}): {len(tuning.bias_shift)} layers"
     if settings.rounding == "adaptive":
         yield f"adaptive rounding: kept in {len(tuning.weight_codes)} layers, where it helped"
+
+
+def quantize(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    *,
+    preprocessing: Preprocessing | None,
+    output_type: OutputType = "float32",
+    per_channel: bool = True,
+    keep_float: Collection[str] = (),
+    tuning: Tuning | None = None,
+) -> onnx.ModelProto:
+    """Quantize a float deploy graph to a QDQ graph of the same opset.
+
+    Args:
+        model: The float graph: input float32 NCHW, normalised. It is not changed.
+        ranges: From ``calibrate`` on the same model.
+        preprocessing: Given, the result takes raw pixels instead: ``image``, uint8 NHWC in the
+            colour order that it names, and normalises them itself. None: the input stays.
+        output_type: ``float32`` ends with a DequantizeLinear, ``int8`` without it.
+        per_channel: A weight scale for every output channel; False: one per weight tensor, for
+            accelerators that know nothing else.
+        keep_float: Names of nodes that stay float although int8 is possible.
+        tuning: Weights and biases that are not the nearest codes; None: all nearest.
+
+    Returns:
+        A new model, checked by onnx; equal arguments give equal bytes. The metadata that
+        describes the float model is not carried over.
+
+    Raises:
+        InputError: The model's opset is below 13, ``ranges`` lacks one of its tensors, its input
+            cannot take raw images, no int8 scales exist that kernels can compute, or an output
+            that is to be int8 joins parts of unlike ranges.
+    """
+    quantized, known = float_graph(model, preprocessing)
+    float_nodes = {*keep_float, *float_shift(quantized.graph, keep_float), *ranges.float_joins}
+    if output_type == "int8":
+        refuse_int8(quantized.graph, ranges.float_joins, ranges.tensors)
+    else:
+        known |= make_plan(quantized.graph, output_type, float_nodes).dictated
+        float_nodes |= float_ends(quantized.graph, ranges.float_joins)
+    plan = make_plan(quantized.graph, output_type, float_nodes)
+    params = assign(quantized.graph, plan, {**ranges.tensors, **known})
+    Writer(quantized.graph, plan, params, per_channel=per_channel, tuning=tuning or Tuning()).write(
+        output_type
+    )
+    RemoveUnusedNodesPass()(quantized)
+    NameFixPass()(quantized)
+    quantized.metadata_props.pop(METADATA_KEY, None)
+    proto = ir.to_proto(quantized)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def float_graph(
+    model: onnx.ModelProto, preprocessing: Preprocessing | None
+) -> tuple[ir.Model, dict[str, Range]]:
+    """The canonical graph that is quantized, still float, with the input that it will have.
+
+    Returns:
+        The graph, and the ranges of its new activations.
+
+    Raises:
+        InputError: As ``quantize``.
+    """
+    graph = canonical_ir(model)
+    return graph, {} if preprocessing is None else take_raw_image(graph.graph, preprocessing)

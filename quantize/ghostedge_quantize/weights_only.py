@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
+from ghostedge_quantize.codes import quantize_weights
 from ghostedge_quantize.graph.canonical import (
     add_initializer,
     canonical_ir,
@@ -24,7 +25,6 @@ from ghostedge_quantize.graph.canonical import (
     int_attribute,
 )
 from ghostedge_quantize.graph.plan import name_of
-from ghostedge_quantize.tuning.weights import quantize_weights
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import METADATA_KEY
 

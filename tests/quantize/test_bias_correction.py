@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ghostedge_quantize.graph.canonical import canonical_ir
-from ghostedge_quantize.tuning.tune import (
+from ghostedge_quantize.tuning.bias import (
     FEWEST,
     POSITIONS,
     Tail,

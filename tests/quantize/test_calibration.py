@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from ghostedge_quantize import calibrate
-from ghostedge_quantize.ranges.methods import Method
+from ghostedge_quantize.settings import Method
 from ghostedge_runtime.errors import InputError
 
 Toy = Callable[..., onnx.ModelProto]

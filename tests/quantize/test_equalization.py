@@ -14,11 +14,11 @@ from onnx import numpy_helper
 
 from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses
 from ghostedge_quantize.equalization.equalize import equalize, rescale
-from ghostedge_quantize.equalization.noise import channel_stats
+from ghostedge_quantize.equalization.gains import channel_stats
 from ghostedge_quantize.graph.canonical import canonical_ir
-from ghostedge_quantize.graph.write import quantize
-from ghostedge_quantize.int8 import Int8Settings, prepare
+from ghostedge_quantize.int8 import prepare, quantize
 from ghostedge_quantize.ranges.calibrate import calibrate
+from ghostedge_quantize.settings import Int8Settings
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 

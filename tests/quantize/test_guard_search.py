@@ -275,13 +275,10 @@ def test_damage_to_the_file_loses_measurements_but_never_changes_one(data: st.Da
         assert State(file, "key").noise == {**read.noise, "c": 0.125}
 
 
-def test_a_search_that_is_over_leaves_no_file(tmp_path: Path) -> None:
+def test_a_measurement_is_a_line_of_its_digest_and_json(tmp_path: Path) -> None:
     file = tmp_path / "state"
-    state = State(file, "key")
-    state.add_noise("a", 0.5)
+    State(file, "key").add_noise("a", 0.5)
     assert json.loads(file.read_text().partition(" ")[2]) == {"layer": "a", "noise": 0.5}
-    state.forget()
-    assert not file.exists()
 
 
 def test_a_deadline_is_reached_and_none_never_is() -> None:

@@ -6,23 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ghostedge_quantize.codes import Range, affine, quantize_array
 from ghostedge_quantize.ranges.methods import (
     HALF,
     READERS,
     Histogram,
-    Method,
-    Range,
-    affine,
     divergence,
     entropy_range,
     merged,
     mse_range,
     percentile_range,
-    quantize_array,
     read_range,
     squared_error,
     whole_range,
 )
+from ghostedge_quantize.settings import Method
 
 # A subnormal may underflow to zero where bins are wide, and so into the bin beside its own.
 values_of_tensors = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)

@@ -9,9 +9,10 @@ import onnx
 import pytest
 
 from ghostedge_quantize import calibrate, quantize
+from ghostedge_quantize.codes import Range
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.joins import MOST_UNLIKE, Join, output_joins
-from ghostedge_quantize.ranges.methods import Range, Ranges
+from ghostedge_quantize.ranges.calibrate import Ranges
 from ghostedge_runtime.errors import InputError
 
 Toy = Callable[..., onnx.ModelProto]

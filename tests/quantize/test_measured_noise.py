@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from ghostedge_quantize.equalization.noise import OutputNoise, with_pairs
+from ghostedge_quantize.codes import QuantParams, Range, affine
+from ghostedge_quantize.equalization.equalize import OutputNoise, with_pairs
 from ghostedge_quantize.graph.canonical import canonical_ir
-from ghostedge_quantize.ranges.methods import QuantParams, Range, affine
 
 
 def _codes(values: np.ndarray, params: QuantParams) -> np.ndarray:

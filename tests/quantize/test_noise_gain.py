@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from ghostedge_quantize.equalization.noise import (
+from ghostedge_quantize.equalization.gains import (
     channel_stats,
     grouped_weights,
     noise_gains,

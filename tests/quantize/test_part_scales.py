@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import calibrate, quantize
 from ghostedge_quantize.equalization.equalize import equalize
-from ghostedge_quantize.equalization.noise import channel_stats
+from ghostedge_quantize.equalization.gains import channel_stats
 from ghostedge_quantize.equalization.part_scales import insert_part_scales
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.plan import make_plan

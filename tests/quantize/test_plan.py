@@ -8,7 +8,8 @@ import pytest
 
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.ops import SIGMOID_RANGE, TABLE, TANH_RANGE
-from ghostedge_quantize.graph.plan import OutputType, Plan, make_plan
+from ghostedge_quantize.graph.plan import Plan, make_plan
+from ghostedge_quantize.settings import OutputType
 
 Toy = Callable[..., onnx.ModelProto]
 CONV = {"w": np.ones((3, 3, 1, 1)), "v": np.ones((3, 3, 1, 1))}

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from ghostedge_quantize import Int8Settings, Prepared, prepare
+from ghostedge_quantize.graph.plan import Tuning
 from ghostedge_quantize.graph.raw_input import raw_pixels
+from ghostedge_quantize.settings import BiasCorrection
 from ghostedge_quantize.tuning import tune as tuning_module
-from ghostedge_quantize.tuning.tune import BiasCorrection, Stepwise, Tuning
+from ghostedge_quantize.tuning.tune import Stepwise
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import normalize
 from ghostedge_runtime.metadata import Preprocessing

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from ghostedge_quantize import Range, Ranges, calibrate, quantize
-from ghostedge_quantize.graph.plan import OutputType
+from ghostedge_quantize.settings import OutputType
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
 

@@ -5,15 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge_quantize.ranges.methods import (
-    MIN_SPAN,
-    ZERO_TENSOR_SPAN,
-    Range,
-    Ranges,
-    affine,
-    hull,
-    quantize_array,
-)
+from ghostedge_quantize.codes import MIN_SPAN, ZERO_TENSOR_SPAN, Range, affine, hull, quantize_array
+from ghostedge_quantize.ranges.calibrate import Ranges
 from ghostedge_runtime.errors import InputError
 
 ends = st.builds(

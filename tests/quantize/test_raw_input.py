@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from ghostedge_quantize import Range, Ranges, calibrate, quantize
+from ghostedge_quantize.codes import affine, quantize_array
 from ghostedge_quantize.graph.raw_input import _shift_range
-from ghostedge_quantize.ranges.methods import affine, quantize_array
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from ghostedge_quantize import calibrate, quantize, unsigned_activations
-from ghostedge_quantize.ranges.methods import Method
+from ghostedge_quantize.settings import Method
 from ghostedge_runtime.metadata import Preprocessing
 
 Run = Callable[..., np.ndarray]

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from ghostedge_quantize.codes import channel_scales, quantize_weights
 from ghostedge_quantize.tuning.rounding import MAX_POSITIONS, gram, learned_codes, output_error
 from ghostedge_quantize.tuning.tune import Stepwise
-from ghostedge_quantize.tuning.weights import channel_scales, quantize_weights
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 

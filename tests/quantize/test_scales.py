@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
+from ghostedge_quantize.codes import QuantParams, Range
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.plan import Plan, assign, make_plan
-from ghostedge_quantize.ranges.methods import QuantParams, Range, Ranges
 from ghostedge_runtime.errors import InputError
 
 Toy = Callable[..., onnx.ModelProto]
@@ -19,7 +19,7 @@ def scales_of(model: onnx.ModelProto, **ends: float) -> tuple[Plan, dict[str, Qu
     graph = canonical_ir(model).graph
     plan = make_plan(graph)
     measured = {name: Range(0.0, ends.get(name, 1.0)) for name in plan.measured}
-    params = assign(graph, plan, Ranges("minmax", 1, measured))
+    params = assign(graph, plan, measured)
     return plan, {name: params[group] for name, group in plan.groups.items()}
 
 
@@ -73,7 +73,7 @@ def test_widening_leaves_the_zero_point_where_it_was(toy: Toy) -> None:
     plan = make_plan(graph)
     measured = {name: Range(-1.0, 3.0) for name in plan.measured}
     measured["a"] = Range(-1e-6, 3e-6)
-    params = assign(graph, plan, Ranges("minmax", 1, measured))
+    params = assign(graph, plan, measured)
     assert params[plan.groups["a"]].zero_point == params[plan.groups["b"]].zero_point == -64
 
 
@@ -90,7 +90,7 @@ def test_scales_that_cannot_exist_are_refused_with_the_node(toy: Toy) -> None:
 def test_ranges_of_another_model_are_refused_with_the_tensor(ghost: onnx.ModelProto) -> None:
     graph = canonical_ir(ghost).graph
     with pytest.raises(InputError, match="no range was measured") as caught:
-        assign(graph, make_plan(graph), Ranges("minmax", 1, {"input": Range(0, 1)}))
+        assign(graph, make_plan(graph), {"input": Range(0, 1)})
     assert caught.value.where == "stem"
 
 

@@ -13,9 +13,9 @@ from onnx import numpy_helper
 from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses
 from ghostedge_quantize.equalization.equalize import equalize
 from ghostedge_quantize.graph.canonical import canonical_ir
-from ghostedge_quantize.graph.write import quantize
-from ghostedge_quantize.int8 import Int8Settings, prepare
+from ghostedge_quantize.int8 import prepare, quantize
 from ghostedge_quantize.ranges.calibrate import calibrate
+from ghostedge_quantize.settings import Int8Settings
 from ghostedge_quantize.weights_only import float16_weights, int8_weights
 
 Batches = Callable[..., list[np.ndarray]]

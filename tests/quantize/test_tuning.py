@@ -10,9 +10,11 @@ import pytest
 from onnx import numpy_helper
 
 from ghostedge_quantize import Ranges, calibrate, quantize
-from ghostedge_quantize.graph.write import float_graph
+from ghostedge_quantize.graph.plan import Tuning
+from ghostedge_quantize.int8 import float_graph
+from ghostedge_quantize.settings import BiasCorrection, Rounding
 from ghostedge_quantize.tuning import tune as tuning_module
-from ghostedge_quantize.tuning.tune import BiasCorrection, Rounding, Tuning, tune
+from ghostedge_quantize.tuning.tune import tune
 
 Toy = Callable[..., onnx.ModelProto]
 Run = Callable[..., np.ndarray]

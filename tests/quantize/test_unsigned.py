@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from ghostedge_quantize import calibrate, quantize, unsigned_activations
-from ghostedge_quantize.graph.plan import OutputType
+from ghostedge_quantize.settings import OutputType
 from ghostedge_runtime.metadata import Preprocessing
 
 Run = Callable[..., np.ndarray]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ghostedge_quantize.tuning.weights import (
+from ghostedge_quantize.codes import (
     BIAS_MAX,
     MIN_MULTIPLIER,
     channel_scales,

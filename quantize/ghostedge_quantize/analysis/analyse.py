@@ -5,11 +5,8 @@ out of its weights (``weight_noise`` says how). It computes the same function as
 the QDQ graph's own channel scaling, so equalized and folded models need no matching.
 
 Each layer's effect is measured alone: its weights and its output quantized, all else float. To the
-first order the effects add up, and each is free of what other layers do.
-
-Runs variants of a graph on the same images, as many at a time as there are cores.
-
-What a pair does to a tensor, in numpy, and how much of the tensor is lost.
+first order the effects add up, and each is free of what other layers do. As many variants of the
+graph run at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from ghostedge_quantize.analysis.activation_loss import ActivationLoss
 from ghostedge_quantize.analysis.findings import (
     Activation,
     Analysis,
@@ -33,7 +31,7 @@ from ghostedge_quantize.analysis.findings import (
     decibels,
     explain,
 )
-from ghostedge_quantize.analysis.qdq_graph import WEIGHTED, Layer, Pair, QdqGraph
+from ghostedge_quantize.analysis.qdq_graph import WEIGHTED, Layer, QdqGraph
 from ghostedge_quantize.analysis.weight_noise import WeightNoise, weight_noise
 from ghostedge_quantize.graph.canonical import canonical_ir, constant
 from ghostedge_runtime.errors import InputError, ModelFileError
@@ -42,6 +40,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 _FREE_BATCH = 8
 _ERRORS_ONLY = 3
+WORST = 3
+Progress = Callable[[int, int], None]
 
 
 class Feed:
@@ -139,76 +139,6 @@ def in_parallel(work: Callable[[T], R], items: Sequence[T], done: Callable[[], N
             results.append(result)
             done()
     return results
-
-
-_MIDDLE = 0.99
-
-
-class ActivationLoss:
-    """Sums over the images what one pair loses; of the values themselves nothing is kept.
-
-    Args:
-        pair: How the tensor is quantized.
-    """
-
-    def __init__(self, pair: Pair) -> None:
-        self._pair = pair
-        self._signal = self._noise = self._clipping = self._accumulated = 0.0
-        self._values = self._clipped = 0
-        self._counts = np.zeros(pair.high - pair.low + 1, np.int64)
-
-    def add(self, reference: np.ndarray, quantized: np.ndarray) -> None:
-        """Count one run of the graph.
-
-        Args:
-            reference: The tensor in the float graph.
-            quantized: The same, before this pair, where everything else is quantized.
-        """
-        codes, outside, decoded = self._through(reference)
-        squares = np.square(reference - decoded)
-        self._signal += _power(reference)
-        self._noise += float(squares.sum(dtype=np.float64))
-        self._clipping += float(squares[outside].sum(dtype=np.float64))
-        self._accumulated += _power(reference - self._through(quantized)[2])
-        self._values += reference.size
-        self._clipped += int(outside.sum())
-        places = (codes - self._pair.low).astype(np.int64).reshape(-1)
-        self._counts += np.bincount(places, minlength=self._counts.size)
-
-    def report(self) -> Activation:
-        """What was found; at least one run must have been added."""
-        taken = np.flatnonzero(self._counts)
-        share = np.cumsum(self._counts) / self._values
-        first, last = np.searchsorted(share, [(1 - _MIDDLE) / 2, (1 + _MIDDLE) / 2])
-        return Activation(
-            tensor=self._pair.tensor,
-            sqnr_db=decibels(self._signal, self._noise),
-            accumulated_db=decibels(self._signal, self._accumulated),
-            clipped=self._clipped / self._values,
-            clipping_noise=self._clipping / self._noise if self._noise else 0.0,
-            levels=self._counts.size,
-            used=int(taken[-1] - taken[0]) + 1,
-            bulk=int(last - first) + 1,
-        )
-
-    def _through(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Codes, whether each value was out of range, and the values that the codes stand for."""
-        pair, shape = self._pair, [1] * values.ndim
-        if pair.scale.ndim:
-            shape[pair.axis] = -1
-        scale = pair.scale.reshape(shape)
-        zero_point = pair.zero_point.astype(np.float32).reshape(shape)
-        steps = np.rint(values / scale) + zero_point
-        codes = np.clip(steps, pair.low, pair.high)
-        return codes, codes != steps, (codes - zero_point) * scale
-
-
-def _power(values: np.ndarray) -> float:
-    return float(np.square(values).sum(dtype=np.float64))
-
-
-WORST = 3
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

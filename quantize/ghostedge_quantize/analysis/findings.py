@@ -1,12 +1,11 @@
-"""What an analysis of a QDQ graph says, as frozen facts; how they are measured is in ``analysis``.
+"""What an analysis of a QDQ graph says, as frozen facts, and the words for why a layer hurts.
 
 Decibels are ``10 · log10(signal power / error power)``: 6 dB more is half the error. ``None``
 stands for no error at all, since JSON knows no infinity.
 
-Why a layer hurts, told from its measurements: the first cause in a table that fits.
-
-The thresholds choose words, never numbers: each is where its cause alone costs two bits of eight or
-most of the error.
+A layer's cause is the first in a table that fits its measurements. The thresholds choose words,
+never numbers: each is where its cause alone costs two bits of eight or most of the error. How
+layers are measured is in ``analyse``.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Generic, Literal, TypeVar
 
 WeightSource = Literal["file", "float model", "rounding step"]
+_LEAVE_FLOAT = "leave this layer float (--min-agreement does, where it pays)"
 
 
 def decibels(signal: float, noise: float) -> float | None:
@@ -150,7 +150,6 @@ class Analysis:
 
 
 F = TypeVar("F", Activation, Weights)
-_LEAVE_FLOAT = "leave this layer float (--min-agreement does, where it pays)"
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,8 @@
 Constants behind a DequantizeLinear become float initializers, pairs on activations become switches:
 off, a pair hands its tensor on. Quantizers such as ONNX Runtime's drop a ReLU or ReLU6 where the
 codes end at its bounds; a pair with such a range keeps those bounds when it is off.
-``QdqGraph.variant`` writes the model for one setting of the switches.
-Any QDQ graph will do; nothing here knows who made it. Measuring is in ``analysis``.
-
-The parts of a QDQ graph: quantized constants, pairs, layers, and how they are read.
-
-How they hang together is in ``qdq_graph``.
+``QdqGraph.variant`` writes the model for one setting of the switches. Any QDQ graph of 8 bits will
+do, whoever made it. Measuring is in ``analyse``.
 """
 
 from __future__ import annotations
@@ -27,6 +23,10 @@ from ghostedge_runtime.errors import ModelFileError
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # Nibbles, 16-bit and float8 codes are somebody else's; numpy holds these three as they are.
 _INTEGERS = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int32))
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_ZERO, _SIX = "ghostedge/zero", "ghostedge/six"
+_FUSED = frozenset({"Relu", "Clip"})
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 @dataclass(frozen=True)
@@ -196,12 +196,6 @@ def take_constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     del graph.input[:]
     graph.input.extend(inputs)
     return found
-
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_ZERO, _SIX = "ghostedge/zero", "ghostedge/six"
-_FUSED = frozenset({"Relu", "Clip"})
-_STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 class QdqGraph:

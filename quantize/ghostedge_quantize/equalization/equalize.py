@@ -4,238 +4,38 @@ A tensor's channels share one int8 step, so a channel of small values keeps few 
 in a concat of a ghost module's halves, one half can take them all. Every class of channels (see
 ``channels``) is divided by a factor of its own, made good in the weights around it, so that the
 float function stays what it was. The factors are those of the least predicted noise, over
-activations and weights together (``equalization_noise``), found by gradient descent: once with
-each tensor's noise predicted, then with what each was measured to do to the output there. They
-start where every channel's range is the same, and the prediction knows nothing else of how channels
-were scaled before: a network whose channels were rescaled arbitrarily gets the same result.
+activations and weights together (``noise``), found by gradient descent: once with each tensor's
+noise predicted, then with what each was measured to do to the output there. They start where every
+channel's range is the same, and the prediction knows nothing else of how channels were scaled
+before: a network whose channels were rescaled arbitrarily gets the same result.
 
 Follows the idea of Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
 Correction" (2019), there for pairs of layers and weights alone.
-
-The least-noise problem of one graph: what is known of its channels, as terms of their factors.
-
-Not here: what a term is (``equalization_noise``), and how the factors are found and applied
-(``equalization``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
+from onnx import helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses, per_channel_constant
-from ghostedge_quantize.equalization.noise import (
-    ORDER,
-    ActivationNoise,
-    ChannelStats,
-    ChannelWeightNoise,
-    OutputNoise,
-    TensorWeightNoise,
-    Term,
-    channel_stats,
-    grouped_weights,
-    noise_gains,
-    power_of,
-)
+from ghostedge_quantize.codes import QuantParams, affine, channel_scales
+from ghostedge_quantize.equalization.channels import ChannelClasses, per_channel_constant
+from ghostedge_quantize.equalization.gains import channel_stats, first_input, grouped_weights
+from ghostedge_quantize.equalization.noise import Measured, Problem
 from ghostedge_quantize.equalization.part_scales import insert_part_scales
 from ghostedge_quantize.graph.canonical import add_initializer, canonical_ir, constant
 from ghostedge_quantize.graph.ops import Role, output_first, rule_of
-from ghostedge_quantize.graph.plan import Plan, fused_output, make_plan, name_of
+from ghostedge_quantize.graph.plan import make_plan
 from ghostedge_quantize.ranges.calibrate import Observer, spread
-from ghostedge_quantize.ranges.methods import Range, affine, hull
-from ghostedge_quantize.tuning.weights import channel_scales
-
-FITTING_TURNS = 20
-"""Turns of fitting channels' and whole tensors' factors to the ranges, each given the other."""
-SMALLEST = 1e-6
-"""Channels whose range is below this part of their tensor's largest count as that large: what
-they hold is rounding noise, or too rare on the calibration images to be scaled up by it."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Noise at the outputs, relative to them: of each sharing group alone, of all weights."""
-
-    activations: Mapping[str, float]
-    weights: float
-
-
-class Problem:
-    """The noise of one graph as a function of its classes' factors.
-
-    Everything is stored in the units in which each channel's range is about 1 (``even``), so that
-    high powers neither overflow nor vanish, and so that the way a network's channels were scaled
-    before makes no difference.
-    """
-
-    def __init__(
-        self,
-        graph: ir.Graph,
-        plan: Plan,
-        classes: ChannelClasses,
-        stats: dict[str, ChannelStats],
-        per_channel: bool,
-    ) -> None:
-        self._plan, self._stats = plan, stats
-        self.classes, self.per_channel = classes, per_channel
-        self._values = {name_of(value): value for value in graph.inputs}
-        self._values.update({name_of(v): v for node in graph for v in node.outputs})
-        self.even, self.free = self._even_ranges()
-        self._gains = noise_gains(graph, stats)
-        weighted = [node for node in graph if plan.nodes.get(str(node.name)) is not None]
-        self._even_silent(weighted)
-        self.groups: dict[str, list[str]] = {}
-        for name in plan.measured:
-            self.groups.setdefault(plan.groups[name], []).append(name)
-        self._activations = dict(self._activation_terms())
-        self._layers = list(self._layer_terms(weighted))
-
-    def noise(self, scales: np.ndarray) -> float:
-        """The predicted noise-to-signal ratios, summed."""
-        ignored = np.zeros_like(scales)
-        return sum(term.add(scales / self.even, ignored) for term in self.terms)
-
-    @property
-    def terms(self) -> list[Term]:
-        """The noise of every tensor that factors can change."""
-        return [*self._activations.values(), *self._layers]
-
-    def weigh(self, measured: Measured, scales: np.ndarray) -> None:
-        """Let each term weigh what was measured at ``scales``, in place of its prediction."""
-        ignored, units = np.zeros_like(scales), scales / self.even
-        for group, term in self._activations.items():
-            predicted = max(term.add(units, ignored), np.finfo(float).tiny)
-            factor = measured.activations[group] / predicted
-            self._activations[group] = replace(term, effect=term.effect * factor)
-        total = sum(term.add(units, ignored) for term in self._layers)
-        factor = measured.weights / max(total, np.finfo(float).tiny)
-        self._layers = [replace(term, effect=term.effect * factor) for term in self._layers]
-
-    def ends(self, scales: np.ndarray) -> dict[str, Range]:
-        """Range of every sharing group, its channels divided by ``scales``."""
-        found = {}
-        for group, names in self.groups.items():
-            parts = [(self._stats[n], scales[self._ids(n)]) for n in names]
-            low = max(float((stats.low / own).max()) for stats, own in parts)
-            high = max(float((stats.high / own).max()) for stats, own in parts)
-            found[group] = hull([Range(-low, high)])
-        return found
-
-    def _even_ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Per class: the factor that evens the channels' ranges, and whether there are values.
-
-        By least squares: the logarithm of a range is that of its class's factor plus one number
-        for the whole tensor, fitted in turn. Whatever multiplies a class moves its factor alone.
-        """
-        count = self.classes.count
-        members: list[tuple[np.ndarray, np.ndarray]] = []
-        for name, stats in self._stats.items():
-            ends = np.maximum(stats.high, stats.low)
-            alive = (ends > 0) & (self._ids(name) != FIXED)
-            if alive.any():
-                ranges = np.maximum(ends[alive], SMALLEST * ends.max())
-                members.append((self._ids(name)[alive], np.log(ranges)))
-        logs = np.zeros(count)
-        ids = np.concatenate([np.zeros(0, np.intp), *(each for each, _ in members)])
-        sizes = np.bincount(ids, minlength=count)
-        for turn in range(FITTING_TURNS):
-            rest = [known - (known - logs[each]).mean() * (turn > 0) for each, known in members]
-            sums = np.bincount(ids, np.concatenate([np.zeros(0), *rest]), minlength=count)
-            logs = sums / np.maximum(sizes, 1)
-        return np.exp(logs), sizes > 0
-
-    def _even_silent(self, nodes: Iterable[ir.Node]) -> None:
-        """Bring the weights that read channels without values to their neighbours' size.
-
-        They share a scale with the others' weights, so large ones would cost those their codes.
-        """
-        factors = np.full(self.classes.count, np.inf)
-        for node in nodes:
-            if rule_of(node).role is not Role.WEIGHTED:
-                continue
-            weights = grouped_weights(node)
-            groups, _, inputs, _ = weights.shape
-            ids = self.classes.of(_first(node), groups * inputs)
-            largest = np.abs(weights).max(axis=(1, 3)).reshape(-1) * self.even[ids]
-            silent = (ids != FIXED) & ~self.free[ids] & (largest > 0)
-            heard = largest[(ids == FIXED) | self.free[ids]]
-            if inputs > 1 and silent.any() and heard.any():
-                np.minimum.at(factors, ids[silent], np.median(heard) / largest[silent])
-        self.even *= np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
-
-    def _activation_terms(self) -> Iterator[tuple[str, ActivationNoise]]:
-        for group, names in self.groups.items():
-            ids = np.concatenate([self._ids(name) for name in names])
-            if not np.any(ids != FIXED):
-                continue
-            stats = [self._stats[name] for name in names]
-            unit = self.even[ids]
-            gains = (
-                np.concatenate(
-                    [self._gain(self._values[name], len(self._ids(name))) for name in names]
-                )
-                * unit**2
-            )
-            signal = float((np.concatenate([each.power for each in stats]) / unit**2).mean())
-            if signal > 0 and gains.sum() > 0:
-                yield (
-                    group,
-                    ActivationNoise(
-                        classes=ids,
-                        high=np.concatenate([each.high for each in stats]) / unit,
-                        low=np.concatenate([each.low for each in stats]) / unit,
-                        effect=gains / gains.sum() / signal,
-                    ),
-                )
-
-    def _layer_terms(
-        self, nodes: Iterable[ir.Node]
-    ) -> Iterator[ChannelWeightNoise | TensorWeightNoise]:
-        for node in nodes:
-            rule = self._plan.nodes[str(node.name)]
-            if rule.role is not Role.WEIGHTED:
-                continue
-            weights = grouped_weights(node)
-            groups, outputs, inputs, taps = weights.shape
-            read = self.classes.of(_first(node), groups * inputs).reshape(groups, inputs)
-            made = self.classes.of(node.outputs[0]).reshape(groups, outputs)
-            gains = self._gain(node.outputs[0], groups * outputs).reshape(groups, outputs)
-            target = power_of(fused_output(node, rule), self._stats).reshape(groups, outputs)
-            signal = float((gains * target).sum())
-            depthwise_alone = self.per_channel and inputs == 1
-            if depthwise_alone or signal <= 0 or not (read.any() or made.any()):
-                continue
-            even_in, even_out = self.even[read], self.even[made]
-            largest = np.abs(weights).max(axis=3) * even_in[:, None, :] / even_out[:, :, None]
-            effect = gains * even_out**2 / signal
-            power = power_of(_first(node), self._stats).reshape(groups, inputs) * taps / even_in**2
-            top = max(float(largest.max()), SMALLEST)
-            magnitude, effect = (largest / top) ** ORDER, effect * top**2
-            if self.per_channel:
-                yield ChannelWeightNoise(read, magnitude, power, effect)
-            else:
-                yield TensorWeightNoise(read, made, magnitude, power, effect)
-
-    def _ids(self, name: str) -> np.ndarray:
-        """Classes of a measured tensor's channels."""
-        return self.classes.of(self._values[name], len(self._stats[name].high))
-
-    def _gain(self, value: ir.Value, channels: int) -> np.ndarray:
-        gain = self._gains.get(name_of(value), np.ones(channels))
-        return gain if len(gain) == channels else np.ones(channels)
-
-
-def _first(node: ir.Node) -> ir.Value:
-    value = node.inputs[0]
-    if value is None:
-        raise ValueError(f"{node.name} lacks its first input")
-    return value
-
 
 STEPS = 160
 LEARNING_RATE = 0.16
@@ -348,7 +148,7 @@ def rescale(graph: ir.Graph, classes: ChannelClasses, scales: np.ndarray) -> Non
         made = classes.of(node.outputs[0])
         if rule_of(node).role is Role.WEIGHTED:
             groups, _, inputs, _ = grouped_weights(node).shape
-            read = classes.of(_first(node), groups * inputs)
+            read = classes.of(first_input(node), groups * inputs)
             if read.any() or made.any():
                 _rescale_layer(graph, node, scales[read], scales[made])
         elif node.name in classes.part_scales:
@@ -408,3 +208,97 @@ def _descend(problem: Problem, start: np.ndarray) -> np.ndarray:
 
 def _float32(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, np.float32)
+
+
+class OutputNoise:
+    """A float graph's outputs on some images, to hold changed graphs against.
+
+    Args:
+        graph: One float32 input.
+        images: Batches in the graph's own batch size.
+    """
+
+    def __init__(self, graph: ir.Model, images: Sequence[np.ndarray]) -> None:
+        self._proto = ir.to_proto(graph)
+        self._images = images
+        self._reference = self._outputs(self._proto)
+
+    def of_pairs(
+        self, groups: Mapping[str, Sequence[str]], params: Mapping[str, QuantParams]
+    ) -> dict[str, float]:
+        """Group → noise of quantizing its tensors and nothing else, relative to the outputs.
+
+        The noise of an image is the root of its mean square error; the mean over the images is
+        squared. So an image whose outliers were clipped counts as one image, not as all. Of
+        several outputs each counts alike, however large its values are.
+        """
+
+        def noise(group: str) -> float:
+            return self.of(with_pairs(self._proto, groups[group], params[group]))
+
+        # Variants are made in the workers: each is a copy of the whole model.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return dict(zip(groups, pool.map(noise, groups), strict=True))
+
+    def of(self, variant: onnx.ModelProto) -> float:
+        """Noise of any graph with the same input and outputs."""
+        pairs = zip(self._outputs(variant), self._reference, strict=True)
+        return float(np.mean([_relative(*pair) for pair in pairs]))
+
+    def _outputs(self, model: onnx.ModelProto) -> list[list[np.ndarray]]:
+        """Of each output the batches, flat float64 arrays."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        name = session.get_inputs()[0].name
+        batches = [session.run(None, {name: each}) for each in self._images]
+        return [
+            [out.reshape(-1).astype(np.float64) for out in column]
+            for column in zip(*batches, strict=True)
+        ]
+
+
+def _relative(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """One output's noise power over its signal power."""
+    errors = [np.sqrt(np.mean(np.square(a - b))) for a, b in zip(found, wanted, strict=True)]
+    power = np.mean([np.mean(np.square(each)) for each in wanted])
+    return float(np.mean(errors) ** 2 / max(power, np.finfo(float).tiny))
+
+
+def with_pairs(
+    model: onnx.ModelProto, tensors: Sequence[str], params: QuantParams
+) -> onnx.ModelProto:
+    """A copy in which every reader of ``tensors`` gets them through an int8 pair."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph, wanted = copy.graph, set(tensors)
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.asarray(params.scale, np.float32), "pair_scale"),
+            numpy_helper.from_array(np.asarray(params.zero_point, np.int8), "pair_zero_point"),
+        ]
+    )
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in wanted:
+                node.input[index] = f"{name}_paired"
+    nodes = [pair for value in graph.input if value.name in wanted for pair in _pair(value.name)]
+    for node in graph.node:
+        nodes.append(node)
+        nodes.extend(pair for name in node.output if name in wanted for pair in _pair(name))
+    outputs = [f"{o.name}_paired" if o.name in wanted else o.name for o in graph.output]
+    del graph.node[:], graph.output[:]
+    graph.node.extend(nodes)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return copy
+
+
+def _pair(name: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    codes, parameters = f"{name}_codes", ["pair_scale", "pair_zero_point"]
+    return (
+        helper.make_node("QuantizeLinear", [name, *parameters], [codes]),
+        helper.make_node("DequantizeLinear", [codes, *parameters], [f"{name}_paired"]),
+    )

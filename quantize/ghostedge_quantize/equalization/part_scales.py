@@ -10,19 +10,17 @@ beside as many of a SiLU 40 times as wide it took a network's int8 from 10 to 25
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 
 from ghostedge_quantize.equalization.channels import FIXED, ChannelClasses
-from ghostedge_quantize.equalization.noise import ChannelStats
+from ghostedge_quantize.equalization.gains import Stats
 from ghostedge_quantize.graph.canonical import add_initializer, constant, int_attribute
 from ghostedge_quantize.graph.joins import MOST_UNLIKE
 from ghostedge_quantize.graph.ops import Role, data_inputs
 from ghostedge_quantize.graph.plan import Plan, name_of
-
-Stats = Mapping[str, ChannelStats]
 
 
 def insert_part_scales(graph: ir.Graph, plan: Plan, stats: Stats) -> frozenset[str]:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from ghostedge_quantize.codes import MIN_SPAN, Range
 from ghostedge_quantize.graph.canonical import constant
 from ghostedge_quantize.graph.ops import Role, data_inputs, rule_of
 from ghostedge_quantize.graph.plan import Plan, make_plan, name_of
-from ghostedge_quantize.ranges.methods import MIN_SPAN, Range
 from ghostedge_runtime.errors import InputError
 
 MOST_UNLIKE = 4.0

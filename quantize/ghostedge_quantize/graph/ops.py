@@ -17,8 +17,8 @@ from enum import Enum, auto
 import numpy as np
 import onnx_ir as ir
 
+from ghostedge_quantize.codes import Range
 from ghostedge_quantize.graph.canonical import constant, int_attribute, rank
-from ghostedge_quantize.ranges.methods import Range
 
 
 class Role(Enum):

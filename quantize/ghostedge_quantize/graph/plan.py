@@ -1,31 +1,30 @@
-"""Which nodes run in int8, which tensors carry int8, and which of those share one scale.
+"""Which nodes run in int8, which tensors carry int8, which of those share one scale, and its value.
 
 A plan is made from the float graph alone. Calibration asks it what to measure, quantization where
-the Q/DQ pairs go.
+the Q/DQ pairs go. Given ranges, every sharing group gets a scale and a zero point.
 
-A scale and a zero point for every tensor, within what integer kernels can compute.
-
-Kernels multiply integer sums by a fixed-point factor made of the scales around a node; XNNPACK
-refuses factors outside the limits below (LiteRT's delegate checks them, and falls back to slower
-kernels or fails). Calibrated ranges rarely come near; where one does, a range is widened.
+Integer kernels multiply their sums by a fixed-point factor made of the scales around a node;
+XNNPACK refuses factors outside certain limits (LiteRT's delegate checks them, and falls back to
+slower kernels or fails). Calibrated ranges rarely come near; where one does, a range is widened.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
+from ghostedge_quantize.codes import QuantParams, Range, affine, channel_scales, hull
 from ghostedge_quantize.graph.canonical import constant
 from ghostedge_quantize.graph.ops import FUSES, OpRule, Role, data_inputs, output_first, rule_of
-from ghostedge_quantize.ranges.methods import QuantParams, Range, Ranges, affine, hull
-from ghostedge_quantize.tuning.weights import channel_scales
+from ghostedge_quantize.settings import OutputType
 from ghostedge_runtime.errors import InputError
 
-OutputType = Literal["float32", "int8"]
+SLACK = 1 + 2.0**-10
+"""Widening goes this far past a limit, so that float32 rounding cannot fall back over it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,19 @@ class Plan:
         """The range of every tensor that the kernels dictate one for."""
         groups = self.groups.items()
         return {name: self.fixed[group] for name, group in groups if group in self.fixed}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Changes to layers, by node name; a layer that is not named is quantized as it is.
+
+    Attributes:
+        bias_shift: float32 [O], added to the layer's bias before it is quantized.
+        weight_codes: int8 weights in place of the nearest, on the same scales.
+    """
+
+    bias_shift: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weight_codes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def make_plan(
@@ -211,10 +223,6 @@ def shared_edges(node: ir.Node, plan: Plan) -> Iterator[tuple[int, str, str]]:
                 yield index, name_of(value), group
 
 
-SLACK = 1 + 2.0**-10
-"""Widening goes this far past a limit, so that float32 rounding cannot fall back over it."""
-
-
 @dataclass(frozen=True)
 class Factor:
     """``factor * product of the sources' scales / target's scale`` must lie in [low, high).
@@ -235,7 +243,7 @@ class Factor:
         return self.factor * math.prod(scales) / float(affine(ranges[self.target]).scale)
 
 
-def assign(graph: ir.Graph, plan: Plan, ranges: Ranges) -> dict[str, QuantParams]:
+def assign(graph: ir.Graph, plan: Plan, ranges: Mapping[str, Range]) -> dict[str, QuantParams]:
     """Scale and zero point of every sharing group.
 
     Raises:
@@ -247,18 +255,18 @@ def assign(graph: ir.Graph, plan: Plan, ranges: Ranges) -> dict[str, QuantParams
     return {group: affine(ends) for group, ends in groups.items()}
 
 
-def _group_ranges(graph: ir.Graph, plan: Plan, ranges: Ranges) -> dict[str, Range]:
+def _group_ranges(graph: ir.Graph, plan: Plan, ranges: Mapping[str, Range]) -> dict[str, Range]:
     members: dict[str, list[Range]] = {group: [] for group in plan.groups.values()}
     for name in plan.measured:
-        if name not in ranges.tensors:
+        if name not in ranges:
             raise InputError(
                 "no range was measured for this tensor",
                 where=name,
                 remedy="calibrate on the same model that is quantized",
             )
-        members[plan.groups[name]].append(ranges.tensors[name])
+        members[plan.groups[name]].append(ranges[name])
     for name, ends in plan.constants.items():
-        members[plan.groups[name]].append(ranges.tensors.get(name, ends))
+        members[plan.groups[name]].append(ranges.get(name, ends))
     for group, ends in plan.fixed.items():
         members[group].append(ends)
     hulls = {group: hull(each) for group, each in members.items()}

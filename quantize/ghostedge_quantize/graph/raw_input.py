@@ -21,8 +21,8 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
+from ghostedge_quantize.codes import Range
 from ghostedge_quantize.graph.canonical import add_initializer, constant, int_attribute
-from ghostedge_quantize.ranges.methods import Range
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -1,28 +1,20 @@
-"""The plan written down: QuantizeLinear / DequantizeLinear pairs around a float graph.
+"""Writes a plan into its graph: QuantizeLinear / DequantizeLinear pairs around float ops.
 
-The float ops stay in the graph; both ONNX Runtime and the TFLite lowering read an int8 op from
-the pairs around it. What is outside a pair is float.
+The float ops stay in the graph; both ONNX Runtime and the TFLite lowering read an int8 op from the
+pairs around it. What is outside a pair is float. Every pair of a sharing group reads the same scale
+and zero point initializers. Decisions are not made here: ``plan`` says which tensors and scales.
 
-Inserts the Q/DQ pairs of a plan into its graph.
-
-Every pair of a sharing group reads the same scale and zero point initializers. Decisions are not
-made here: which tensors (``plan``), with which scales (``scales``).
-
-The same QDQ graph with uint8 activations, for ONNX Runtime on x86.
-
-ONNX Runtime's x86 kernels want uint8 activations beside int8 weights. It rewrites int8 ones itself,
-but only where a tensor has one consumer, and in a ghost module most have two: those layers then run
-in float (1.31). Its option that allows int8 activations (``session.qdqisint8allowed``) runs them in
-slower kernels, and a caller would have to know it. Adding 128 to every code and zero point changes
-no real value and needs no option. TFLite wants int8; lowering takes the 128 away again.
-
-The scales of integer graph outputs, which ONNX keeps out of its signature.
+The pairs are written with int8 activations, which TFLite wants, and ``unsigned_activations`` shifts
+them to uint8, which ONNX Runtime's x86 kernels want beside int8 weights. It rewrites int8 ones
+itself, but only where a tensor has one consumer, and in a ghost module most have two: those layers
+then run in float (1.31). Its option that allows int8 activations (``session.qdqisint8allowed``)
+runs them in slower kernels, and a caller would have to know it. Adding 128 to every code and zero
+point changes no real value and needs no option; lowering takes the 128 away again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -30,23 +22,15 @@ import onnx_ir as ir
 from onnx import numpy_helper
 from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
-from ghostedge_quantize.graph.canonical import add_initializer, canonical_ir, constant, owner
-from ghostedge_quantize.graph.joins import float_ends, refuse_int8
+from ghostedge_quantize.codes import QuantParams, quantize_array, quantize_weights
+from ghostedge_quantize.graph.canonical import add_initializer, constant, owner
 from ghostedge_quantize.graph.ops import Role, data_inputs, output_first
-from ghostedge_quantize.graph.plan import (
-    OutputType,
-    Plan,
-    assign,
-    fused_output,
-    make_plan,
-    name_of,
-    shared_edges,
-)
-from ghostedge_quantize.graph.raw_input import float_shift, take_raw_image
-from ghostedge_quantize.ranges.methods import QuantParams, Range, Ranges, quantize_array
-from ghostedge_quantize.tuning.tune import Tuning
-from ghostedge_quantize.tuning.weights import quantize_weights
-from ghostedge_runtime.metadata import METADATA_KEY, OutputQuantization, Preprocessing
+from ghostedge_quantize.graph.plan import Plan, Tuning, fused_output, name_of, shared_edges
+from ghostedge_quantize.settings import OutputType
+from ghostedge_runtime.metadata import OutputQuantization
+
+SHIFT = 128
+"""Between an int8 code and its uint8 twin."""
 
 
 class Writer:
@@ -241,77 +225,6 @@ def _array(value: ir.Value | None) -> np.ndarray:
     return array
 
 
-def quantize(
-    model: onnx.ModelProto,
-    ranges: Ranges,
-    *,
-    preprocessing: Preprocessing | None,
-    output_type: OutputType = "float32",
-    per_channel: bool = True,
-    keep_float: Collection[str] = (),
-    tuning: Tuning | None = None,
-) -> onnx.ModelProto:
-    """Quantize a float deploy graph to a QDQ graph of the same opset.
-
-    Args:
-        model: The float graph: input float32 NCHW, normalised. It is not changed.
-        ranges: From ``calibrate`` on the same model.
-        preprocessing: Given, the result takes raw pixels instead: ``image``, uint8 NHWC in the
-            colour order that it names, and normalises them itself. None: the input stays.
-        output_type: ``float32`` ends with a DequantizeLinear, ``int8`` without it.
-        per_channel: A weight scale for every output channel; False: one per weight tensor, for
-            accelerators that know nothing else.
-        keep_float: Names of nodes that stay float although int8 is possible.
-        tuning: Weights and biases that are not the nearest codes; None: all nearest.
-
-    Returns:
-        A new model, checked by onnx; equal arguments give equal bytes. The metadata that
-        describes the float model is not carried over.
-
-    Raises:
-        InputError: The model's opset is below 13, ``ranges`` lacks one of its tensors, its input
-            cannot take raw images, no int8 scales exist that kernels can compute, or an output
-            that is to be int8 joins parts of unlike ranges.
-    """
-    quantized, known = float_graph(model, preprocessing)
-    float_nodes = {*keep_float, *float_shift(quantized.graph, keep_float), *ranges.float_joins}
-    if output_type == "int8":
-        refuse_int8(quantized.graph, ranges.float_joins, ranges.tensors)
-    else:
-        known |= make_plan(quantized.graph, output_type, float_nodes).dictated
-        float_nodes |= float_ends(quantized.graph, ranges.float_joins)
-    plan = make_plan(quantized.graph, output_type, float_nodes)
-    everything = replace(ranges, tensors={**ranges.tensors, **known})
-    params = assign(quantized.graph, plan, everything)
-    Writer(quantized.graph, plan, params, per_channel=per_channel, tuning=tuning or Tuning()).write(
-        output_type
-    )
-    RemoveUnusedNodesPass()(quantized)
-    NameFixPass()(quantized)
-    quantized.metadata_props.pop(METADATA_KEY, None)
-    proto = ir.to_proto(quantized)
-    onnx.checker.check_model(proto, full_check=True)
-    return proto
-
-
-def float_graph(
-    model: onnx.ModelProto, preprocessing: Preprocessing | None
-) -> tuple[ir.Model, dict[str, Range]]:
-    """The canonical graph that is quantized, still float, with the input that it will have.
-
-    Returns:
-        The graph, and the ranges of its new activations.
-
-    Raises:
-        InputError: As ``quantize``.
-    """
-    graph = canonical_ir(model)
-    return graph, {} if preprocessing is None else take_raw_image(graph.graph, preprocessing)
-
-
-SHIFT = 128
-
-
 def unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
     """Shift every per-tensor int8 code of a graph that ``quantize`` wrote to uint8.
 
@@ -392,6 +305,8 @@ def _requantize_output(output: ir.Value) -> ir.Value:
 
 def integer_outputs(model: onnx.ModelProto) -> tuple[OutputQuantization, ...]:
     """Scale and zero point of every output that a QuantizeLinear makes, in the graph's order.
+
+    ONNX keeps neither in a graph's signature.
 
     Args:
         model: A QDQ graph as ``quantize`` or ``Prepared.qdq`` writes it.

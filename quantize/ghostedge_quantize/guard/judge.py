@@ -1,9 +1,8 @@
-"""Measures what the guard's search asks for: a layer's noise, and what a choice loses.
+"""Measures what the guard's search asks for: a layer's noise, its price, and what a choice loses.
 
-What it costs to leave a layer float: an estimate from the graph, the same on every machine.
-
-Timing each layer would let the machine's noise choose the layers, and a conversion's result would
-differ from run to run; besides, the machine that converts is seldom the one that runs.
+The price of leaving a layer float is an estimate from the graph, the same on every machine. Timing
+each layer would let the machine's noise choose the layers, and a conversion's result would differ
+from run to run; besides, the machine that converts is seldom the one that runs.
 """
 
 from __future__ import annotations
@@ -30,6 +29,12 @@ from ghostedge_runtime.formats.onnx.session import OnnxBackend
 _CHUNK = 128
 """Images between two looks at the clock and at the budget."""
 _ORDER_SEED = 0
+_FLOAT_MACS, _INT8_MACS = 8, 32
+"""Multiply-accumulates a cycle on a Cortex-A76: two 128-bit FMLA, or two SDOT (Arm's optimization
+guide for it, section 3)."""
+_BYTES = 16
+"""Bytes moved a cycle beyond the first cache, about one 128-bit access."""
+_FLOAT_BYTES = 4
 
 
 class Quantizer(Protocol):
@@ -169,14 +174,6 @@ class LayerNoise:
 def _centred(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     wide = logits.astype(np.float64)
     return np.asarray(wide - wide.mean(axis=1, keepdims=True))
-
-
-_FLOAT_MACS, _INT8_MACS = 8, 32
-"""Multiply-accumulates a cycle on a Cortex-A76: two 128-bit FMLA, or two SDOT (Arm's optimization
-guide for it, section 3)."""
-_BYTES = 16
-"""Bytes moved a cycle beyond the first cache, about one 128-bit access."""
-_FLOAT_BYTES = 4
 
 
 def prices(model: onnx.ModelProto) -> Mapping[str, float]:

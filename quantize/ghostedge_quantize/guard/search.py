@@ -3,12 +3,11 @@
 Full int8 is looked at first; where it holds, that is all. Otherwise every layer's damage is
 measured, layers are ranked by damage for their price, the shortest prefix of that ranking under
 which the budget holds is found by doubling and bisection, and members that turn out idle are
-dropped. Only callables come in: nothing here knows of files, consoles or runtimes.
+dropped. How noise and losses are measured is passed in (``judge``).
 
-What a search has measured so far, kept in a file so that an interrupted one goes on from there.
-
-One line a measurement, each under a digest that covers the search's key too. A line that was cut
-short, edited or written by another search does not fit its digest and is left out; what is left
+What a search has measured is kept in a file (``State``), so that an interrupted one goes on from
+there: one line a measurement, each under a digest that covers the search's key too. A line that was
+cut short, edited or written by another search does not fit its digest and is left out; what is left
 out is only measured again.
 """
 
@@ -23,6 +22,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ghostedge_quantize.guard.score import Score
+
+Step = Literal["int8", "ranking", "bisection", "dropping"]
+Stopped = Literal["int8 holds", "search done", "time is up", "no choice holds"]
 
 
 class State:
@@ -51,11 +53,6 @@ class State:
         """Keep what a choice of float layers loses."""
         self.scores[keep] = score
         self._write({"float": sorted(keep), **asdict(score)})
-
-    def forget(self) -> None:
-        """Remove the file: the search is over and its outcome kept elsewhere."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> None:
         """Take the lines that fit and leave a file of nothing else to append to."""
@@ -91,10 +88,6 @@ class State:
 def key_of(parts: Iterable[bytes]) -> str:
     """A key over everything that the measurements depend on; the order counts."""
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-Step = Literal["int8", "ranking", "bisection", "dropping"]
-Stopped = Literal["int8 holds", "search done", "time is up", "no choice holds"]
 
 
 class TimeUpError(Exception):

@@ -1,9 +1,7 @@
 """Measures activation ranges by running the float graph on calibration images.
 
-Streaming, in one pass: two batches and their activations are held at a time, and per tensor one
-histogram of fixed size.
-
-Runs a float graph in ONNX Runtime and hands out inner activations, batch by batch.
+ONNX Runtime runs the graph and hands out inner activations, batch by batch. Streaming, in one pass:
+two batches and their activations are held at a time, and per tensor one histogram of fixed size.
 """
 
 from __future__ import annotations
@@ -11,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -18,13 +18,47 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
+from ghostedge_quantize.codes import Range
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.joins import output_joins, part_ranges
 from ghostedge_quantize.graph.plan import Plan, make_plan
-from ghostedge_quantize.ranges.methods import Histogram, Method, Range, Ranges, merged, read_range
+from ghostedge_quantize.ranges.methods import Histogram, merged, read_range
+from ghostedge_quantize.settings import Method
 from ghostedge_runtime.errors import InputError
 
 Activations = Iterator[tuple[str, np.ndarray]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration found: tensor name → range.
+
+    Attributes:
+        method: How the ends were chosen.
+        images: How many images were looked at.
+        tensors: Frozen; ends are finite and hold zero between them.
+        chosen: Frozen; the method that each tensor's range was read by, never ``auto``. May be
+            empty.
+        float_joins: Concats that stay float because their parts' ranges are unlike (``joins``).
+    """
+
+    method: Method
+    images: int
+    tensors: Mapping[str, Range]
+    chosen: Mapping[str, Method] = field(default_factory=dict)
+    float_joins: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        frozen = {name: Range(*map(float, ends)) for name, ends in self.tensors.items()}
+        for name, (low, high) in frozen.items():
+            if not (math.isfinite(low) and math.isfinite(high) and low <= 0 <= high):
+                raise InputError(
+                    f"[{low}, {high}] is not a range: ends are finite and zero lies between them",
+                    where=name,
+                )
+        object.__setattr__(self, "tensors", MappingProxyType(frozen))
+        object.__setattr__(self, "chosen", MappingProxyType(dict(self.chosen)))
 
 
 class Observer:
@@ -119,9 +153,6 @@ def spread(batches: Iterable[np.ndarray], *, pixels: int, at_least: int) -> Sequ
     count = max(at_least, pixels // (size * int(np.prod(sides))))
     chosen = np.linspace(0, len(available) - 1, min(count, len(available)))
     return [available[round(index)] for index in chosen]
-
-
-T = TypeVar("T")
 
 
 def calibrate(

@@ -3,16 +3,14 @@
 The nearest code of every weight is the best only where a layer's inputs do not hang together. They
 do: neighbouring channels and pixels move alike, so that errors of opposite sign cancel. Source of
 the objective: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020),
-equation 13; solved here on the inputs' second moments (see ``columns``) in place of the paper's
-relaxation by gradients: each column makes up for the errors of those before it, then coordinate
-descent. Scales are given, and the layer's activation function is not looked at.
-
-Second moments of what a layer multiplies its weights with, from its inputs.
+equation 13; solved here on the inputs' second moments in place of the paper's relaxation by
+gradients: each column makes up for the errors of those before it, then coordinate descent. Scales
+are given, and the layer's activation function is not looked at.
 
 With the columns ``x`` that a convolution's windows cut out of its input, any error ``e`` in one
-output channel's weights costs ``E[(e · x)²] = e · H · e`` where ``H = E[x xᵀ]``: all that rounding
-has to know about the images. Convolutions over height and width, and Gemm with its output channels
-first; pooled or transposed windows are not covered.
+output channel's weights costs ``E[(e · x)²] = e · H · e`` where ``H = E[x xᵀ]`` (``gram``): all
+that rounding has to know about the images. Convolutions over height and width, and Gemm with its
+output channels first, are covered; transposed convolutions are not.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import helper
 
-from ghostedge_quantize.tuning.weights import WEIGHT_MAX
+from ghostedge_quantize.codes import WEIGHT_MAX
 from ghostedge_runtime.errors import InputError
 
 _SWEEPS = 20
@@ -37,6 +35,11 @@ _RIDGE = 0.01
 """Added to the diagonal for the first pass, relative to its mean."""
 _NOISE = 1e-9
 """A fall of the objective, relative to a flip's own cost, that is mere rounding."""
+MAX_POSITIONS = 1024
+"""Positions looked at in one image; of more, so many evenly spread ones stand for all."""
+_CHUNK = 2**22
+"""Numbers in the columns that are worked on at a time: 16 MiB."""
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def learned_codes(weight: np.ndarray, scale: np.ndarray, gram: np.ndarray) -> np.ndarray:
@@ -175,13 +178,6 @@ def _sweep(slope: np.ndarray, delta: np.ndarray, gram: np.ndarray) -> np.ndarray
         delta[:, column] -= 2 * step
         slope += gram[:, :, column, None] * step[:, None, :]
     return change
-
-
-MAX_POSITIONS = 1024
-"""Positions looked at in one image; of more, so many evenly spread ones stand for all."""
-_CHUNK = 2**22
-"""Numbers in the columns that are worked on at a time: 16 MiB."""
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class _Window(NamedTuple):

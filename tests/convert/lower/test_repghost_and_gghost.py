@@ -15,8 +15,8 @@ import torch
 from ghostedge_convert import export_onnx, lower_to_tflite, to_deploy_graph
 from ghostedge_convert.architectures.gghost_regnet import GGhostRegNet
 from ghostedge_convert.architectures.repghost import RepGhostNet, fuse
-from ghostedge_quantize.int8 import Int8Settings
 from ghostedge_quantize.int8 import prepare as prepare_int8
+from ghostedge_quantize.settings import Int8Settings
 from ghostedge_runtime.images import list_images, normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghostedge_quantize.equalization.channels import PASSING
-from ghostedge_quantize.equalization.noise import GAINS
+from ghostedge_quantize.equalization.gains import GAINS
 from ghostedge_quantize.graph.ops import TABLE, Channels, Noise, Role
 
 

@@ -1,22 +1,76 @@
-"""Weights to int8 per output channel (or per tensor), biases to int32."""
+"""The int8 codes of activations (affine, one scale a tensor) and of weights (symmetric).
+
+An activation's range becomes a scale and a zero point. Weights become int8 for each output channel
+(or per tensor), their biases int32. Nothing here knows of graphs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+QMIN, QMAX = -128, 127
+MIN_SPAN = 2.0**-50
+"""Ranges narrower than this are rounding noise about zero; their scales would underflow."""
+ZERO_TENSOR_SPAN = 0.25
+"""Upper end given to a tensor that was zero on every calibration image.
+
+Any span will do for what was seen; a small one keeps some resolution for what was not.
+"""
 WEIGHT_MAX = 127
 """Weights use [-127, 127]: symmetric, and what TFLite's specification allows."""
 BIAS_MAX = 2.0**30
 """Half of int32 for the bias, the other half for the products that are added to it."""
 MIN_MULTIPLIER = 2.0**-30
 """Smallest requantization factor asked of a kernel; XNNPACK takes 2^-32 and more."""
-
-
 CLIPS = (*np.linspace(1, 0.9, 41).tolist(), *np.linspace(0.89, 0.7, 20).tolist())
 """Parts of the largest weight that may become 127. Finely spaced near 1: there it is less what is
 clipped than how well the steps fall on a channel's few weights."""
+
+
+class Range(NamedTuple):
+    """Lowest and highest real value that is represented; zero always lies within."""
+
+    low: float
+    high: float
+
+    def scaled(self, factor: float) -> Range:
+        """The range stretched about zero, which leaves the zero point where it was."""
+        return Range(self.low * factor, self.high * factor)
+
+
+class QuantParams(NamedTuple):
+    """``real = scale * (code - zero_point)``: scale as stored (float32), zero point int8."""
+
+    scale: np.float32
+    zero_point: int
+
+
+def hull(ranges: Iterable[Range]) -> Range:
+    """The smallest range that holds zero and all of ``ranges``, and is wide enough to use."""
+    low = high = 0.0
+    for each in ranges:
+        low, high = min(low, each.low), max(high, each.high)
+    return Range(low, high) if high - low >= MIN_SPAN else Range(0.0, ZERO_TENSOR_SPAN)
+
+
+def affine(values: Range) -> QuantParams:
+    """Scale and zero point of an asymmetric int8 code in which zero is exact.
+
+    The zero point is rounded, so the represented range is ``values`` moved by up to half a step.
+    """
+    low, high = values
+    scale = np.float32((high - low) / (QMAX - QMIN))
+    zero_point = QMIN - round(low / float(scale))
+    return QuantParams(scale, min(max(zero_point, QMIN), QMAX))
+
+
+def quantize_array(values: np.ndarray, params: QuantParams) -> np.ndarray:
+    """float32 array → int8 codes, as ONNX's QuantizeLinear: half to even, saturating."""
+    codes = np.rint(values / params.scale) + np.float32(params.zero_point)
+    return np.asarray(np.clip(codes, QMIN, QMAX), np.int8)
 
 
 class QuantizedWeights(NamedTuple):

@@ -3,9 +3,8 @@
 The result is a static-shape float graph at opset 18, checked by onnx in full, named after the
 module tree and free of anything that tells of the machine it was made on, so that exporting twice
 gives the same bytes. Opset 18 is the oldest that the exporter writes without converting, and so
-the one most readers take. Simplifying the graph for a device is the passes' work.
-
-The GhostEdge metadata inside an ONNX model: one entry of ``metadata_props``.
+the one most readers take. Simplifying the graph for a device is the passes' work. GhostEdge's
+metadata is one entry of the model's ``metadata_props``.
 """
 
 from __future__ import annotations
@@ -37,6 +36,13 @@ from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
 OPSET = 18
 INPUT_NAME = "input"
+
+_RESIZES = {
+    torch.ops.aten.upsample_bilinear2d.default: torch.ops.aten.upsample_bilinear2d.vec,
+    torch.ops.aten.upsample_bicubic2d.default: torch.ops.aten.upsample_bicubic2d.vec,
+    torch.ops.aten._upsample_nearest_exact2d.default: torch.ops.aten._upsample_nearest_exact2d.vec,
+}
+"""Forms that TorchScript and older programs hold, and the ones that torch's exporter knows."""
 
 
 def export_onnx(
@@ -114,14 +120,6 @@ def _trace(
         raise RuntimeError("torch.onnx.export returned no program")
     name_outputs(exported.model, names)
     return exported.model
-
-
-_RESIZES = {
-    torch.ops.aten.upsample_bilinear2d.default: torch.ops.aten.upsample_bilinear2d.vec,
-    torch.ops.aten.upsample_bicubic2d.default: torch.ops.aten.upsample_bicubic2d.vec,
-    torch.ops.aten._upsample_nearest_exact2d.default: torch.ops.aten._upsample_nearest_exact2d.vec,
-}
-"""Forms that TorchScript and older programs hold, and the ones that torch's exporter knows."""
 
 
 def _use_known_resizes(program: torch.export.ExportedProgram) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,19 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 
 from ghostedge_convert import build, identify, load_checkpoint
 from ghostedge_convert.architectures.ghostnet import GhostNet
 from ghostedge_runtime.images import list_images, normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
+
+QUANTIZED = Path(__file__).parent / "qdq_in" / "data"
 
 Pixels = npt.NDArray[np.float32]
 Run = Callable[[onnx.ModelProto, Pixels], Pixels]
@@ -98,3 +106,75 @@ def run() -> Run:
         return np.concatenate(parts)
 
     return outputs
+
+
+@pytest.fixture(scope="session")
+def committed() -> Callable[[str], onnx.ModelProto]:
+    """A model that NNCF or PT2E quantized, or ``float``, which they did it from, by its name."""
+    return lambda name: onnx.load(QUANTIZED / f"{name}.onnx")
+
+
+class Samples(CalibrationDataReader):
+    """Calibration inputs for ONNX Runtime's quantizer."""
+
+    def __init__(self, name: str, samples: Sequence[np.ndarray]) -> None:
+        self._feeds = iter([{name: sample} for sample in samples])
+
+    def get_next(self):
+        return next(self._feeds, None)
+
+
+@pytest.fixture(scope="session")
+def quantized(tmp_path_factory) -> Callable[..., onnx.ModelProto]:
+    """A float model (by default the tiny one) through ONNX Runtime's quantizer."""
+
+    def make(
+        source: onnx.ModelProto | None = None,
+        calibration: Sequence[np.ndarray] | None = None,
+        **settings,
+    ) -> onnx.ModelProto:
+        folder = tmp_path_factory.mktemp("ort")
+        if calibration is None:
+            rng = np.random.default_rng(0)
+            calibration = [rng.standard_normal((1, 3, 32, 32)).astype("f") for _ in range(16)]
+        source = source or onnx.load(QUANTIZED / "float.onnx")
+        onnx.save(source, folder / "float.onnx")
+        chosen = {
+            "quant_format": QuantFormat.QDQ,
+            "activation_type": QuantType.QUInt8,
+            "weight_type": QuantType.QInt8,
+            "per_channel": True,
+            **settings,
+        }
+        quantize_static(
+            folder / "float.onnx",
+            folder / "int8.onnx",
+            Samples(source.graph.input[0].name, calibration),
+            **chosen,
+        )
+        return onnx.load(folder / "int8.onnx")
+
+    return make
+
+
+def run_source(
+    model: onnx.ModelProto, inputs: Sequence[np.ndarray], outputs: Sequence[str] | None = None
+) -> list[np.ndarray]:
+    """Outputs over all inputs, as the model is written: no optimisation of ONNX Runtime's."""
+    tapped = onnx.ModelProto()
+    tapped.CopyFrom(model)
+    if outputs is not None:
+        del tapped.graph.output[:]
+        tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(tapped.SerializeToString(), options)
+    feed = session.get_inputs()[0].name
+    rows = [session.run(outputs, {feed: x}) for x in inputs]
+    return [np.concatenate(each) for each in zip(*rows, strict=True)]
+
+
+@pytest.fixture(scope="session", name="run_source")
+def _run_source() -> Callable[..., list[np.ndarray]]:
+    return run_source

@@ -1,14 +1,13 @@
-"""The ``config.json`` beside a weights file, in the convention of timm and Hugging Face.
+"""What a ``config.json`` beside a weights file, or the file itself, states of the network.
 
-It may name the architecture, the number of classes, the preprocessing (``pretrained_cfg``) and the
-labels. Absent fields are absent here too; a field of the wrong kind is an error, because a wrong
-normalisation is not seen in any output but the accuracy. How many channels an image has, the
-weights say; a mean and std of another number, as timm leaves them, are averaged.
-
-What a weights file itself says of classes and preprocessing, joined with the ``config.json``.
+The ``config.json`` is in the convention of timm and Hugging Face. It may name the architecture, the
+number of classes, the preprocessing (``pretrained_cfg``) and the labels. Absent fields are absent
+here too; a field of the wrong kind is an error, because a wrong normalisation shows in nothing but
+the accuracy. The weights decide how many channels an image has; a mean and std of another number,
+as timm leaves them, are averaged.
 
 A safetensors header may carry texts beside the weights, and a training script may have saved its
-class map with them. A ``config.json`` beside the file comes first: it is what a person can edit.
+class map with them. A ``config.json`` comes before both: it is what a person can edit.
 """
 
 from __future__ import annotations
@@ -28,6 +27,11 @@ _LARGEST = 1e30
 # Of grey images, of colours, and of these with transparency.
 _CHANNELS = (1, 3, 4)
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_METADATA = "the safetensors metadata"
+_CLASS_MAP = "the checkpoint's class map"
+_WHOLE = "config"
+_FIELDS = ("architecture", "num_classes", "label_names", "id2label", "pretrained_cfg")
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def config_of(data: object, path: Path, origin: str) -> CheckpointConfig:
     if num_classes is None:
         num_classes = reader.count(trained, "num_classes", "pretrained_cfg.num_classes")
     labels = _labels(reader, top, trained)
-    # A single number may part two classes.
+    # A single score can tell two classes apart.
     counts = (num_classes,) if num_classes != 1 else (1, 2)
     if labels is not None and num_classes is not None and len(labels) not in counts:
         raise reader.error("label_names", f"{len(labels)} labels for {num_classes} classes")
@@ -264,13 +268,6 @@ def _is_number(value: object) -> bool:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-_METADATA = "the safetensors metadata"
-_CLASS_MAP = "the checkpoint's class map"
-_WHOLE = "config"
-_FIELDS = ("architecture", "num_classes", "label_names", "id2label", "pretrained_cfg")
-_SHOWN = 8
 
 
 def own_config(

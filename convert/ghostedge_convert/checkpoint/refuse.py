@@ -1,16 +1,12 @@
-"""Archives that people pass for the weights inside: refused by name, with the command that unpacks.
+"""Files that people pass for weights and that are none: refused by name, with what to do about it.
 
-Only their directories are read, and of compressed ones only the beginning; nothing is unpacked.
-
-What is wrong with a torch zip that does not open.
-
-torch streams its records (``data.pkl`` first, then one per storage) and writes the archive's
-directory last, so a cut file has no directory, and only the pickle at its start knows how many
-bytes of weights were to come.
-
-Weights in several files, as hubs split large ones: refused by name, with the way to join them.
-
-No network of the family is large enough to be split for a reason, so they are not joined here.
+- Archives and compressed files: the remedy is the command that unpacks them. Only the directories
+  of archives are read, and of compressed files only the beginning.
+- A torch zip that does not open. torch streams its records (``data.pkl`` first, then one per
+  storage) and writes the archive's directory last, so a cut file has no directory, and only the
+  pickle at its start holds how many bytes of weights were to come.
+- Weights in several files, as hubs split large ones: the remedy is the code that joins them. No
+  network of the family needs to be split, so they are not joined here.
 """
 
 from __future__ import annotations
@@ -53,12 +49,28 @@ _PACKERS: tuple[tuple[bytes, str, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip", "7z x"),
     (b"Rar!\x1a\x07", "RAR", "unrar x"),
 )
+_END_OF_DIRECTORY = b"PK\x05\x06"
+_RECORD = b"PK\x03\x04"
+_ITEM_BYTES = {
+    "DoubleStorage": 8,
+    "LongStorage": 8,
+    "FloatStorage": 4,
+    "IntStorage": 4,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "ShortStorage": 2,
+    "CharStorage": 1,
+    "ByteStorage": 1,
+    "BoolStorage": 1,
+}
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<part>\d{3,6})-of-(?P<parts>\d{3,6})(?P<suffix>\.\w+)")
+_INDEX_KEY = b'"weight_map"'
 
 
 def refuse_archive(path: Path, data: bytes) -> None:
     """Raise where the bytes are an archive or a compressed file; else return.
 
-    A zip is not among them: torch's own files are zips, see ``zips``.
+    A zip is not among them: torch's own files are zips, see `refuse_broken_zip`.
 
     Raises:
         CheckpointError: With what is inside, where that can be seen, and the command.
@@ -132,22 +144,6 @@ def _unpacked(path: Path) -> str:
     if dot and suffix.lower() in ("gz", "bz2", "xz", "zst"):
         return shlex.quote(stem)
     return shlex.quote(f"unpacked_{path.name}")
-
-
-_END_OF_DIRECTORY = b"PK\x05\x06"
-_RECORD = b"PK\x03\x04"
-_ITEM_BYTES = {
-    "DoubleStorage": 8,
-    "LongStorage": 8,
-    "FloatStorage": 4,
-    "IntStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-}
 
 
 def refuse_broken_zip(path: Path, data: bytes) -> None:
@@ -252,10 +248,6 @@ def _least_length(data: bytes) -> int:
     except (ValueError, EOFError, IndexError, UnicodeError):
         return 0  # the pickle itself is cut: nothing is known of the rest
     return total
-
-
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<part>\d{3,6})-of-(?P<parts>\d{3,6})(?P<suffix>\.\w+)")
-_INDEX_KEY = b'"weight_map"'
 
 
 def refuse_shard(path: Path, data: bytes) -> None:

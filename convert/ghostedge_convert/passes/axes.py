@@ -1,11 +1,8 @@
-"""Which ops a transpose may move behind, and what becomes of them.
-
-``op(transpose(x, p)) = transpose(op'(x), p')``: for each such op the table says how its axes, pads
-and constants are turned for ``op'`` and what ``p'`` is.
-
-Axis permutations as the layout passes speak of them.
+"""Permutations of axes, and the ops that a transpose may move behind.
 
 A permutation is ONNX's ``perm``: axis ``i`` of the result is axis ``perm[i]`` of the source.
+``op(transpose(x, p)) = transpose(op'(x), p')``: for each such op the table gives how its axes, pads
+and constants are turned for ``op'`` and what ``p'`` is.
 """
 
 from __future__ import annotations

@@ -1,24 +1,23 @@
-"""Float constants in front of a pair are stored as the integers that the pair makes of them.
+"""Constants of a QDQ graph, brought to the form that TFLite stores.
 
-NNCF, and ONNX Runtime with ``AddQDQPairToWeight``, may keep weights in float and quantize them
-each time. Weights that are transposed on their way are stored transposed.
+Four edits:
 
-Weights in other integers that int8 holds exactly: uint8 around 128, int4, uint4, off-centre.
-
-TFLite wants int8 with zero point 0 in [-127, 127]. Where ``stored - zero point`` fits there, it is
-what is stored instead, at the same scale: the same reals, bit for bit.
-
-Quantized constants that are neither weights nor TFLite's kind of operand become plain reals.
-
-A constant operand with a scale per channel, a bias in int8: their reals are known, so nothing is
-lost. Biases are rounded again when they are lowered, to steps of input scale times weight scale.
-
-Biases that overflow int32 at their scale get channels with a coarser one.
-
-A bias is stored in steps of input scale times weight scale. Where a channel's weights are next to
-nothing and its bias is not, as in a channel that training switched off, it would not fit, and
-quantizers that keep biases in float leave that to whoever comes after. The channel's weights take
-a coarser scale; what that rounds off them is small beside the bias that asked for it.
+- `store_weights`: float constants in front of a pair become the integers that the pair makes of
+  them. NNCF, and ONNX Runtime with ``AddQDQPairToWeight``, may keep weights in float and quantize
+  them each time. Weights that are transposed on their way are stored transposed.
+- `recentre_weights`: weights in other integers that int8 holds exactly (uint8 around 128, int4,
+  uint4, off-centre). TFLite requires int8 with zero point 0 in [-127, 127]. Where
+  ``stored - zero point`` fits there, it is stored instead, at the same scale: the same reals, bit
+  for bit.
+- `decode_constants`: quantized constants that are neither weights nor an operand that TFLite has an
+  integer form for become reals, such as a constant operand with a scale per channel, or a bias in
+  int8. Nothing is lost; biases are rounded when they are lowered, to steps of input scale times
+  weight scale.
+- `fit_biases`: channels whose bias overflows int32 at its scale get a coarser one. Where a
+  channel's weights are next to nothing and its bias is not, as in a channel that training switched
+  off, the bias in steps of input scale times weight scale does not fit. Quantizers that keep biases
+  in float leave that to later tools. What the coarser scale rounds off the weights is small beside
+  the bias.
 """
 
 from __future__ import annotations
@@ -47,6 +46,10 @@ from ghostedge_convert.qdq_in.pairs import (
     stored_in,
     uses_of,
 )
+
+LARGEST = 127
+_OPERANDS = (ir.DataType.INT8, ir.DataType.UINT8)
+_LARGEST_BIAS = float(2**30)  # leaves the products as much room again
 
 
 def store_weights(model: ir.Model) -> PassNote:
@@ -94,9 +97,6 @@ def _transpose(model: ir.Model, node: ir.Node) -> bool:
     return True
 
 
-LARGEST = 127
-
-
 def recentre_weights(model: ir.Model) -> PassNote:
     """Store the weights of linear ops as int8 with zero point 0 where that is exact."""
     edits = 0
@@ -117,7 +117,7 @@ def recentre_weights(model: ir.Model) -> PassNote:
 
 
 def is_plain(scheme: Scheme) -> bool:
-    """Whether weights are already as TFLite wants them, their values aside."""
+    """Whether weights are int8 with zero point 0, as TFLite requires, whatever their values."""
     return scheme.dtype is ir.DataType.INT8 and not scheme.zeros.any()
 
 
@@ -127,9 +127,6 @@ def centred(stored: Array, scheme: Scheme) -> Array | None:
         return None
     steps = stored.astype(np.int64) - scheme.spread(stored.shape)[1]
     return steps.astype(np.int8) if np.abs(steps).max(initial=0) <= LARGEST else None
-
-
-_OPERANDS = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
 def decode_constants(model: ir.Model) -> PassNote:
@@ -154,9 +151,6 @@ def _has_integer_form(scheme: Scheme, *, bias: bool) -> bool:
     if bias:
         return scheme.dtype is ir.DataType.INT32 and not scheme.block_size
     return scheme.per_tensor and not scheme.block_size and scheme.dtype in _OPERANDS
-
-
-_LARGEST_BIAS = float(2**30)  # leaves the products as much room again
 
 
 def fit_biases(model: ir.Model) -> PassNote:

@@ -1,17 +1,12 @@
 """Any quantizer's QDQ model → the QDQ graph that lowering reads.
 
-Exact edits first, so that what is refused or requantized is only what nothing exact could save.
-
-Which ops of a lowered QDQ model compute on floats.
-
-The source gave them no pair, or floats are what serves them best (see the op table).
-
-Shape inference over a model that may contradict itself.
+The exact edits run first, so that only what no exact edit can express is refused or requantized.
+`left_float` names the ops that compute on floats all the same: the source gave them no pair, or the
+op table has them in float.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +21,7 @@ from onnx_ir.passes.common import (
 from ghostedge_convert.lower.graph import DEQUANTIZE, QUANTIZE
 from ghostedge_convert.lower.lower import prepare
 from ghostedge_convert.lower.qdq import MOVERS
-from ghostedge_convert.passes.run import Pass, PassNote
+from ghostedge_convert.passes.run import Pass, PassNote, run_passes
 from ghostedge_convert.qdq_in.constants import (
     decode_constants,
     fit_biases,
@@ -43,6 +38,7 @@ from ghostedge_convert.qdq_in.requantize import (
 from ghostedge_convert.qdq_in.share_channel_scales import share_channel_scales
 from ghostedge_convert.sources.onnx_shapes import with_shapes
 
+_FREE = MOVERS | {QUANTIZE, DEQUANTIZE}
 _EXACT: tuple[Pass, ...] = (
     use_standard_pairs,
     store_weights,
@@ -71,7 +67,7 @@ def normalize_qdq(model: onnx.ModelProto, *, requantize: bool = False) -> Normal
     """Bring a QDQ model of any quantizer to the form that :func:`lower_to_tflite` reads.
 
     Args:
-        model: Static shapes, operator set 13 or later (see :func:`.read.pinned`).
+        model: Static shapes, operator set 13 or later, as `pinned` gives them.
         requantize: Round what TFLite's int8 cannot hold instead of refusing it.
 
     Returns:
@@ -85,36 +81,26 @@ def normalize_qdq(model: onnx.ModelProto, *, requantize: bool = False) -> Normal
     graph = ir.from_proto(with_shapes(model))
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
     NameFixPass()(graph)
-    notes: list[PassNote] = []
-    _run(graph, _EXACT, notes)
+    notes = [*run_passes(graph, _EXACT)]
     weights = requantize_weights(graph, allowed=requantize)
     activations = requantize_activations(graph, allowed=requantize)
-    _run(graph, (repeat_pairs,), notes)
+    notes += run_passes(graph, (repeat_pairs,))
     joined = join_concats(graph) if requantize else ()
-    _run(graph, (repeat_pairs, fit_biases), notes)
+    notes += run_passes(graph, (repeat_pairs, fit_biases))
     graph.graph.sort()
     RemoveUnusedNodesPass()(graph)
-    return Normalized(ir.to_proto(graph), tuple(notes), (*weights, *activations, *joined))
-
-
-def _run(
-    graph: ir.Model, passes: tuple[Callable[[ir.Model], PassNote], ...], notes: list[PassNote]
-) -> None:
-    """Run passes in order. A refusal is an answer to the user, so errors go through as they are."""
-    notes += [note for note in (step(graph) for step in passes) if note.edits]
-
-
-_FREE = MOVERS | {QUANTIZE, DEQUANTIZE}
+    applied = tuple(note for note in notes if note.edits)
+    return Normalized(ir.to_proto(graph), applied, (*weights, *activations, *joined))
 
 
 def left_float(model: onnx.ModelProto) -> tuple[str, ...]:
     """The names of the nodes that compute on floats, in order; moving is not computing.
 
     Args:
-        model: What :func:`.normalize.normalize_qdq` returned.
+        model: What `normalize_qdq` returned.
 
     Raises:
-        UnsupportedOpError: As ``lower_to_tflite``.
+        UnsupportedOpError: A node has no form in TFLite.
     """
     graph = prepare(model)
     return tuple(

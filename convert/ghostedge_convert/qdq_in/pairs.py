@@ -1,14 +1,13 @@
-"""What QuantizeLinear and DequantizeLinear say, asked and answered in one place.
+"""Pairs of QuantizeLinear and DequantizeLinear: their parameters, read and written in one place.
 
-Pairs of ONNX Runtime's own domain become ONNX's.
+Two edits of pairs change no number:
 
-ONNX Runtime writes ``com.microsoft`` pairs for types that ONNX had not yet at the model's operator
-set, and on request (``UseQDQContribOps``). For these types both are one function.
-
-A quantized value that is only moved is still quantized: its pair is repeated behind the move.
-
-NNCF puts a pair in front of a Reshape, a pooling or a Concat and none behind. Such values lie on
-the pair's grid, so that a second equal pair changes nothing, and what follows can run on integers.
+- Pairs of ONNX Runtime's own domain become ONNX's. ONNX Runtime writes ``com.microsoft`` pairs for
+  types that ONNX did not have yet at the model's operator set, and on request
+  (``UseQDQContribOps``). For these types both compute the same.
+- The pair of a value that only moves is repeated behind the move. NNCF puts a pair in front of a
+  Reshape, a pooling or a Concat and none behind. Such values lie on the pair's grid, so that a
+  second equal pair changes nothing, and what follows can run on integers.
 """
 
 from __future__ import annotations
@@ -30,6 +29,10 @@ FLAG = "--requantize"
 
 _WEIGHT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WEIGHT, _BIAS = 1, 2  # input positions
+_DOMAIN = "com.microsoft"
+_MOVERS = frozenset(
+    {"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Scheme:
 
 
 def refuse(node: ir.Node, what: str, remedy: str) -> NoReturn:
-    """Raise the error for a node that the form which lowering reads has no place for."""
+    """Raise the error for a node that lowering cannot read."""
     raise UnsupportedOpError(what, where=f"node {node.name!r} ({node.op_type})", remedy=remedy)
 
 
@@ -97,7 +100,7 @@ def pairs_of(model: ir.Model, *op_types: str) -> Iterator[ir.Node]:
 
 
 def scheme_of(node: ir.Node) -> Scheme:
-    """What a QuantizeLinear or DequantizeLinear says of the integers on its one side.
+    """What a QuantizeLinear or DequantizeLinear states of the integers that it makes or reads.
 
     Raises:
         UnsupportedOpError: Its parameters are computed by the graph, or no positive numbers.
@@ -224,9 +227,6 @@ def round_even(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return rounded
 
 
-_DOMAIN = "com.microsoft"
-
-
 def use_standard_pairs(model: ir.Model) -> PassNote:
     """Move each QuantizeLinear and DequantizeLinear of ``com.microsoft`` to ONNX's domain."""
     nodes = [n for n in model.graph if n.domain == _DOMAIN and n.op_type in (QUANTIZE, DEQUANTIZE)]
@@ -234,11 +234,6 @@ def use_standard_pairs(model: ir.Model) -> PassNote:
         node.domain = ""
     note = f"{len(nodes)} pairs of {_DOMAIN} are ONNX's own" if nodes else "all pairs are ONNX's"
     return PassNote("use_standard_pairs", len(nodes), note)
-
-
-_MOVERS = frozenset(
-    {"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
-)
 
 
 def repeat_pairs(model: ir.Model) -> PassNote:

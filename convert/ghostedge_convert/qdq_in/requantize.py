@@ -1,20 +1,16 @@
-"""What was requantized, and what that cost.
+"""What TFLite's int8 cannot hold: refused, or rounded where the user allows it.
 
-Weights that int8 with zero point 0 cannot hold are refused, or rounded to it with leave.
+What rounding costs is measured and stated. It concerns:
 
-Each output channel takes the scale that loses least in squared error: its own with the ends cut
-off, or one that reaches its largest weight.
-
-Activations that TFLite's int8 cannot hold are refused, or given one int8 scale with leave.
-
-That is a scale per channel which could not move into the convs beside it
-(:mod:`.share_channel_scales`), and integers wider or narrower than 8 bits.
-
-Concats whose parts are quantized and which are not themselves: a rounding makes them integer.
-
-Each part is exact on its own grid, the whole on none. Left alone the concat computes in float, and
-with it what reads it. With leave it gets a pair that reaches all its parts; where some readers have
-a pair already, the others share that.
+- Weights that int8 with zero point 0 cannot hold. Each output channel takes the scale that loses
+  least in squared error: its own with the ends cut off, or one that reaches its largest weight.
+- Activations with a scale per channel that could not move into the convs beside it
+  (:mod:`.share_channel_scales`), or in integers wider or narrower than 8 bits: they get one int8
+  scale.
+- Concats whose parts are quantized and which are not themselves. Each part is exact on its own
+  grid, the whole on none. Where nothing may be rounded the concat computes in float, and with it
+  what reads it. Else it gets a pair that reaches all its parts; where some readers have a pair
+  already, the others share that.
 """
 
 from __future__ import annotations
@@ -44,6 +40,17 @@ from ghostedge_convert.qdq_in.pairs import (
     set_scheme,
     stored_in,
     uses_of,
+)
+
+_EIGHT_BITS = (ir.DataType.INT8, ir.DataType.UINT8)
+_LOWEST, _HIGHEST = limits_of(ir.DataType.INT8)
+_NO_PAIR = "a concat of parts with unequal scales that is read without a pair"
+_WEIGHT_REMEDY = (
+    "quantize weights symmetrically to int8 in [-127, 127], per tensor or per output channel, "
+    f"or pass {FLAG} to have these rounded to it"
+)
+_ACTIVATION_REMEDY = (
+    f"quantize activations per tensor to int8 or uint8, or pass {FLAG} to have these be"
 )
 
 
@@ -103,12 +110,6 @@ class Requantized:
         if not count:
             raise ValueError("no batches to measure on")
         return Loss(largest, squares / count)
-
-
-_WEIGHT_REMEDY = (
-    "quantize weights symmetrically to int8 in [-127, 127], per tensor or per output channel, "
-    f"or pass {FLAG} to have these rounded to it"
-)
 
 
 def requantize_weights(model: ir.Model, *, allowed: bool) -> tuple[Requantized, ...]:
@@ -204,13 +205,6 @@ def _fitted(
     return np.moveaxis(steps.reshape(moved), 0, axis).astype(np.int8), scales
 
 
-_EIGHT_BITS = (ir.DataType.INT8, ir.DataType.UINT8)
-_LOWEST, _HIGHEST = limits_of(ir.DataType.INT8)
-_ACTIVATION_REMEDY = (
-    f"quantize activations per tensor to int8 or uint8, or pass {FLAG} to have these be"
-)
-
-
 def requantize_activations(model: ir.Model, *, allowed: bool) -> tuple[Requantized, ...]:
     """Give activations that TFLite has no form for one int8 scale, in place.
 
@@ -282,9 +276,6 @@ def _requantize(model: ir.Model, quantizer: ir.Node, before: Scheme, reason: str
     source = quantizer.inputs[0]
     name = str(quantizer.name) if source is None else str(source.name)
     return Requantized(name, str(quantizer.name), reason, before=before, after=after)
-
-
-_NO_PAIR = "a concat of parts with unequal scales that is read without a pair"
 
 
 def join_concats(model: ir.Model) -> tuple[Requantized, ...]:

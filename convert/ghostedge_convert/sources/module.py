@@ -1,10 +1,8 @@
-"""A network that somebody else's code or file made, ready to be exported.
+"""A torch module that somebody else's code made, ready to be exported.
 
-Whatever it came as, it leaves here as a torch module in evaluation mode, float32, on the CPU, a
-copy of its own: the caller's module is never touched. What it computes is not looked into; that it
-computes at all, on one batch of images, is.
-
-A module in memory, with an example of what it takes.
+The result is a copy in evaluation mode, float32, on the CPU: the caller's module is never touched.
+It is run on one batch of images, to see that it computes; what it computes is not checked. The
+other sources build on the same checks.
 """
 
 from __future__ import annotations
@@ -23,6 +21,9 @@ from ghostedge_runtime.metadata import Source
 
 CHANNELS = (3, 1, 4)
 """How many an image may have, the likeliest first."""
+
+_WHOLE = (torch.int32, torch.int64, torch.bool)
+_REMEDY = "pass a float tensor of shape (N, C, H, W), or that shape: (1, 3, 224, 224)"
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,6 @@ def refuse_unusable(weights: Mapping[str, Any], where: str) -> None:
                 where=where,
                 remedy="training has diverged or the file is damaged: take earlier weights",
             )
-
-
-_WHOLE = (torch.int32, torch.int64, torch.bool)
 
 
 def _floats(weights: Mapping[str, Any]) -> Iterator[torch.Tensor]:
@@ -178,9 +176,6 @@ def in_a_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-_REMEDY = "pass a float tensor of shape (N, C, H, W), or that shape: (1, 3, 224, 224)"
 
 
 def load_module(

@@ -3,8 +3,6 @@
 Torch's loader would unpickle whatever an archive marks as pickled, load compiled libraries that lie
 in it, and evaluate its shapes' expressions. So the archive is looked through before, with the
 loader's own reader: it may hold a program in JSON, tensors as plain bytes and nothing else.
-
-A torch.export program as a module in evaluation mode.
 """
 
 from __future__ import annotations
@@ -36,31 +34,6 @@ _TRAINING_ARGUMENT = {
     "aten.native_batch_norm.default": 5,
     "aten.native_dropout.default": 2,
 }
-
-
-def as_module(program: torch.export.ExportedProgram, path: Path) -> torch.nn.Module:
-    """The module that computes a program.
-
-    A program has no modes: what it does in training it was exported with.
-
-    Raises:
-        ModelFileError: It was exported in training mode.
-    """
-    for node in program.graph.nodes:
-        place = _TRAINING_ARGUMENT.get(str(node.target))
-        if place is not None and len(node.args) > place and node.args[place] is True:
-            raise ModelFileError(
-                f"it was exported in training mode (node {node.name!r} is {node.target})",
-                where=path,
-                remedy="call module.eval() before torch.export.export, and export it again",
-            )
-    # The guards are Python made of the file's text; the shapes are checked by its reader.
-    module = program.module(check_guards=False)
-    for part in module.modules():
-        part.training = False  # eval() is refused by it, for there is nothing to switch
-    return module
-
-
 # CVE-2026-4538 is in the loader of torch up to 2.10.0.
 _SAFE_TORCH = "2.10.1"
 _EXAMPLE = "data/sample_inputs/model.pt"
@@ -114,6 +87,29 @@ def load_pt2_program(path: Path, *, batch: int, input_size: tuple[int, int] | No
         in_channels=channels or CHANNELS[0],
         input_size=size,
     )
+
+
+def as_module(program: torch.export.ExportedProgram, path: Path) -> torch.nn.Module:
+    """The module that computes a program.
+
+    A program has no modes: what it does in training it was exported with.
+
+    Raises:
+        ModelFileError: It was exported in training mode.
+    """
+    for node in program.graph.nodes:
+        place = _TRAINING_ARGUMENT.get(str(node.target))
+        if place is not None and len(node.args) > place and node.args[place] is True:
+            raise ModelFileError(
+                f"it was exported in training mode (node {node.name!r} is {node.target})",
+                where=path,
+                remedy="call module.eval() before torch.export.export, and export it again",
+            )
+    # The guards are Python made of the file's text; the shapes are checked by its reader.
+    module = program.module(check_guards=False)
+    for part in module.modules():
+        part.training = False  # eval() is refused by it, for there is nothing to switch
+    return module
 
 
 def _look_through(path: Path, data: bytes) -> None:

@@ -1,15 +1,14 @@
-"""A TorchScript program, as ``torch.jit.save`` wrote it, becomes a module that can be exported.
+"""Zips that torch writes besides checkpoints: TorchScript programs, and which kind of file one is.
 
-TorchScript is a program, run by torch's interpreter while it is loaded and traced. It has no
-Python, but ops that write and read files; an archive that mentions these, or ops of libraries that
-no export knows, is refused before it is loaded. That is no sandbox: load only what you trust.
+A file's records show whether it is TorchScript or torch.export's ``.pt2``, whatever its name;
+nothing in it is run or unpickled for that.
 
-The exporter takes no TorchScript, so the program becomes a ``torch.export`` one first, with
-torch's own converter. A weight keeps its name; the modules' paths are lost.
-
-The zips that torch writes besides checkpoints: TorchScript and torch.export's ``.pt2``.
-
-Which one a file is, its records say, whatever its name. Nothing in it is run or unpickled here.
+A TorchScript program, as ``torch.jit.save`` wrote it, becomes a module that can be exported. It is
+run by torch's interpreter while it is loaded and traced. It has no Python, but ops that write and
+read files; an archive that mentions these, or ops of libraries that no export knows, is refused
+before it is loaded. That is no sandbox: load only what you trust. The exporter takes no
+TorchScript, so the program becomes a ``torch.export`` one first, with torch's own converter. A
+weight keeps its name; the modules' paths are lost.
 """
 
 from __future__ import annotations
@@ -33,9 +32,38 @@ from ghostedge_convert.sources.pt2 import as_module
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import Source
 
+Archive = Literal["torchscript", "pt2"]
+
+OLD_PROGRAM = "serialized_exported_program.json"
+"""What only the ``.pt2`` of torch before 2.8 has."""
+
+_ZIP = b"PK\x03\x04"
+
 # Of `torch.…`, what touches files; of `ops.…`, all but torch's own plain ops.
 _FILES = re.compile(r"\btorch\.(save|from_file|load)\s*\(|\bops\.(?!aten\.|prim\.)(\w+\.\w+)")
 _PLAIN_OPS_ON_FILES = re.compile(r"\bops\.aten\.(save|from_file)\b")
+
+
+def archive_kind(path: Path) -> Archive | None:
+    """What a file is; None where it is neither, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _ZIP:
+                return None
+        with zipfile.ZipFile(path) as archive:
+            return _kind(archive.namelist())
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        return None
+
+
+def _kind(names: Sequence[str]) -> Archive | None:
+    # All records are in one folder, named after the file; a program's were not before torch 2.8.
+    records = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in records and any(name.startswith("code/") for name in records):
+        return "torchscript"
+    if "archive_format" in records or OLD_PROGRAM in names:
+        return "pt2"
+    return None
 
 
 def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> LoadedModule:
@@ -136,33 +164,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-Archive = Literal["torchscript", "pt2"]
-
-OLD_PROGRAM = "serialized_exported_program.json"
-"""What only the ``.pt2`` of torch before 2.8 has."""
-
-_ZIP = b"PK\x03\x04"
-
-
-def archive_kind(path: Path) -> Archive | None:
-    """What a file is; None where it is neither, or cannot be read."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != _ZIP:
-                return None
-        with zipfile.ZipFile(path) as archive:
-            return _kind(archive.namelist())
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
-        return None
-
-
-def _kind(names: Sequence[str]) -> Archive | None:
-    # All records are in one folder, named after the file; a program's were not before torch 2.8.
-    records = {name.partition("/")[2] for name in names}
-    if "constants.pkl" in records and any(name.startswith("code/") for name in records):
-        return "torchscript"
-    if "archive_format" in records or OLD_PROGRAM in names:
-        return "pt2"
-    return None

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
+from textwrap import indent, wrap
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, get_type_hints
 
 import torch
 
 from ghostedge.console import Reporter, SilentReporter
+from ghostedge.conversion.option_fields import OptionField
 from ghostedge.conversion.options import (
+    OPTIONS,
     BiasCorrection,
     ConvertOptions,
     OutputType,
-    PreprocessingOverrides,
     RangeMethod,
     Rounding,
     Task,
-    artefact_name,
-    default_output,
 )
 from ghostedge.conversion.pipeline import run
 from ghostedge.records.manifest import Manifest
@@ -26,51 +29,97 @@ from ghostedge_convert.sources.module import LoadedModule, load_module
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+F = TypeVar("F", bound=Callable[..., Any])
 StrPath = str | PathLike[str]
 
 
+class ConvertKeywords(TypedDict, total=False):
+    """The keywords of ``convert`` and their types, for type checkers.
+
+    What each does and its default are stated in ``ghostedge.conversion.options``; a test holds the
+    names together.
+    """
+
+    name: str | None
+    output: StrPath | None
+    int8: bool
+    precision: Sequence[Precision]
+    calib: StrPath | None
+    calib_images: int
+    ranges: RangeMethod
+    equalize: bool
+    bias_correction: BiasCorrection
+    rounding: Rounding
+    per_channel: bool
+    output_type: OutputType
+    max_drop: float | None
+    min_agreement: float | None
+    guard_minutes: float
+    eval: StrPath | None
+    skip_bad_images: bool
+    ema: bool
+    key_prefix: str | None
+    arch: str | None
+    width: float | None
+    num_classes: int | None
+    labels: StrPath | None
+    task: Task | None
+    input_size: tuple[int, int] | None
+    interpolation: str | None
+    crop_pct: float | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    batch: int
+    threads: int
+    requantize: bool
+    unsafe_pickle: bool
+    factory: str | None
+    factory_args: str | None
+    custom_objects: StrPath | None
+    output_names: Sequence[str] | None
+
+
+def _documented(function: F) -> F:
+    """Give a function the signature and the documentation of the options that it takes."""
+    types = get_type_hints(ConvertKeywords)
+    own = inspect.signature(function)
+    keywords = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=OPTIONS[name].default, annotation=kind
+        )
+        for name, kind in types.items()
+    ]
+    first = [
+        parameter
+        for parameter in own.parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    places = sorted([*first, *keywords], key=lambda parameter: parameter.kind)
+    function.__signature__ = own.replace(parameters=places)  # type: ignore[attr-defined] # what inspect reads
+    words = "\n".join(_argument_words(OPTIONS[name]) for name in types)
+    function.__doc__ = (function.__doc__ or "").replace("        options: As below.", words)
+    return function
+
+
+def _argument_words(option: OptionField) -> str:
+    """An entry of the docstring's ``Args``: the option's help, its flags named as keywords."""
+    text = re.sub(r" ?\[default: .*?\]", "", option.statement.python or option.statement.help)
+    keywords = {flag: f"``{other.name}``" for other in OPTIONS.values() for flag in other.flags}
+    text = re.sub(r"--[a-z0-9-]+", lambda flag: keywords.get(flag[0], flag[0]), text)
+    first, *rest = wrap(f"{option.name}: {text}", 88)
+    return "\n".join([indent(first, " " * 8), *(indent(line, " " * 12) for line in rest)])
+
+
+@_documented
 def convert(
     model: StrPath | torch.nn.Module,
     example_input: torch.Tensor | Sequence[int] | None = None,
     *,
-    name: str | None = None,
-    output: StrPath | None = None,
-    int8: bool = False,
-    precision: Sequence[Precision] = ConvertOptions.precision,
-    calib: StrPath | None = None,
-    calib_images: int = ConvertOptions.calib_images,
-    ranges: RangeMethod = ConvertOptions.ranges,
-    equalize: bool = ConvertOptions.equalize,
-    bias_correction: BiasCorrection = ConvertOptions.bias_correction,
-    rounding: Rounding = ConvertOptions.rounding,
-    per_channel: bool = ConvertOptions.per_channel,
-    output_type: OutputType = ConvertOptions.output_type,
-    max_drop: float | None = ConvertOptions.max_drop,
-    min_agreement: float | None = ConvertOptions.min_agreement,
-    guard_minutes: float = ConvertOptions.guard_minutes,
-    eval: StrPath | None = None,  # noqa: A002 - the command line's word
-    skip_bad_images: bool = ConvertOptions.skip_bad_images,
-    ema: bool = False,
-    key_prefix: str | None = None,
-    arch: str | None = None,
-    width: float | None = None,
-    num_classes: int | None = None,
-    labels: StrPath | None = None,
-    task: Task | None = ConvertOptions.task,
-    input_size: tuple[int, int] | None = None,
-    interpolation: str | None = None,
-    crop_pct: float | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    batch: int = 1,
-    threads: int = 1,
-    requantize: bool = ConvertOptions.requantize,
-    unsafe_pickle: bool = ConvertOptions.unsafe_pickle,
-    factory: str | None = None,
-    factory_args: str | None = None,
-    custom_objects: StrPath | None = None,
-    output_names: Sequence[str] | None = None,
     reporter: Reporter | None = None,
+    **options: Unpack[ConvertKeywords],
 ) -> Manifest:
     """Convert a trained GhostNet to ONNX and TFLite, float and, with ``int8``, quantized.
 
@@ -81,61 +130,8 @@ def convert(
             format, which is lowered to int8 TFLite as it is. See ``docs/inputs.md``.
         example_input: Of a module in memory: a float tensor (N, C, H, W) that it takes, or that
             shape. Its height and width are the files'.
-        name: What the files are called; MODEL's own name when None.
-        output: Folder for the artefacts; ``./NAME_ghostedge`` when None. It appears when all is
-            done, and replaces an earlier conversion's.
-        int8: Also write int8 files; needs ``calib``. The same as ``"int8"`` in ``precision``.
-        precision: Some of ``"float32"`` (always made: everything else is compared with it),
-            ``"float16"`` and ``"dynamic"`` (weights stored as float16, as int8; computed in
-            float32) and ``"int8"``.
-        calib: Folder of images, at any depth, that set the quantization ranges.
-        calib_images: How many of them to use at most, spread evenly.
-        ranges: How activation ranges are chosen: ``"minmax"``, ``"percentile"``, ``"mse"``,
-            ``"entropy"``, or ``"auto"``, per tensor the one of least squared error.
-        equalize: Rescale channels first, so that none is lost beside a larger one; the float
-            function stays the same.
-        bias_correction: Take each layer's mean error out of its bias: ``"none"``, ``"fast"``
-            or ``"full"``.
-        rounding: Weights to the ``"nearest"`` step, or ``"adaptive"``: to the one that keeps
-            the layer's output.
-        per_channel: A weight scale for every output channel; False: one per weight tensor.
-        output_type: Output of the int8 files: ``"float32"`` logits, or ``"int8"``.
-        max_drop: Points of top-1 accuracy that int8 may lose on ``eval``; layers stay float until
-            it does not lose more.
-        min_agreement: Percent of the images (``eval``'s, else ``calib``'s) on which int8 is to
-            keep the float network's top-1, likewise.
-        guard_minutes: How long the search for those layers may take.
-        eval: Folder of labelled images, a folder per class, to score every artefact on.
-        skip_bad_images: Go on without the images of ``calib`` and ``eval`` that cannot be decoded,
-            and name them in the manifest, instead of refusing the folder.
-        ema: Prefer the averaged weights of a checkpoint that holds both.
-        key_prefix: Of a checkpoint that holds several networks: what the wanted one's keys begin
-            with.
-        arch: Architecture, where the weights' shapes are not to decide.
-        width: Channel multiplier, likewise.
-        num_classes: Number of classes, likewise.
-        labels: File of the class names: text with a name a line, JSON or YAML (see
-            ``docs/images.md``); overrides config.json's.
-        task: ``"classify"`` where the output is class scores, one number that parts two classes
-            among them; ``"regress"`` where it is anything else, whatever names and shape say.
-        input_size: Height and width in pixels; overrides config.json's, as the next four do.
-        interpolation: Filter of the resize.
-        crop_pct: Share of the resized image that the crop keeps.
-        mean: Per channel, on the [0, 1] scale.
-        std: Per channel, on the [0, 1] scale.
-        batch: Static batch size of the files.
-        threads: Threads of one inference when the files are timed.
-        unsafe_pickle: Of a checkpoint that runs code when it is loaded: let it, in a confined
-            process without network or write access, and take the weights (Linux).
-        requantize: Of an ``.onnx``: round what TFLite's int8 cannot hold, and say what that cost,
-            instead of refusing it.
-        factory: ``package.module:function`` or ``file.py:function`` that makes the network; its
-            code runs. ``model`` is the weights, or ``"-"`` where the function loads them.
-        factory_args: JSON for that call: an object of keyword arguments, or an array.
-        custom_objects: Python file that defines a Keras model's own classes; its code runs.
-        output_names: What the outputs are called, in the order in which the network returns them,
-            instead of a dict's keys, or ``logits``, or ``output_0``, ``output_1``, ….
         reporter: Who is told of the progress; nobody when None.
+        options: As below.
 
     Returns:
         What was written, checked and measured. ``Manifest.missed`` names the budgets that were
@@ -146,50 +142,7 @@ def convert(
     """
     module = _module(model, example_input)
     path = Path(type(model).__name__) if isinstance(model, torch.nn.Module) else Path(model)
-    named = name or artefact_name(path, factory)
-    options = ConvertOptions(
-        model=path,
-        output=default_output(named) if output is None else Path(output),
-        int8=int8,
-        precision=tuple(precision),
-        calib=None if calib is None else Path(calib),
-        calib_images=calib_images,
-        ranges=ranges,
-        equalize=equalize,
-        bias_correction=bias_correction,
-        rounding=rounding,
-        per_channel=per_channel,
-        output_type=output_type,
-        max_drop=max_drop,
-        min_agreement=min_agreement,
-        guard_minutes=guard_minutes,
-        eval=None if eval is None else Path(eval),
-        skip_bad_images=skip_bad_images,
-        ema=ema,
-        key_prefix=key_prefix,
-        arch=arch,
-        width=width,
-        num_classes=num_classes,
-        labels=None if labels is None else Path(labels),
-        task=task,
-        preprocessing=PreprocessingOverrides(
-            input_size=input_size,
-            interpolation=interpolation,
-            crop_pct=crop_pct,
-            mean=None if mean is None else tuple(mean),
-            std=None if std is None else tuple(std),
-        ),
-        batch=batch,
-        threads=threads,
-        requantize=requantize,
-        unsafe_pickle=unsafe_pickle,
-        name=name,
-        factory=factory,
-        factory_args=factory_args,
-        custom_objects=None if custom_objects is None else Path(custom_objects),
-        output_names=None if output_names is None else tuple(output_names),
-    )
-    return run(options, reporter or SilentReporter(), module)
+    return run(ConvertOptions.of(path, **options), reporter or SilentReporter(), module)
 
 
 def _module(

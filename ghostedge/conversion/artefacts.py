@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -76,9 +76,9 @@ def deploy_graph(loaded: Loaded, options: ConvertOptions) -> FloatGraph:
     Raises:
         InputError: The network cannot be exported, or ``--output-names`` does not fit it.
     """
-    exported = loaded.exported or loaded.network.to_onnx(batch=options.batch)
-    if options.output_names is not None:
-        exported = rename_outputs(exported, options.output_names)
+    exported = loaded.exported or loaded.network.to_onnx(batch=options.source.batch)
+    if options.source.output_names is not None:
+        exported = rename_outputs(exported, options.source.output_names)
     result = to_deploy_graph(exported)
     metadata = ModelMetadata(
         preprocessing=loaded.preprocessing,
@@ -125,14 +125,7 @@ def prepared_graph(
     return prepare(
         graph.model,
         TrackedBatches(batches, reporter),
-        Int8Settings(
-            ranges=options.ranges,
-            equalize=options.equalize,
-            bias_correction=options.bias_correction,
-            rounding=options.rounding,
-            per_channel=options.per_channel,
-            output_type=options.output_type,
-        ),
+        Int8Settings(**asdict(options.int8)),
         preprocessing=graph.metadata.preprocessing,
     )
 
@@ -155,13 +148,13 @@ def quantized_graph(
         input=InputSpec(layout="NHWC", dtype="uint8", normalized=False),
         precision="int8",
         quantization=QuantizationInfo(
-            ranges=options.ranges,
+            ranges=options.int8.ranges,
             calibration_images=len(calibration),
-            output_type=options.output_type,
-            per_channel=options.per_channel,
-            equalized=options.equalize,
-            bias_correction=options.bias_correction,
-            rounding=options.rounding,
+            output_type=options.int8.output_type,
+            per_channel=options.int8.per_channel,
+            equalized=options.int8.equalize,
+            bias_correction=options.int8.bias_correction,
+            rounding=options.int8.rounding,
             float_layers=tuple(name for name in prepared.layers if name in keep_float),
             outputs=integer_outputs(qdq),
         ),

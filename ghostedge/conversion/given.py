@@ -146,15 +146,6 @@ def _session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     )
 
 
-_NO_EFFECT = {
-    "arch": "--arch",
-    "width": "--width",
-    "ema": "--ema",
-    "key_prefix": "--key-prefix",
-    "unsafe_pickle": "--unsafe-pickle",
-}
-
-
 @dataclass(frozen=True)
 class Given:
     """What a door found.
@@ -184,25 +175,10 @@ class Given:
     precision: Precision = "float32"
 
 
-def refuse_family_flags(options: ConvertOptions, *, but: tuple[str, ...] = ()) -> None:
-    """Refuse flags that only a checkpoint of the family has a use for.
-
-    Raises:
-        InputError: Names the flag.
-    """
-    for name, flag in _NO_EFFECT.items():
-        if name not in but and getattr(options, name) != getattr(ConvertOptions, name):
-            raise InputError(
-                "MODEL is no checkpoint of the family, so this has no effect on it",
-                where=flag,
-                remedy="leave it out",
-            )
-
-
 def size_for(options: ConvertOptions, config: CheckpointConfig | None) -> tuple[int, int]:
     """The size of a network that any size will do for: what is stated, else the default."""
     known = None if config is None else config.preprocessing
-    stated: tuple[int, int] | None = options.preprocessing.input_size
+    stated: tuple[int, int] | None = options.source.preprocessing.input_size
     return stated or (known or Preprocessing()).input_size
 
 
@@ -216,7 +192,7 @@ def loaded(given: Given, options: ConvertOptions) -> Loaded:
     taken = resolved(given.config, given.in_channels)
     preprocessing = replace(overridden(taken.preprocessing, options), input_size=given.input_size)
     check_channels(preprocessing, given.in_channels)
-    exported = given.network.to_onnx(batch=options.batch)
+    exported = given.network.to_onnx(batch=options.source.batch)
     kind = _kind(given, exported, options)
     named = class_names(given.config, options, kind)
     count = "none" if kind.classes is None else str(kind.classes)
@@ -252,7 +228,7 @@ def resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreproce
 
 
 def _kind(given: Given, exported: onnx.ModelProto, options: ConvertOptions) -> Kind:
-    shape = (options.batch, given.in_channels, *given.input_size)
+    shape = (options.source.batch, given.in_channels, *given.input_size)
     # Any numbers but zeros, of which a network without biases makes zeros again.
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     answers = given.network.answers(noise)
@@ -265,7 +241,7 @@ def _kind(given: Given, exported: onnx.ModelProto, options: ConvertOptions) -> K
             shapes=tuple(each.shape for each in answers),
             rows=answers[0],
             head=head,
-            model_name=options.artefact_name,
+            model_name=options.source.artefact_name,
             config=given.config,
             inside=given.inside,
         )

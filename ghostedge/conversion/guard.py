@@ -70,10 +70,10 @@ class Guarded:
 
 def budget_of(options: ConvertOptions) -> Budget | None:
     """The budget that was asked for, if any."""
-    if options.max_drop is not None:
-        return Budget("max_drop", options.max_drop)
-    if options.min_agreement is not None:
-        return Budget("min_agreement", options.min_agreement)
+    if options.guard.max_drop is not None:
+        return Budget("max_drop", options.guard.max_drop)
+    if options.guard.min_agreement is not None:
+        return Budget("min_agreement", options.guard.min_agreement)
     return None
 
 
@@ -83,17 +83,13 @@ def refuse_class_budgets(options: ConvertOptions) -> None:
     Raises:
         InputError: ``--max-drop`` or ``--min-agreement`` is given.
     """
-    for flag, stated in (
-        ("--max-drop", options.max_drop),
-        ("--min-agreement", options.min_agreement),
-    ):
-        if stated is not None:
-            raise InputError(
-                "the network scores no classes, so its files have no top-1 to hold to a budget",
-                where=flag,
-                remedy="leave it out (each output's signal-to-noise ratio is held to a bound, "
-                "shown in the table and in manifest.json), or say --task classify if it does",
-            )
+    for flag in options.guard.limits:
+        raise InputError(
+            "the network scores no classes, so its files have no top-1 to hold to a budget",
+            where=flag,
+            remedy="leave it out (each output's signal-to-noise ratio is held to a bound, "
+            "shown in the table and in manifest.json), or say --task classify if it does",
+        )
 
 
 def state_file(output: Path) -> Path:
@@ -104,7 +100,7 @@ def state_file(output: Path) -> Path:
 def settle(options: ConvertOptions, report: GuardReport | None) -> None:
     """Remove the measurements of a search that came to its end, once its outcome is on disk."""
     if report is not None and report.stopped != "time is up":
-        state_file(options.output).unlink(missing_ok=True)
+        state_file(options.files.output).unlink(missing_ok=True)
 
 
 def hold_budget(
@@ -151,7 +147,7 @@ def hold_budget(
                 lambda model: _scoring(_open_in_tflite(model, cores), loaded.kind),
             ],
         ),
-        deadline=Deadline(60 * options.guard_minutes),
+        deadline=Deadline(60 * options.guard.guard_minutes),
         state=_state(options, key, reporter),
         listener=_Told(reporter, budget, len(prepared.layers)),
     )
@@ -200,7 +196,7 @@ def _layer_noise(
 
 def _state(options: ConvertOptions, key: str, reporter: Reporter) -> State:
     """The measurements of a run before this one, where they are of the same conversion."""
-    path = state_file(options.output)
+    path = state_file(options.files.output)
     state = State(path, key)
     if state.ignored:
         reporter.note(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ghostedge.conversion.given import Given, loaded, refuse_family_flags
+from ghostedge.conversion.given import Given, loaded
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.rescaling import takes_bytes, without_normalization
 from ghostedge.conversion.source import Answers, Loaded
@@ -62,7 +62,7 @@ class KerasNetwork:
 
 def is_keras_model(options: ConvertOptions) -> bool:
     """Whether MODEL is one."""
-    return options.factory is None and is_keras(options.model)
+    return options.source.factory is None and is_keras(options.source.model)
 
 
 def load_keras(options: ConvertOptions) -> Loaded:
@@ -75,17 +75,19 @@ def load_keras(options: ConvertOptions) -> Loaded:
         InputError: A flag contradicts the model, or it takes no images.
         ImageError: ``--eval`` does not fit its classes.
     """
-    refuse_family_flags(options)
-    if options.custom_objects is not None and kind_of(options.model) is Kind.SAVED_MODEL:
+    if (
+        options.source.custom_objects is not None
+        and kind_of(options.source.model) is Kind.SAVED_MODEL
+    ):
         raise InputError(
             "a SavedModel holds its classes' code as a graph, so this has no effect on it",
             where="--custom-objects",
             remedy="leave it out",
         )
-    remote = RemoteKeras(options.model, custom_objects=options.custom_objects)
+    remote = RemoteKeras(options.source.model, custom_objects=options.source.custom_objects)
     size = _size(remote, options)
-    rescaling = without_rescaling(remote.export(input_size=size, batch=options.batch))
-    beside = read_config(options.model.parent / "config.json")
+    rescaling = without_rescaling(remote.export(input_size=size, batch=options.source.batch))
+    beside = read_config(options.source.model.parent / "config.json")
     known = _written(beside)
     normalization = _normalization(rescaling, known, options)
     config = CheckpointConfig(
@@ -100,9 +102,9 @@ def load_keras(options: ConvertOptions) -> Loaded:
         origin="the Keras model",
     )
     given = Given(
-        network=KerasNetwork(remote, rescaling, size, options.batch),
-        title=f"Keras model ({kind_of(options.model).value})",
-        source=Source(options.model.name, sha256_of(options.model)),
+        network=KerasNetwork(remote, rescaling, size, options.source.batch),
+        title=f"Keras model ({kind_of(options.source.model).value})",
+        source=Source(options.source.model.name, sha256_of(options.source.model)),
         in_channels=remote.facts.in_channels,
         input_size=size,
         size_origin=_FROM_MODEL if remote.facts.input_size == size else None,
@@ -123,11 +125,11 @@ def _written(config: CheckpointConfig | None) -> dict[str, Any]:
 
 
 def _size(remote: RemoteKeras, options: ConvertOptions) -> tuple[int, int]:
-    own, stated = remote.facts.input_size, options.preprocessing.stated().get("input_size")
+    own, stated = remote.facts.input_size, options.source.preprocessing.stated().get("input_size")
     if own is None and stated is None:
         raise InputError(
             "its image size is open, and TFLite's is not",
-            where=options.model,
+            where=options.source.model,
             remedy="say which with --input-size",
         )
     if own is not None and stated is not None and tuple(stated) != own:
@@ -163,7 +165,7 @@ def _normalization(
         InputError: A flag has another number of channels.
     """
     channels = len(rescaling.factor)
-    flagged = options.preprocessing.stated()
+    flagged = options.source.preprocessing.stated()
     stated = flagged if rescaling.present else {**known, **flagged}
     takes_pixels = rescaling.present and takes_bytes(rescaling)
     mean = tuple(stated.get("mean", (0.0,) * channels))
@@ -201,7 +203,7 @@ def _with_origins(
     found: Loaded, normalization: _Normalization, known: Mapping[str, Any], options: ConvertOptions
 ) -> Loaded:
     """Say where each part of the preprocessing is from."""
-    stated = options.preprocessing.stated()
+    stated = options.source.preprocessing.stated()
     origins = {"mean": normalization.origin, "std": normalization.origin}
     for name in ("interpolation", "crop_pct"):
         if name not in stated:

@@ -64,7 +64,7 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
         InputError: The model, the images or the arguments cannot be used, or TFLite has no form
             for something in the model; nothing is written.
     """
-    check_target(options.output)
+    check_target(options.files.output)
     clock = StageClock(reporter)
     usable = usable_images(options, reporter)
     with clock.stage("read ONNX"):
@@ -74,9 +74,9 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
     work = _Work(options, reporter, clock, source, usable, images, Failures())
     for fact in source.inferred:
         reporter.note(f"  {fact.name}: {fact.value} ({fact.origin})")
-    with staged_folder(options.output) as folder:
+    with staged_folder(options.files.output) as folder:
         with clock.stage("lower to TFLite"):
-            normalized = normalize_qdq(source.pinned.model, requantize=options.requantize)
+            normalized = normalize_qdq(source.pinned.model, requantize=options.source.requantize)
             files = _write(work, normalized, folder)
         notes = _notes(work, normalized, files[0])
         for note in notes:
@@ -85,7 +85,7 @@ def run_onnx(options: ConvertOptions, reporter: Reporter) -> Manifest:
             source,
             files,
             images,
-            threads=options.threads,
+            threads=options.checks.threads,
             exact=not normalized.requantized,
             clock=clock,
             failures=work.failures,
@@ -112,7 +112,7 @@ def _images(usable: UsableImages, source: OnnxSource) -> ImageSet:
 
 def _write(work: _Work, normalized: Normalized, folder: Path) -> tuple[ModelFile, ModelFile]:
     """The source with metadata inside, and the TFLite."""
-    name = work.options.artefact_name.removesuffix("_int8")
+    name = work.options.source.artefact_name.removesuffix("_int8")
     onnx_file, tflite_file = folder / f"{name}_int8.onnx", folder / f"{name}_int8.tflite"
     metadata = work.source.metadata
     explained = embed_onnx_metadata(work.source.pinned.model, metadata)
@@ -162,8 +162,8 @@ def _manifest(
 ) -> Manifest:
     source = work.source.metadata.source
     return Manifest(
-        folder=work.options.output,
-        name=work.options.artefact_name.removesuffix("_int8"),
+        folder=work.options.files.output,
+        name=work.options.source.artefact_name.removesuffix("_int8"),
         source_sha256="" if source is None else source.sha256,
         metadata=json.loads(work.source.metadata.to_json()),
         inferred=work.source.inferred,

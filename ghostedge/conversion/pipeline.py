@@ -40,7 +40,7 @@ from ghostedge.conversion.images import (
 from ghostedge.conversion.onnx_door import run_onnx
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import Loaded
-from ghostedge.conversion.sources import door_of, is_quantized_onnx, load_given
+from ghostedge.conversion.sources import is_quantized_onnx, load_given, source_kind
 from ghostedge.records.manifest import Artefact, GuardReport, Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert.sources.module import LoadedModule
@@ -60,7 +60,7 @@ def run(
     Args:
         options: What is wanted.
         reporter: Is told of the progress.
-        module: What is converted, where it is in memory; else ``options.model`` is.
+        module: What is converted, where it is in memory; else ``options.source.model`` is.
 
     Raises:
         InputError: The network, the images or the arguments cannot be used; nothing is written.
@@ -68,7 +68,7 @@ def run(
     """
     if module is None and is_quantized_onnx(options):
         return run_onnx(options, reporter)
-    check_target(options.output)
+    check_target(options.files.output)
     clock = StageClock(reporter)
     usable = usable_images(options, reporter)
     calibration = usable.calibration
@@ -81,7 +81,7 @@ def run(
     for note in (*loaded.notes, *usable.notes):
         reporter.note(f"  {note}")
     failures = Failures()
-    with staged_folder(options.output) as folder:
+    with staged_folder(options.files.output) as folder:
         with clock.stage("export and simplify"):
             graph = deploy_graph(loaded, options)
         if loaded.classes is None:
@@ -105,8 +105,8 @@ def run(
             reporter=reporter,
         )
         manifest = Manifest(
-            folder=options.output,
-            name=options.artefact_name,
+            folder=options.files.output,
+            name=options.source.artefact_name,
             source_sha256=loaded.source.sha256,
             metadata=json.loads(graph.metadata.to_json()),
             inferred=loaded.inferred,
@@ -136,11 +136,11 @@ def _loaded(
     if module is not None:
         with clock.stage("load module"):
             return load_given(module, options)
-    if options.factory is not None:
-        reporter.note(f"  --factory {options.factory}: its code runs, for you named it")
-    door = door_of(options)
-    with clock.stage(f"load {door.kind}"):
-        return door.load(options)
+    if options.source.factory is not None:
+        reporter.note(f"  --factory {options.source.factory}: its code runs, for you named it")
+    kind = source_kind(options)
+    with clock.stage(f"load {kind.title}"):
+        return kind.load(options)
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,11 @@ def _write(
     reporter: Reporter,
 ) -> _Written:
     """Write the float pair and a pair for every other precision that is wanted."""
-    name = options.artefact_name
+    name = options.source.artefact_name
     files = _write_pair(graph, name, folder, clock)
     notes: list[str] = []
     report: GuardReport | None = None
-    for precision in options.precisions:
+    for precision in options.files.precisions:
         if precision in SMALL_WEIGHTS:
             with clock.stage(f"store {precision} weights"):
                 made = small_graph(graph, precision)
@@ -199,7 +199,7 @@ def _int8(
     reporter: Reporter,
 ) -> tuple[FloatGraph, GuardReport | None]:
     """The int8 graph, held to the budget where there is one."""
-    batches = Batches(calibration, graph.metadata.preprocessing, options.batch)
+    batches = Batches(calibration, graph.metadata.preprocessing, options.source.batch)
     with clock.stage("calibrate and quantize"):
         prepared = prepared_graph(graph, batches, options, reporter)
     budget = budget_of(options)
@@ -256,7 +256,7 @@ def _judge(
                 models=models,
                 loaded=loaded,
                 images=images,
-                batch=options.batch,
+                batch=options.source.batch,
                 reporter=reporter,
             )
 
@@ -266,7 +266,9 @@ def _judge(
                 others, unlabelled = decodable(images), replace(loaded, evaluation=None)
                 findings = failures.attempt(lambda: find(unlabelled, others))
         with clock.stage("time"):
-            timed = failures.attempt(lambda: measure.time_all(files, options.threads, reporter))
+            timed = failures.attempt(
+                lambda: measure.time_all(files, options.checks.threads, reporter)
+            )
         run = timed or measure.untimed_run()
         return artefacts(files, models, findings or {}, run.results), replace(run, results=())
 

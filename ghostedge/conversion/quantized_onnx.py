@@ -9,7 +9,7 @@ What requantizing cost, tensor by tensor, in words for the report and the manife
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import ghostedge
+from ghostedge.conversion.option_fields import Source
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import class_names, overridden
 from ghostedge.conversion.task import Evidence, Kind, kind_of
@@ -32,7 +33,7 @@ from ghostedge_convert import (
     read_onnx,
     read_onnx_metadata,
 )
-from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.loading import whole_digest
 from ghostedge_runtime.images import LabelledImages
 from ghostedge_runtime.metadata import (
@@ -41,34 +42,13 @@ from ghostedge_runtime.metadata import (
     ModelMetadata,
     Preprocessing,
     QuantizationInfo,
-    Source,
 )
+from ghostedge_runtime.metadata import Source as SourceFile
 
 _INSIDE = "the metadata inside the file"
 _FROM_FILE = f"from {_INSIDE}"
 _FROM_GRAPH = "from the graph's input"
 _FROM_DEFAULT = "the family's ImageNet default; the file does not say"
-_USED = frozenset(
-    {
-        "model",
-        "output",
-        "calib",
-        "calib_images",
-        "eval",
-        "skip_bad_images",
-        "labels",
-        "task",
-        "preprocessing",
-        "batch",
-        "threads",
-        "requantize",
-        "name",
-    }
-)
-"""The options that a quantized model has a use for."""
-
-_FLAGS = {"equalize": "--no-equalize", "per_channel": "--per-tensor"}
-"""Flags that are not named like the option they set."""
 
 
 @dataclass(frozen=True)
@@ -101,22 +81,24 @@ def read_source(options: ConvertOptions) -> OnnxSource:
         InputError: A flag contradicts it, or is of no use to it.
         ImageError: ``--eval`` does not fit its classes.
     """
-    _refuse_other_flags(options)
-    original = read_onnx(options.model)
+    options.check_effect(Source.QUANTIZED_ONNX)
+    original = read_onnx(options.source.model)
     fixed = pinned(
-        original, batch=options.batch, size=options.preprocessing.stated().get("input_size")
+        original,
+        batch=options.source.batch,
+        size=options.source.preprocessing.stated().get("input_size"),
     )
     columns = _columns(fixed.model)
-    inside = read_onnx_metadata(original, where=str(options.model))
+    inside = read_onnx_metadata(original, where=str(options.source.model))
     config = None
     if inside is not None:
         config = CheckpointConfig(labels=inside.labels, labels_origin=_INSIDE)
     kind = kind_of(
         Evidence(
             options,
-            shapes=((options.batch, columns),),
+            shapes=((options.source.batch, columns),),
             head=head_of(fixed.model),
-            model_name=options.artefact_name,
+            model_name=options.source.artefact_name,
             config=config,
             inside=inside,
         )
@@ -131,8 +113,9 @@ def read_source(options: ConvertOptions) -> OnnxSource:
         labels=named.labels,
         precision="int8",
         quantization=_quantization(fixed.model, inside),
-        source=Source(
-            options.model.name, whole_digest(options.model.read_bytes(), options.model)[0]
+        source=SourceFile(
+            options.source.model.name,
+            whole_digest(options.source.model.read_bytes(), options.source.model)[0],
         ),
         producer=f"ghostedge {ghostedge.__version__}",
         classifies=kind.classes is not None,
@@ -141,19 +124,6 @@ def read_source(options: ConvertOptions) -> OnnxSource:
     )
     inferred = (kind.fact, *_facts(preprocessing, options, inside is not None), named.fact)
     return OnnxSource(original, fixed, metadata, kind, named.evaluation, inferred)
-
-
-def _refuse_other_flags(options: ConvertOptions) -> None:
-    """Flags that choose how a checkpoint is read or quantized are not quietly ignored."""
-    for field in fields(options):
-        if field.name in _USED or field.default is MISSING:
-            continue
-        if getattr(options, field.name) != field.default:
-            raise InputError(
-                "MODEL is an .onnx file that is quantized already, so this has no effect on it",
-                where=_FLAGS.get(field.name, f"--{field.name.replace('_', '-')}"),
-                remedy="leave it out, or pass the checkpoint",
-            )
 
 
 def _columns(model: onnx.ModelProto) -> int:
@@ -211,7 +181,7 @@ def _quantization(model: onnx.ModelProto, inside: ModelMetadata | None) -> Quant
 def _facts(
     preprocessing: Preprocessing, options: ConvertOptions, says_itself: bool
 ) -> Sequence[Inferred]:
-    stated = options.preprocessing.stated()
+    stated = options.source.preprocessing.stated()
     height, width = preprocessing.input_size
     values = {
         "interpolation": preprocessing.interpolation,

@@ -53,7 +53,9 @@ def joined(
         InputError: A flag states how pixels become floats, and the model takes the pixels.
     """
     rescaling, channels = found.rescaling, len(found.rescaling.factor)
-    flags = [f"--{name}" for name in ("mean", "std") if name in options.preprocessing.stated()]
+    flags = [
+        f"--{name}" for name in ("mean", "std") if name in options.source.preprocessing.stated()
+    ]
     if not found.takes_pixels and not rescaling.present:
         return None
     if found.takes_pixels and flags:
@@ -104,7 +106,8 @@ def _within(values: Sequence[float], bounds: tuple[float, float]) -> bool:
 
 def without_normalization(options: ConvertOptions) -> ConvertOptions:
     """The options, their mean and std being in the preprocessing already."""
-    return replace(options, preprocessing=replace(options.preprocessing, mean=None, std=None))
+    preprocessing = replace(options.source.preprocessing, mean=None, std=None)
+    return replace(options, source=replace(options.source, preprocessing=preprocessing))
 
 
 def with_origin(found: Loaded, origin: str) -> Loaded:

@@ -217,13 +217,16 @@ def load(options: ConvertOptions) -> Loaded:
         ImageError: ``--eval`` does not fit its classes.
     """
     checkpoint = load_checkpoint(
-        options.model,
-        ema=options.ema,
-        unsafe_pickle=options.unsafe_pickle,
-        key_prefix=options.key_prefix,
+        options.source.model,
+        ema=options.source.ema,
+        unsafe_pickle=options.source.unsafe_pickle,
+        key_prefix=options.source.key_prefix,
     )
     detection = detect_architecture(
-        checkpoint, arch=options.arch, width=options.width, num_classes=options.num_classes
+        checkpoint,
+        arch=options.source.arch,
+        width=options.source.width,
+        num_classes=options.source.num_classes,
     )
     architecture = detection.architecture
     network = build(checkpoint, architecture)
@@ -234,7 +237,7 @@ def load(options: ConvertOptions) -> Loaded:
     kind = kind_of(
         Evidence(
             options,
-            shapes=((options.batch, architecture.num_classes),),
+            shapes=((options.source.batch, architecture.num_classes),),
             config=checkpoint.config,
             member=True,
         )
@@ -268,7 +271,7 @@ def overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preproc
         InputError: The flags contradict each other.
     """
     try:
-        return replace(preprocessing, **options.preprocessing.stated())
+        return replace(preprocessing, **options.source.preprocessing.stated())
     except ValueError as error:
         raise InputError(str(error), where="preprocessing flags") from error
 
@@ -299,15 +302,15 @@ def class_names(config: CheckpointConfig | None, options: ConvertOptions, kind: 
         return ClassNames(None, "the network's output is no row of class scores", None)
     labels, origin = _labels(config, options, kind.classes)
     evaluation = None
-    if options.eval is not None:
-        evaluation = list_labelled(options.eval, labels, kind.classes)
+    if options.checks.eval is not None:
+        evaluation = list_labelled(options.checks.eval, labels, kind.classes)
         if labels is None and len(evaluation.class_names) == kind.classes:
             labels, origin = tuple(evaluation.class_names), _FROM_FOLDERS
     return ClassNames(labels, origin, evaluation)
 
 
 def _refuse_class_flags(options: ConvertOptions, kind: Kind) -> None:
-    for flag, stated in (("--labels", options.labels), ("--eval", options.eval)):
+    for flag, stated in (("--labels", options.source.labels), ("--eval", options.checks.eval)):
         if stated is not None:
             raise InputError(
                 "the network's output is not taken for class scores, so none can be named or "
@@ -321,8 +324,8 @@ def _labels(
     config: CheckpointConfig | None, options: ConvertOptions, num_classes: int
 ) -> tuple[tuple[str, ...] | None, str]:
     """The labels and where they are from, or None and why."""
-    if options.labels is not None:
-        labels = read_labels(options.labels, num_classes)
+    if options.source.labels is not None:
+        labels = read_labels(options.source.labels, num_classes)
         return labels.names, f"from --labels{labels.how}"
     if config is None or config.labels is None:
         return None, "neither --labels nor config.json names them; classes go by number"
@@ -347,9 +350,9 @@ def _architecture_facts(detection: Detection, options: ConvertOptions) -> tuple[
             f"{means}; its keys are those of {', '.join(detection.twins)} too: --arch says which"
         )
     facts = (
-        ("architecture", architecture.name, options.arch, "--arch", unsure),
-        ("width", f"{architecture.width:g}", options.width, "--width", ""),
-        ("classes", str(architecture.num_classes), options.num_classes, "--num-classes", ""),
+        ("architecture", architecture.name, options.source.arch, "--arch", unsure),
+        ("width", f"{architecture.width:g}", options.source.width, "--width", ""),
+        ("classes", str(architecture.num_classes), options.source.num_classes, "--num-classes", ""),
     )
     return tuple(
         Inferred(name, value, f"{_FROM_SHAPES}{doubt}" if stated is None else f"from {flag}")
@@ -364,7 +367,7 @@ def preprocessing_facts(
     config: CheckpointConfig | None,
 ) -> tuple[Inferred, ...]:
     """Each field and where it is from."""
-    stated = options.preprocessing.stated()
+    stated = options.source.preprocessing.stated()
     height, width = preprocessing.input_size
     values = {
         "input_size": f"{height}×{width}",

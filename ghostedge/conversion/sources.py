@@ -17,12 +17,12 @@ from ghostedge.conversion.given import (
     GivenOnnxNetwork,
     GivenTorchNetwork,
     loaded,
-    refuse_family_flags,
     resolved,
     size_for,
 )
 from ghostedge.conversion.keras import is_keras_model, load_keras
-from ghostedge.conversion.options import HUB, NO_FILE, ConvertOptions
+from ghostedge.conversion.option_fields import Source
+from ghostedge.conversion.options import HUB, ConvertOptions
 from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
 from ghostedge.conversion.source import Loaded, check_channels, load, overridden
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
@@ -42,34 +42,35 @@ _INSIDE = "the metadata inside the file"
 
 
 @dataclass(frozen=True)
-class Door:
+class SourceKind:
     """A kind of MODEL.
 
     Attributes:
-        kind: What the report calls it: ``load KIND``.
+        title: What the report calls it: ``load TITLE``.
         fits: Whether MODEL is one.
-        load: Loads it.
+        reads: Loads one.
+        source: The kind in the words of the options; None where that is known once it is fetched.
     """
 
-    kind: str
+    title: str
     fits: Callable[[ConvertOptions], bool]
-    load: Callable[[ConvertOptions], Loaded]
+    reads: Callable[[ConvertOptions], Loaded]
+    source: Source | None
+
+    def load(self, options: ConvertOptions) -> Loaded:
+        """Load MODEL.
+
+        Raises:
+            InputError: It cannot be used, or a flag has no effect on what it is.
+        """
+        if self.source is not None:
+            options.check_effect(self.source)
+        return self.reads(options)
 
 
-def door_of(options: ConvertOptions) -> Door:
-    """The way in for MODEL.
-
-    Raises:
-        InputError: A flag has no effect on what it is.
-    """
-    door = next(door for door in DOORS if door.fits(options))
-    if options.custom_objects is not None and door.load not in (load_keras, _of_hub):
-        raise InputError(
-            "MODEL is no Keras model, so this has no effect on it",
-            where="--custom-objects",
-            remedy="leave it out",
-        )
-    return door
+def source_kind(options: ConvertOptions) -> SourceKind:
+    """The kind of MODEL: the first row that fits."""
+    return next(kind for kind in SOURCE_KINDS if kind.fits(options))
 
 
 def is_quantized_onnx(options: ConvertOptions) -> bool:
@@ -78,17 +79,17 @@ def is_quantized_onnx(options: ConvertOptions) -> bool:
     Raises:
         ModelFileError: It is no valid ONNX file.
     """
-    return options.is_onnx and not is_float(open_onnx(options.model))
+    return options.source.is_onnx and not is_float(open_onnx(options.source.model))
 
 
 def load_given(module: LoadedModule, options: ConvertOptions) -> Loaded:
     """Take a module in memory.
 
     Raises:
-        InputError: A flag contradicts it.
+        InputError: A flag contradicts it, or has no effect on it.
     """
-    refuse_family_flags(options)
-    stated = options.preprocessing.stated().get("input_size")
+    options.check_effect(Source.MODULE)
+    stated = options.source.preprocessing.stated().get("input_size")
     if stated is not None and stated != module.input_size:
         raise InputError(
             f"the example is of another size than {stated[0]}×{stated[1]}",
@@ -100,38 +101,34 @@ def load_given(module: LoadedModule, options: ConvertOptions) -> Loaded:
 
 def _of_factory(options: ConvertOptions) -> Loaded:
     """The network that ``--factory`` makes, with MODEL's weights or its own."""
-    has_file = str(options.model) != NO_FILE
-    refuse_family_flags(options, but=("ema", "key_prefix", "unsafe_pickle") if has_file else ())
     checkpoint = None
-    if has_file:
+    if options.source.has_file:
         checkpoint = load_checkpoint(
-            options.model,
-            ema=options.ema,
-            unsafe_pickle=options.unsafe_pickle,
+            options.source.model,
+            ema=options.source.ema,
+            unsafe_pickle=options.source.unsafe_pickle,
             integers=True,
-            key_prefix=options.key_prefix,
+            key_prefix=options.source.key_prefix,
         )
-    module = load_from_factory(str(options.factory), options.factory_args, checkpoint)
+    module = load_from_factory(str(options.source.factory), options.source.factory_args, checkpoint)
     config = None if checkpoint is None else checkpoint.config
     size = size_for(options, config)
-    channels = find_channels(module.module, (options.batch, *size), module.title)
+    channels = find_channels(module.module, (options.source.batch, *size), module.title)
     return _of_module(replace(module, in_channels=channels), options, config, None)
 
 
 def _of_torchscript(options: ConvertOptions) -> Loaded:
-    refuse_family_flags(options)
-    config = _config_beside(options.model)
+    config = _config_beside(options.source.model)
     size = size_for(options, config)
-    module = load_torchscript(options.model, batch=options.batch, input_size=size)
+    module = load_torchscript(options.source.model, batch=options.source.batch, input_size=size)
     return _of_module(module, options, config, None)
 
 
 def _of_pt2(options: ConvertOptions) -> Loaded:
-    refuse_family_flags(options)
-    stated = options.preprocessing.stated().get("input_size")
-    module = load_pt2_program(options.model, batch=options.batch, input_size=stated)
+    stated = options.source.preprocessing.stated().get("input_size")
+    module = load_pt2_program(options.source.model, batch=options.source.batch, input_size=stated)
     origin = None if module.input_size in (None, stated) else _FROM_PROGRAM
-    return _of_module(module, options, _config_beside(options.model), origin)
+    return _of_module(module, options, _config_beside(options.source.model), origin)
 
 
 def _of_module(
@@ -141,7 +138,7 @@ def _of_module(
     size_origin: str | None,
 ) -> Loaded:
     size = module.input_size or size_for(options, config)
-    example = torch.zeros(options.batch, module.in_channels, *size)
+    example = torch.zeros(options.source.batch, module.in_channels, *size)
     try_on(module.module, example, module.title)
     network = GivenTorchNetwork(module.module, module.title, module.in_channels, size)
     given = Given(
@@ -160,11 +157,10 @@ def _of_module(
 def _of_float_onnx(options: ConvertOptions) -> Loaded:
     """A float ONNX model; one of our own says itself what it is."""
     options.check_float_model()
-    refuse_family_flags(options)
-    stated = options.preprocessing.stated().get("input_size")
-    config = _config_beside(options.model)
-    found = load_float_onnx(options.model, batch=options.batch, input_size=stated)
-    inside = read_onnx_metadata(found.original, where=str(options.model))
+    stated = options.source.preprocessing.stated().get("input_size")
+    config = _config_beside(options.source.model)
+    found = load_float_onnx(options.source.model, batch=options.source.batch, input_size=stated)
+    inside = read_onnx_metadata(found.original, where=str(options.source.model))
     if inside is not None:
         config = CheckpointConfig(
             preprocessing=inside.preprocessing,
@@ -205,9 +201,9 @@ def _of_hub(options: ConvertOptions) -> Loaded:
     # The one optional package: whoever converts a file of their own does not need it.
     from ghostedge_convert.sources.hub import fetch  # noqa: PLC0415 - see above
 
-    file = fetch(str(options.model))
-    here = replace(options, model=file.path)
-    found = door_of(here).load(here)
+    file = fetch(str(options.source.model))
+    here = replace(options, source=replace(options.source, model=file.path))
+    found = source_kind(here).load(here)
     source = replace(found.source, file=file.origin)
     return replace(found, source=source, notes=(*file.notes, *found.notes))
 
@@ -217,15 +213,30 @@ def _config_beside(model: Path) -> CheckpointConfig | None:
 
 
 def _is(kind: Archive) -> Callable[[ConvertOptions], bool]:
-    return lambda options: archive_kind(options.model) == kind
+    return lambda options: archive_kind(options.source.model) == kind
 
 
-DOORS: tuple[Door, ...] = (
-    Door("from the Hub", lambda options: str(options.model).startswith(HUB), _of_hub),
-    Door("factory's network", lambda options: options.factory is not None, _of_factory),
-    Door("Keras model", is_keras_model, load_keras),
-    Door("float ONNX", lambda options: options.is_onnx, _of_float_onnx),
-    Door("TorchScript", _is("torchscript"), _of_torchscript),
-    Door("exported program", _is("pt2"), _of_pt2),
-    Door("checkpoint", lambda _: True, load),
+SOURCE_KINDS: tuple[SourceKind, ...] = (
+    SourceKind(
+        "from the Hub", lambda options: str(options.source.model).startswith(HUB), _of_hub, None
+    ),
+    SourceKind(
+        "factory's network",
+        lambda options: options.source.factory is not None and options.source.has_file,
+        _of_factory,
+        Source.FACTORY_WITH_WEIGHTS,
+    ),
+    SourceKind(
+        "factory's network",
+        lambda options: options.source.factory is not None,
+        _of_factory,
+        Source.FACTORY,
+    ),
+    SourceKind("Keras model", is_keras_model, load_keras, Source.KERAS),
+    SourceKind(
+        "float ONNX", lambda options: options.source.is_onnx, _of_float_onnx, Source.FLOAT_ONNX
+    ),
+    SourceKind("TorchScript", _is("torchscript"), _of_torchscript, Source.TORCHSCRIPT),
+    SourceKind("exported program", _is("pt2"), _of_pt2, Source.PROGRAM),
+    SourceKind("checkpoint", lambda _: True, load, Source.CHECKPOINT),
 )

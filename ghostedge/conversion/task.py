@@ -160,17 +160,17 @@ def kind_of(evidence: Evidence) -> Kind:
 def _check(evidence: Evidence) -> None:
     options = evidence.options
     shapes = ", ".join(map(str, evidence.shapes))
-    if options.task == "classify" and evidence.columns == 0:
+    if options.source.task == "classify" and evidence.columns == 0:
         raise InputError(
             f"the network's output is of shape {shapes}, which is no row of class scores",
             where="--task",
             remedy="leave --task out",
         )
     fitting = (evidence.columns, evidence.classes) if evidence.columns else ()
-    if options.num_classes is not None and options.num_classes not in fitting:
+    if options.source.num_classes is not None and options.source.num_classes not in fitting:
         raise InputError(
             f"the network's output is of shape {shapes}, which is not "
-            f"{options.num_classes} classes",
+            f"{options.source.num_classes} classes",
             where="--num-classes",
             remedy="leave --num-classes out",
         )
@@ -178,15 +178,17 @@ def _check(evidence: Evidence) -> None:
 
 def _by_flags(evidence: Evidence) -> Kind | None:
     options = evidence.options
-    if options.task == "regress":
+    if options.source.task == "regress":
         return Kind(None, "from --task")
     if evidence.columns == 0:
         return Kind(None, "its output is no row of scores")
     flags = {
-        "--task": options.task,
-        "--labels": options.labels,
-        "--eval": options.eval,
-        "--num-classes": evidence.classes if options.num_classes == evidence.classes else None,
+        "--task": options.source.task,
+        "--labels": options.source.labels,
+        "--eval": options.checks.eval,
+        "--num-classes": evidence.classes
+        if options.source.num_classes == evidence.classes
+        else None,
     }
     stated = [flag for flag, value in flags.items() if value is not None]
     return evidence.classifier(f"from {stated[0]}") if stated else None
@@ -241,7 +243,7 @@ def _names(evidence: Evidence) -> tuple[tuple[str, str, frozenset[str]], ...]:
 
     The nearest to the output comes first.
     """
-    head, stated = evidence.head, evidence.options.output_names
+    head, stated = evidence.head, evidence.options.source.output_names
     outputs = stated or (() if head is None else (head.output,))
     layers = () if head is None else head.names
     return (

@@ -8,7 +8,7 @@ layers have the names they have in every file made from it.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from ghostedge.conversion.artefacts import deploy_graph
-from ghostedge.conversion.options import ConvertOptions, PreprocessingOverrides
-from ghostedge.conversion.sources import door_of
+from ghostedge.conversion.options import ConvertOptions, PreprocessingOptions
+from ghostedge.conversion.sources import source_kind
 from ghostedge.formats.format import Building, Inspection, OpCount, Tap, digest
 from ghostedge.formats.onnx import tap_model
 from ghostedge_convert import build, detect_architecture, load_checkpoint, resolve_preprocessing
@@ -94,19 +94,13 @@ def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | 
     Raises:
         InputError: It cannot be used.
     """
-    options = ConvertOptions(
-        model=path,
-        output=path,
-        ema=building.ema,
-        key_prefix=building.key_prefix,
-        arch=building.arch,
-        unsafe_pickle=building.unsafe_pickle,
-        factory=building.factory,
-        factory_args=building.factory_args,
-        preprocessing=_stated(building, preprocessing),
-    )
-    door = door_of(options)
-    loaded = door.load(options)
+    stated = {} if preprocessing is None else _stated(preprocessing)
+    building_options = asdict(building)
+    if building.input_size is None:
+        del building_options["input_size"]
+    options = ConvertOptions.of(path, output=path, **(stated | building_options))
+    kind = source_kind(options)
+    loaded = kind.load(options)
     graph = deploy_graph(loaded, options)
     return tap_model(
         graph.model,
@@ -114,14 +108,12 @@ def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | 
         path,
         None,
         sha256=loaded.source.sha256,
-        format_=door.kind,
+        format_=kind.title,
     )
 
 
-def _stated(building: Building, preprocessing: Preprocessing | None) -> PreprocessingOverrides:
-    stated = PreprocessingOverrides()
-    if preprocessing is not None:
-        known = {field.name: getattr(preprocessing, field.name) for field in fields(stated)}
-        stated = PreprocessingOverrides(**known)
-    size = building.input_size
-    return stated if size is None else replace(stated, input_size=size)
+def _stated(preprocessing: Preprocessing) -> dict[str, Any]:
+    """The keywords of `ghostedge.convert` that state this preprocessing."""
+    return {
+        field.name: getattr(preprocessing, field.name) for field in fields(PreprocessingOptions)
+    }

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.options import OPTIONS, ConvertOptions
 from ghostedge.conversion.task import Evidence, kind_of
 from ghostedge_convert import CheckpointConfig, Head, head_of
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing
 
-OPTIONS = ConvertOptions(Path("m.onnx"), Path("out"))
 INSIDE = ModelMetadata(Preprocessing(), InputSpec("NCHW", "float32", normalized=True))
 UNIT = np.array([[0.6, -0.8], [1.0, 0.0]], np.float32)
 
@@ -26,10 +25,10 @@ def rows(columns: int) -> np.ndarray:
 
 
 def evidence(columns: int = 10, **known: Any) -> Evidence:
-    stated = {name: known.pop(name) for name in list(known) if hasattr(OPTIONS, name)}
+    stated = {name: known.pop(name) for name in list(known) if name in OPTIONS}
     found = known.pop("rows", rows(columns))
     shapes = known.pop("shapes", (found.shape,))
-    return Evidence(replace(OPTIONS, **stated), shapes, found, **known)
+    return Evidence(ConvertOptions.of("m.onnx", **stated), shapes, found, **known)
 
 
 def end(op: str | None, output: str = "y", *names: str) -> Head:

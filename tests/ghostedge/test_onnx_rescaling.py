@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ghostedge.conversion.options import ConvertOptions, PreprocessingOverrides
+from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import Loaded
-from ghostedge.conversion.sources import door_of
+from ghostedge.conversion.sources import source_kind
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
 from ghostedge_runtime.errors import InputError, ModelFileError
 
@@ -73,10 +73,8 @@ def network(
 def load(model: onnx.ModelProto, folder: Path, **flags: object) -> Loaded:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    options = ConvertOptions(
-        model=path, output=folder / "out", preprocessing=PreprocessingOverrides(**flags)
-    )
-    return door_of(options).load(options)
+    options = ConvertOptions.of(path, output=folder / "out", **flags)
+    return source_kind(options).load(options)
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ghostedge.conversion.options import ConvertOptions, artefact_name, default_output
+import ghostedge
+from ghostedge.conversion.api import ConvertKeywords
+from ghostedge.conversion.option_fields import Source
+from ghostedge.conversion.options import (
+    OPTIONS,
+    ConvertOptions,
+    Int8Options,
+    artefact_name,
+    default_output,
+)
 from ghostedge_quantize import Int8Settings
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
 
 
 def options(**changed: Any) -> ConvertOptions:
-    return ConvertOptions(model=Path("m.pt"), output=Path("out"), **changed)
+    return ConvertOptions.of("m.pt", output="out", **changed)
 
 
 def test_int8_without_calibration_images_is_refused_with_what_to_pass() -> None:
@@ -99,11 +109,11 @@ def test_a_list_of_precisions_that_makes_no_sense_is_refused(
 def test_flags_of_a_quantized_onnx_wait_until_the_file_says_whether_it_is_one(
     given: dict[str, Any],
 ) -> None:
-    options = ConvertOptions(model=Path("m.onnx"), output=Path("out"), **given)
+    options = ConvertOptions.of("m.onnx", output="out", **given)
     with pytest.raises(InputError):
         options.check_float_model()
     with pytest.raises(InputError):
-        ConvertOptions(model=Path("m.pt"), output=Path("out"), **given)
+        ConvertOptions.of("m.pt", output="out", **given)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +127,7 @@ def test_flags_of_a_quantized_onnx_wait_until_the_file_says_whether_it_is_one(
 )
 def test_a_model_that_is_not_told_is_refused(model: str, given: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
-        ConvertOptions(model=Path(model), output=Path("out"), **given)
+        ConvertOptions.of(model, output="out", **given)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +144,8 @@ def test_a_model_that_is_not_told_is_refused(model: str, given: dict[str, Any], 
 def test_artefacts_are_named_after_whatever_model_is(
     model: str, factory: str | None, name: str
 ) -> None:
-    given = ConvertOptions(model=Path(model), output=Path("out"), factory=factory)
-    assert given.artefact_name == name
+    given = ConvertOptions.of(model, output="out", factory=factory)
+    assert given.source.artefact_name == name
 
 
 @pytest.mark.parametrize(
@@ -152,12 +162,12 @@ def test_artefacts_are_named_after_whatever_model_is(
     ],
 )
 def test_float32_is_always_made_and_first(given: dict[str, Any], made: tuple[str, ...]) -> None:
-    assert options(**given).precisions == made
+    assert options(**given).files.precisions == made
 
 
 def test_the_front_door_and_the_quantizer_have_the_same_defaults() -> None:
     for field in fields(Int8Settings):
-        assert getattr(ConvertOptions, field.name) == field.default, field.name
+        assert getattr(Int8Options, field.name) == field.default, field.name
 
 
 @pytest.mark.parametrize(
@@ -199,10 +209,54 @@ def test_a_budget_that_cannot_be_checked_is_refused(changed: dict[str, Any], nam
 
 
 def test_agreement_needs_no_labels_and_a_drop_of_nothing_may_be_asked_for() -> None:
-    assert options(int8=True, calib=Path("photos"), min_agreement=99).min_agreement == 99
-    assert options(**EVERYTHING, max_drop=0).max_drop == 0
+    assert options(int8=True, calib=Path("photos"), min_agreement=99).guard.min_agreement == 99
+    assert options(**EVERYTHING, max_drop=0).guard.max_drop == 0
 
 
 def test_an_onnx_has_no_use_for_the_flag_of_pickles() -> None:
     with pytest.raises(InputError, match=r"--unsafe-pickle: an \.onnx holds no pickle"):
-        ConvertOptions(model=Path("m.onnx"), output=Path("out"), unsafe_pickle=True)
+        ConvertOptions.of("m.onnx", output="out", unsafe_pickle=True)
+
+
+def test_a_keyword_that_does_not_exist_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="no keyword argument 'ragnes'"):
+        options(ragnes="mse")
+
+
+@pytest.mark.parametrize(
+    ("source", "changed", "said"),
+    [
+        (Source.KERAS, {"arch": "x"}, "--arch: MODEL is no checkpoint of the family"),
+        (Source.FACTORY, {"ema": True}, "--ema: MODEL is no checkpoint of the family"),
+        (Source.TORCHSCRIPT, {"custom_objects": "c.py"}, "--custom-objects: MODEL is no Keras"),
+        (Source.QUANTIZED_ONNX, {"equalize": False}, "--no-equalize: MODEL is an .onnx .* already"),
+        (Source.QUANTIZED_ONNX, {"output_names": ["y"]}, "--output-names: MODEL is an .onnx"),
+    ],
+)
+def test_what_has_no_effect_on_a_kind_of_model_is_refused_by_its_flag(
+    source: Source, changed: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        ConvertOptions.of("m.onnx", **changed).check_effect(source)
+
+
+def test_what_a_kind_of_model_has_a_use_for_is_taken() -> None:
+    ConvertOptions.of("w.pt", factory="n.py:make", ema=True).check_effect(
+        Source.FACTORY_WITH_WEIGHTS
+    )
+    ConvertOptions.of("q.onnx", calib="photos", requantize=True).check_effect(Source.QUANTIZED_ONNX)
+
+
+def test_every_option_has_a_keyword_and_every_keyword_an_option() -> None:
+    assert set(ConvertKeywords.__annotations__) == set(OPTIONS)
+
+
+def test_convert_shows_every_keyword_with_its_default_and_what_it_does() -> None:
+    shown = inspect.signature(ghostedge.convert).parameters
+    assert list(shown)[:2] == ["model", "example_input"]
+    assert {name: shown[name].default for name in OPTIONS} == {
+        name: option.default for name, option in OPTIONS.items()
+    }
+    words = ghostedge.convert.__doc__ or ""
+    assert "equalize: Rescale channels first" in words
+    assert "int8: Also write int8 ONNX and TFLite; needs ``calib``." in words

@@ -86,19 +86,14 @@ def _documented(function: F) -> F:
     """Give a function the signature and the documentation of the options that it takes."""
     types = get_type_hints(ConvertKeywords)
     own = inspect.signature(function)
+    *first, reporter, _ = own.parameters.values()
     keywords = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=OPTIONS[name].default, annotation=kind
         )
         for name, kind in types.items()
     ]
-    first = [
-        parameter
-        for parameter in own.parameters.values()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-    places = sorted([*first, *keywords], key=lambda parameter: parameter.kind)
-    function.__signature__ = own.replace(parameters=places)  # type: ignore[attr-defined] # what inspect reads
+    function.__signature__ = own.replace(parameters=[*first, *keywords, reporter])  # type: ignore[attr-defined] # what inspect reads
     words = "\n".join(_argument_words(OPTIONS[name]) for name in types)
     function.__doc__ = (function.__doc__ or "").replace("        options: As below.", words)
     return function
@@ -130,8 +125,8 @@ def convert(
             format, which is lowered to int8 TFLite as it is. See ``docs/inputs.md``.
         example_input: Of a module in memory: a float tensor (N, C, H, W) that it takes, or that
             shape. Its height and width are the files'.
-        reporter: Who is told of the progress; nobody when None.
         options: As below.
+        reporter: Who is told of the progress; nobody when None.
 
     Returns:
         What was written, checked and measured. ``Manifest.missed`` names the budgets that were

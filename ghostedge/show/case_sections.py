@@ -12,7 +12,7 @@ from ghostedge.show.charts import (
     draw_steps,
     histogram_words,
 )
-from ghostedge.show.columns import Row, results_table
+from ghostedge.show.result_columns import Row, results_table
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.figures import CaseFigures, Figures
 from ghostedge.show.html import badges, bar, cell, facts, heading, number, text

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ghostedge.records.quantization import QuantizationFindings
-from ghostedge.show.columns import results_table
+from ghostedge.show.result_columns import results_table
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.figures import DRAWN_SENSORS, Figures, Lines, work_out
 from ghostedge.show.sentences import (

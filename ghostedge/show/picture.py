@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ghostedge.show.charts import ROW, WIDE, draw_histogram, draw_latencies, draw_tradeoff
-from ghostedge.show.columns import results_table
+from ghostedge.show.result_columns import results_table
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.drawing import (
     DPI,

@@ -21,7 +21,7 @@ from ghostedge.console import Reporter
 from ghostedge.conversion.images import calibration_set
 from ghostedge.formats.format import image_input
 from ghostedge.formats.onnx import onnx_input, parse_onnx
-from ghostedge.show.words import LEFT, RIGHT, plain_table
+from ghostedge.show.columns import LEFT, RIGHT, Column, draw
 from ghostedge_quantize import analyse
 from ghostedge_quantize.analysis.findings import Analysis, Culprit, LayerAnalysis
 from ghostedge_runtime.errors import InputError, ModelFileError
@@ -192,18 +192,18 @@ def sources(found: Analysis) -> list[str]:
 
 def layer_table(report: QuantizationReport) -> Table:
     """A row per layer in graph order; decibels, and a bar of its share of the output's noise."""
-    found = report.analysis
-    figures = ("output dB", "in int8", "clipped", "codes", "weights dB", "alone dB", "share")
-    table = plain_table(
-        None, (("layer", LEFT), ("op", LEFT), *((each, RIGHT) for each in figures), ("", LEFT))
+    layers = report.analysis.layers
+    largest = max((layer.share for layer in layers), default=0.0)
+    bar = Column[LayerAnalysis](
+        "", LEFT, lambda layer: "█" * round(_BAR * layer.share / largest) if largest else ""
     )
-    largest = max((layer.share for layer in found.layers), default=0.0)
-    worst = {culprit.name for culprit in found.worst}
-    for layer in found.layers:
-        bar = "█" * round(_BAR * layer.share / largest) if largest else ""
-        style = "bold red" if layer.name in worst else None
-        table.add_row(*_cells(layer), f"{layer.share:.1%}", bar, style=style)
-    return table
+    worst = {culprit.name for culprit in report.analysis.worst}
+    return draw(
+        (*_LAYERS, bar),
+        layers,
+        keep_empty=True,
+        style=lambda layer: "bold red" if layer.name in worst else None,
+    )
 
 
 def legend() -> str:
@@ -213,20 +213,6 @@ def legend() -> str:
         "quantized graph; codes: those that occur; weights dB: likewise of the weights; alone dB: "
         "the model's output over the change that this layer alone makes; share: of the sum of "
         "these changes; 6 dB are one bit"
-    )
-
-
-def _cells(layer: LayerAnalysis) -> tuple[str, ...]:
-    output, weights = layer.activation, layer.weights
-    return (
-        layer.name,
-        layer.op,
-        decibel_words(output.sqnr_db, "") if output else "float",
-        decibel_words(output.accumulated_db, "") if output else "–",
-        f"{output.clipped:.2%}" if output else "–",
-        f"{output.used}" if output else "–",
-        decibel_words(weights.sqnr_db, "") if weights else "–",
-        decibel_words(layer.effect.sqnr_db, ""),
     )
 
 
@@ -242,3 +228,33 @@ def _parts(culprit: Culprit) -> str:
 def decibel_words(value: float | None, unit: str = " dB") -> str:
     """A signal-to-noise ratio with one decimal, or that there is no noise."""
     return _NO_ERROR if value is None else f"{value:.1f}{unit}"
+
+
+def _decibels(value: float | None) -> str:
+    return decibel_words(value, "")
+
+
+_LAYERS: tuple[Column[LayerAnalysis], ...] = (
+    Column("layer", LEFT, lambda layer: layer.name),
+    Column("op", LEFT, lambda layer: layer.op),
+    Column(
+        "output dB",
+        RIGHT,
+        lambda layer: _decibels(layer.activation.sqnr_db) if layer.activation else "float",
+    ),
+    Column(
+        "in int8",
+        RIGHT,
+        lambda layer: layer.activation and _decibels(layer.activation.accumulated_db),
+    ),
+    Column(
+        "clipped",
+        RIGHT,
+        lambda layer: layer.activation and layer.activation.clipped,
+        "{:.2%}".format,
+    ),
+    Column("codes", RIGHT, lambda layer: layer.activation and layer.activation.used),
+    Column("weights dB", RIGHT, lambda layer: layer.weights and _decibels(layer.weights.sqnr_db)),
+    Column("alone dB", RIGHT, lambda layer: _decibels(layer.effect.sqnr_db)),
+    Column("share", RIGHT, lambda layer: layer.share, "{:.1%}".format),
+)

@@ -13,7 +13,12 @@ from ghostedge.comparison.compare import Comparison, compare
 from ghostedge.comparison.selection import from_database, from_files
 from ghostedge.console import ConsoleReporter
 from ghostedge.records.database import entries
-from ghostedge.show.bench_tables import comparison_table, entries_table, remark_lines, sides_lines
+from ghostedge.show.comparison_tables import (
+    comparison_table,
+    entries_table,
+    remark_lines,
+    sides_lines,
+)
 from ghostedge_runtime.errors import BudgetMissedError
 from ghostedge_runtime.record import BenchRun
 

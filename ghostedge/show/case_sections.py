@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from ghostedge.records.quantization import LayerError, QuantizationFindings
-from ghostedge.show.charts import (
-    draw_histogram,
-    draw_layers,
-    draw_steps,
-    histogram_words,
-)
-from ghostedge.show.result_columns import Row, results_table
+from ghostedge.show.charts import draw_histogram, draw_layers, draw_steps, histogram_words
+from ghostedge.show.columns import Cell, Column, select
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.figures import CaseFigures, Figures
 from ghostedge.show.html import badges, bar, cell, facts, heading, number, text
-from ghostedge.show.sentences import (
-    DISTRIBUTIONS,
-    INTERVALS,
+from ghostedge.show.layer_columns import (
     LAYER_FIGURES,
-    layer_figures,
-    operator_words,
-    quantization_words,
+    OPERATOR,
+    OPERATOR_P50,
+    OPERATOR_SHARE,
+    OUTPUT,
+    SHAPE,
+    OpShare,
+    op_shares,
 )
+from ghostedge.show.result_columns import common_words, results_table
+from ghostedge.show.sentences import DISTRIBUTIONS, INTERVALS, operator_words, quantization_words
 from ghostedge.show.svg import HISTOGRAM, OVER_TIME, ChartMaker, Frame
-from ghostedge.show.words import case_facts, op_time, percent
-from ghostedge_runtime.record import OpTime
+from ghostedge.show.words import case_facts, percent
 
 _SHOWN_OPS, _SHOWN_LAYERS = 12, 12
 
@@ -36,38 +35,34 @@ def tables(contents: Contents, figures: Figures) -> Iterator[str]:
     yield heading("Results")
     yield f'<p class="soft">{INTERVALS}</p>'
     for run in range(len(contents.runs)):
-        found = results_table(contents, run, figures.on_front)
+        entries = contents.entries_of(run)
+        selection = results_table(contents, run, figures.on_front)
         if len(contents.runs) > 1:
             yield heading(contents.machines[run], 3)
-        yield f'<p class="common">{text(found.common)}</p>'
-        heads = "".join(f"<th>{text(each)}</th>" for each in found.headings)
+        yield f'<p class="common">{text(common_words(entries))}</p>'
+        heads = "".join(f"<th>{text(column.heading)}</th>" for column in selection.columns)
         yield f'<table class="stack results"><thead><tr><th class="l">case</th>{heads}</tr>'
         yield "</thead><tbody>"
-        for row in found.rows:
-            yield _row(row, found.headings)
+        for entry, cells in zip(entries, selection.rows, strict=True):
+            yield _row(entry, cells, selection.columns)
         yield "</tbody></table>"
 
 
-def _row(row: Row, headings: Sequence[str]) -> str:
-    entry = row.entry
+def _row(entry: Entry, cells: Sequence[Cell], columns: Sequence[Column[Any]]) -> str:
     kind = ' class="doubtful"' if entry.marks else ""
     name = f"{number(entry.number, entry.series)} {text(entry.name)} {badges(entry.kinds)}"
-    if row.error is not None:
-        name += f'<div class="failed">could not be measured: {text(row.error)}</div>'
-        return f'<tr{kind}><td class="l" colspan="{len(headings) + 1}">{name}</td></tr>'
-    cells = "".join(
-        cell(_figure(each.words, each.interval), label)
-        for each, label in zip(row.cells, headings, strict=True)
+    if entry.result.error is not None:
+        name += f'<div class="failed">could not be measured: {text(entry.result.error)}</div>'
+        return f'<tr{kind}><td class="l" colspan="{len(columns) + 1}">{name}</td></tr>'
+    figures = "".join(
+        cell(_figure(each), column.heading) for each, column in zip(cells, columns, strict=True)
     )
-    return f"<tr{kind}>{cell(name, 'case', 'l')}{cells}</tr>"
+    return f"<tr{kind}>{cell(name, 'case', 'l')}{figures}</tr>"
 
 
-def _figure(words: str, interval: str) -> str:
-    return (
-        f"<span>{words}"
-        + (f'<span class="interval">{interval}</span>' if interval else "")
-        + "</span>"
-    )
+def _figure(figure: Cell) -> str:
+    beside = f'<span class="interval">{text(figure.beside)}</span>' if figure.beside else ""
+    return f"<span>{text(figure.words)}{beside}</span>"
 
 
 def cards(contents: Contents, figures: Figures, charts: ChartMaker) -> Iterator[str]:
@@ -114,25 +109,24 @@ def operators(contents: Contents) -> Iterator[str]:
         name = f"{number(entry.number, entry.series)} {text(entry.name)} {badges(entry.kinds)}"
         yield f"<details{'' if place else ' open'}><summary class=name>{name}</summary>"
         yield f'<p class="soft">{text(operator_words(entry.result))}</p>'
-        ops = sorted(entry.result.ops, key=lambda op: -op.p50_ms)
-        yield from _ops_table(ops[:_SHOWN_OPS], ops)
+        ops = op_shares(entry.result)
+        yield from _ops_table(ops[:_SHOWN_OPS])
         if len(ops) > _SHOWN_OPS:
             yield f"<details><summary>the other {len(ops) - _SHOWN_OPS}</summary>"
-            yield from _ops_table(ops[_SHOWN_OPS:], ops)
+            yield from _ops_table(ops[_SHOWN_OPS:])
             yield "</details>"
         yield "</details>"
 
 
-def _ops_table(shown: Sequence[OpTime], ops: Sequence[OpTime]) -> Iterator[str]:
-    total, longest = sum(op.p50_ms for op in ops) or 1.0, ops[0].p50_ms or 1.0
+def _ops_table(shown: Sequence[OpShare]) -> Iterator[str]:
     yield '<table class="ops"><thead><tr><th class="l">operator</th><th>p50</th>'
     yield "<th>share</th></tr></thead><tbody>"
-    for op in shown:
-        shape = "×".join(map(str, op.output_shape))
+    selection = select((OPERATOR, OUTPUT, SHAPE, OPERATOR_P50, OPERATOR_SHARE), shown)
+    for row, cells in zip(shown, selection.rows, strict=True):
+        operator, output, shape, p50, share = (text(each.words) for each in cells)
         yield (
-            f'<tr><td class="l"><b>{text(op.op)}</b> <span class="soft">{text(op.name)} {shape}'
-            f"</span></td><td>{text(op_time(op))}</td>"
-            f'<td class="b">{percent(op.p50_ms / total)}{bar(op.p50_ms / longest)}</td></tr>'
+            f'<tr><td class="l"><b>{operator}</b> <span class="soft">{output} {shape}'
+            f'</span></td><td>{p50}</td><td class="b">{share}{bar(row.of_longest)}</td></tr>'
         )
     yield "</tbody></table>"
 
@@ -173,17 +167,18 @@ def _layers(found: QuantizationFindings) -> Iterator[str]:
 
 
 def _layer_table(layers: Sequence[LayerError], worst: set[str], largest: float) -> Iterator[str]:
+    selection = select(LAYER_FIGURES, layers, keep_empty=True)
     yield '<table class="stack"><thead><tr><th class="l">layer</th>'
-    yield "".join(f"<th>{each}</th>" for each in LAYER_FIGURES)
+    yield "".join(f"<th>{column.heading}</th>" for column in selection.columns)
     yield "<th>share of the noise</th></tr></thead><tbody>"
-    for layer in layers:
+    for layer, cells in zip(layers, selection.rows, strict=True):
         share = f"<span>{percent(layer.share)}</span>"
         share += bar(layer.share / largest, worst=layer.name in worst)
-        figures = zip(layer_figures(layer), LAYER_FIGURES, strict=True)
+        figures = zip(cells, selection.columns, strict=True)
         name = f"{text(layer.name)} <span class=soft>{text(layer.op)}</span>"
         yield (
             f"<tr>{cell(name, 'layer', 'l')}"
-            f"{''.join(cell(words, label) for words, label in figures)}"
+            f"{''.join(cell(each.words, column.heading) for each, column in figures)}"
             f"{cell(share, 'share of the noise', 'b')}</tr>"
         )
     yield "</tbody></table>"

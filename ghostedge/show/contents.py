@@ -1,4 +1,6 @@
-"""What a report is about: every result of every run, numbered, named and given its machine.
+"""What is shown: every result of every run, numbered, named and given its machine.
+
+A run is what `ghostedge bench` measured, or what a conversion measured of the files that it wrote.
 
 A case's name is the shortest that tells it from the others: the file's, with as much of its
 folders, backend and threads as it takes. Runs of one machine are one **series**, so that a front is
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from ghostedge.records.manifest import Artefact, Manifest
 from ghostedge.records.quantization import QuantizationFindings
 from ghostedge.show.words import machine_name, threads_words
 from ghostedge.terminal import printable
@@ -30,6 +33,7 @@ class Entry:
         series: Index of its machine in `Contents.series`.
         result: What was measured.
         marks: What makes it doubtful, the whole run's marks included.
+        artefact: Of a file that a conversion wrote, how it was checked.
     """
 
     number: int
@@ -38,6 +42,7 @@ class Entry:
     series: int
     result: Result
     marks: tuple[Mark, ...]
+    artefact: Artefact | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -64,6 +69,8 @@ class Contents:
         entries: Every result, in the order of the runs.
         quantization: What ``ghostedge inspect --quantization --json`` found.
         producer: Who made the report, with version.
+        missed: Budgets that a conversion did not keep, and what it could not find out, a sentence
+            each.
     """
 
     runs: tuple[BenchRun, ...]
@@ -72,6 +79,7 @@ class Contents:
     entries: tuple[Entry, ...]
     quantization: tuple[QuantizationFindings, ...]
     producer: str
+    missed: tuple[str, ...] = ()
 
     @property
     def timed(self) -> tuple[Entry, ...]:
@@ -89,20 +97,45 @@ class Contents:
 
 
 def gather(
-    runs: Iterable[BenchRun], quantization: Iterable[QuantizationFindings], producer: str
+    measured: Iterable[BenchRun | Manifest],
+    quantization: Iterable[QuantizationFindings] = (),
+    producer: str = "",
 ) -> Contents:
     """Number and name the results; a run that is given twice counts once."""
-    kept = tuple({run.id: run for run in runs}.values())
-    machines = _machine_names(kept)
+    unique = {_run(each).id: each for each in measured}.values()
+    runs = tuple(map(_run, unique))
+    machines = _machine_names(runs)
     series = tuple(dict.fromkeys(machines))
     entries: list[Entry] = []
-    for index, (run, machine) in enumerate(zip(kept, machines, strict=True)):
+    for index, source in enumerate(unique):
+        run, artefacts = runs[index], source.artefacts if isinstance(source, Manifest) else ()
         names = case_names([result.case for result in run.results])
-        for place, (result, name) in enumerate(zip(run.results, names, strict=True)):
-            number = len(entries) + 1
-            marks = run.marks_of(place)
-            entries.append(Entry(number, name, index, series.index(machine), result, marks))
-    return Contents(kept, tuple(machines), series, tuple(entries), tuple(quantization), producer)
+        for place, result in enumerate(run.results):
+            entries.append(
+                Entry(
+                    number=len(entries) + 1,
+                    name=names[place],
+                    run=index,
+                    series=series.index(machines[index]),
+                    result=result,
+                    marks=run.marks_of(place),
+                    artefact=artefacts[place] if artefacts else None,
+                )
+            )
+    manifests = [source for source in unique if isinstance(source, Manifest)]
+    return Contents(
+        runs=runs,
+        machines=tuple(machines),
+        series=series,
+        entries=tuple(entries),
+        quantization=tuple(quantization),
+        producer=producer,
+        missed=tuple(line for each in manifests for line in (*each.missed, *each.unscored)),
+    )
+
+
+def _run(measured: BenchRun | Manifest) -> BenchRun:
+    return measured.measured() if isinstance(measured, Manifest) else measured
 
 
 def _machine_names(runs: Sequence[BenchRun]) -> list[str]:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from ghostedge.records.quantization import QuantizationFindings
-from ghostedge.show.result_columns import results_table
+from ghostedge.show.columns import LEFT, RIGHT, Cell, Column, Selection, select
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.figures import DRAWN_SENSORS, Figures, Lines, work_out
+from ghostedge.show.layer_columns import (
+    LAYER,
+    LAYER_FIGURES,
+    LAYER_OPERATOR,
+    LAYER_SHARE,
+    OPERATOR,
+    OPERATOR_P50,
+    OPERATOR_SHARE,
+    OUTPUT,
+    SHAPE,
+    op_shares,
+)
+from ghostedge.show.result_columns import (
+    FILE,
+    RUNTIME,
+    SHA256,
+    SIZE,
+    common_words,
+    results_table,
+)
 from ghostedge.show.sentences import (
     INTERVALS,
-    LAYER_FIGURES,
     created_words,
-    layer_figures,
     mark_sentences,
     operator_words,
     quantization_words,
     sensor_words,
     title,
 )
-from ghostedge.show.words import (
-    DASH,
-    WARNING,
-    case_facts,
-    changes,
-    command_line,
-    op_time,
-    percent,
-    runtime_words,
-    settings_facts,
-    size_words,
-)
+from ghostedge.show.words import WARNING, case_facts, changes, command_line, settings_facts
 from ghostedge.terminal import printable
 from ghostedge_runtime.machine.words import fact_rows
 
@@ -69,11 +78,38 @@ def code(words: str) -> str:
     return f"{fence} {inside} {fence}" if longest else f"`{inside}`"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A table whose first ``left`` columns are text, the others figures."""
-    sides = [":--" if column < left else "--:" for column in range(len(headings))]
-    lines = [headings, sides, *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def table(selection: Selection, cases: Sequence[str] | None = None) -> str:
+    """A table.
+
+    Args:
+        selection: Its columns and cells.
+        cases: Markdown for a column of cases before them.
+    """
+    columns = selection.columns
+    lines = [
+        [column.heading for column in columns],
+        [":--" if column.side == LEFT else "--:" for column in columns],
+        *(list(map(_cell, columns, cells)) for cells in selection.rows),
+    ]
+    if cases is not None:
+        lines = [[name, *line] for name, line in zip(("case", ":--", *cases), lines, strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def facts_table(facts: Iterable[tuple[str, str]]) -> str:
+    """Names and values, side by side."""
+    return table(select(_FACTS, list(facts)))
+
+
+_FACTS: tuple[Column[tuple[str, str]], ...] = (
+    Column("", LEFT, lambda fact: fact[0]),
+    Column("", LEFT, lambda fact: fact[1]),
+)
+
+
+def _cell(column: Column[Any], cell: Cell) -> str:
+    words = code(cell.words) if column.code else plain(cell.words)
+    return f"{words} ({plain(cell.beside)})" if cell.beside else words
 
 
 def _head(contents: Contents) -> Iterator[str]:
@@ -90,21 +126,19 @@ def _name(entry: Entry) -> str:
     return f"{entry.number} {code(entry.name)}{doubt}"
 
 
+def _name_or_error(entry: Entry) -> str:
+    error = entry.result.error
+    return _name(entry) + ("" if error is None else f": could not be measured: {plain(error)}")
+
+
 def _results(contents: Contents, figures: Figures) -> Iterator[str]:
     yield "## Results"
     for run in range(len(contents.runs)):
-        found = results_table(contents, run, figures.on_front)
+        entries = contents.entries_of(run)
         yield from _machine_heading(contents, run)
-        yield plain(found.common)
-        rows = []
-        for row in found.rows:
-            error = "" if row.error is None else f": could not be measured: {plain(row.error)}"
-            cells = (
-                f"{each.words} ({each.interval})" if each.interval else each.words
-                for each in row.cells
-            )
-            rows.append([_name(row.entry) + error, *cells])
-        yield table(["case", *found.headings], rows)
+        yield plain(common_words(entries))
+        selection = results_table(contents, run, figures.on_front)
+        yield table(selection, list(map(_name_or_error, entries)))
     yield INTERVALS
 
 
@@ -117,54 +151,40 @@ def _details(contents: Contents) -> Iterator[str]:
     """The lesser figures, a column for each that any case has."""
     if not contents.timed:
         return
-    found = {entry.number: dict(case_facts(entry.result)) for entry in contents.timed}
-    names = list(dict.fromkeys(name for facts in found.values() for name in facts))
-    rows = [
-        [_name(entry), *(plain(found[entry.number].get(name, DASH)) for name in names)]
-        for entry in contents.timed
-    ]
+    facts = [dict(case_facts(entry.result)) for entry in contents.timed]
+    names = dict.fromkeys(name for known in facts for name in known)
+    columns = [Column[dict[str, str]](name, RIGHT, partial(_fact, name)) for name in names]
     yield "## More figures"
-    yield table(["case", *names], rows)
+    yield table(select(columns, facts), list(map(_name, contents.timed)))
+
+
+def _fact(name: str, facts: dict[str, str]) -> str | None:
+    return facts.get(name)
 
 
 def _operators(contents: Contents) -> Iterator[str]:
-    asked = [entry for entry in contents.timed if entry.result.ops]
-    if asked:
+    entries = [entry for entry in contents.timed if entry.result.ops]
+    if entries:
         yield f"## Operators, the {_OPS} slowest of each case"
-    for entry in asked:
-        ops = sorted(entry.result.ops, key=lambda op: -op.p50_ms)
-        total = sum(op.p50_ms for op in ops) or 1.0
-        rows = [
-            [
-                code(op.op),
-                code(op.name),
-                "×".join(map(str, op.output_shape)),
-                op_time(op),
-                percent(op.p50_ms / total),
-            ]
-            for op in ops[:_OPS]
-        ]
+    for entry in entries:
         yield f"### {_name(entry)}"
         yield plain(operator_words(entry.result))
-        yield table(["operator", "output", "shape", "p50", "share"], rows, left=2)
+        columns = (OPERATOR, OUTPUT, SHAPE, OPERATOR_P50, OPERATOR_SHARE)
+        yield table(select(columns, op_shares(entry.result)[:_OPS], keep_empty=True))
 
 
 def _quantization(findings: Sequence[QuantizationFindings]) -> Iterator[str]:
     if findings:
         yield f"## Quantization error, the {_LAYERS} layers that harm most"
-    for found in findings:
-        yield f"### {code(found.file)}"
-        yield "\n".join(map(plain, quantization_words(found)))
-        layers = sorted(found.analysis.layers, key=lambda layer: -layer.share)[:_LAYERS]
-        rows = [
-            [code(layer.name), code(layer.op), *layer_figures(layer), percent(layer.share)]
-            for layer in layers
-        ]
-        yield table(["layer", "operator", *LAYER_FIGURES, "share of the noise"], rows, left=2)
-        worst = found.analysis.worst
+    for measured in findings:
+        yield f"### {code(measured.file)}"
+        yield "\n".join(map(plain, quantization_words(measured)))
+        layers = sorted(measured.analysis.layers, key=lambda layer: -layer.share)[:_LAYERS]
+        columns = (LAYER, LAYER_OPERATOR, *LAYER_FIGURES, LAYER_SHARE)
+        yield table(select(columns, layers, keep_empty=True))
         yield "\n".join(
             f"{rank}. {code(cause.name)}: {plain(cause.cause)} → {plain(cause.remedy)}"
-            for rank, cause in enumerate(worst, 1)
+            for rank, cause in enumerate(measured.analysis.worst, 1)
         )
 
 
@@ -175,8 +195,7 @@ def _machines(contents: Contents, figures: Sequence[Mapping[str, Lines | None]])
         sensors = (
             (sensor.words, sensor_words(lines[sensor.key], sensor.unit)) for sensor in DRAWN_SENSORS
         )
-        facts = [*fact_rows(run.machine).items(), *changes(run.trace), *sensors]
-        yield table(["", ""], [[name, plain(value)] for name, value in facts], left=2)
+        yield facts_table([*fact_rows(run.machine).items(), *changes(run.trace), *sensors])
 
 
 def _reproduction(contents: Contents) -> Iterator[str]:
@@ -186,21 +205,11 @@ def _reproduction(contents: Contents) -> Iterator[str]:
         command = command_line(run)
         if command is not None:
             yield _fenced(command)
-        facts = [("GhostEdge", run.ghostedge_version), ("run", run.id)]
-        rows = [[name, plain(value)] for name, value in (*facts, *settings_facts(run.settings))]
-        yield table(["", ""], rows, left=2)
+        versions = [("GhostEdge", run.ghostedge_version), ("run", run.id)]
+        yield facts_table([*versions, *settings_facts(run.settings)])
         entries = contents.entries_of(index)
-        files = [
-            [
-                str(entry.number),
-                code(entry.result.case.model),
-                plain(runtime_words(entry.result)),
-                code(entry.result.case.sha256),
-                size_words(entry.result.case.bytes),
-            ]
-            for entry in entries
-        ]
-        yield table(["case", "file", "runtime", "SHA-256", "size"], files, left=4)
+        files = select((FILE, RUNTIME, SHA256, SIZE), entries)
+        yield table(files, [str(entry.number) for entry in entries])
 
 
 def _fenced(command: str) -> str:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ghostedge.show.charts import ROW, WIDE, draw_histogram, draw_latencies, draw_tradeoff
-from ghostedge.show.result_columns import results_table
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.drawing import (
     DPI,
@@ -23,6 +22,7 @@ from ghostedge.show.drawing import (
     styled,
 )
 from ghostedge.show.figures import Figures, Histogram, work_out
+from ghostedge.show.result_columns import common_words
 from ghostedge.show.sentences import (
     created_words,
     front_words,
@@ -101,7 +101,7 @@ def _lines(contents: Contents) -> list[tuple[str, str]]:
         if entry.result.error is not None
     ]
     runs = range(len(contents.runs))
-    common = dict.fromkeys(results_table(contents, run, frozenset()).common for run in runs)
+    common = dict.fromkeys(common_words(contents.entries_of(run)) for run in runs)
     plain = [created_words(contents.runs), *(line for line in common if line)]
     if len(contents.scored) < len(contents.timed):
         plain.append(latency_only_words(len(contents.timed), len(contents.scored)))

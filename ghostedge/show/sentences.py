@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ghostedge.records.quantization import LayerError, QuantizationFindings
+from ghostedge.records.quantization import QuantizationFindings
 from ghostedge.show.contents import Contents
 from ghostedge.show.figures import Lines
-from ghostedge.show.words import DASH, WARNING, elided, ms, percent, plural
+from ghostedge.show.words import WARNING, elided, ms, percent, plural
 from ghostedge.terminal import printable
 from ghostedge_runtime.machine.sensors import Sensor
 from ghostedge_runtime.record import BenchRun, Result
@@ -108,20 +108,3 @@ def quantization_words(found: QuantizationFindings) -> Iterator[str]:
         f"{percent(1 - total.changed)} keep their top-1. 6 dB more is half the error."
     )
     yield from map(printable, found.notes)
-
-
-LAYER_FIGURES = ("its output’s codes", "with all before", "its weights")
-
-
-def layer_figures(layer: LayerError) -> tuple[str, ...]:
-    """Signal over error, under the headings of `LAYER_FIGURES`."""
-    output, weights = layer.activation, layer.weights
-    return (
-        _decibels(output.sqnr_db) if output else DASH,
-        _decibels(output.accumulated_db) if output else DASH,
-        _decibels(weights.sqnr_db) if weights else DASH,
-    )
-
-
-def _decibels(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f} dB"

@@ -1,34 +1,34 @@
-"""The tables people see, drawn from the typed results and from nothing else.
-
-The guard's tables: what was lost with how many layers left float, and which these are.
-
-Layers and what was found of them, as read in a terminal.
-
-An output of a network that scores no classes, in a line: its shape and what its numbers are.
-"""
+"""The tables of convert, run, inspect, doctor and features, drawn from the typed results alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from ghostedge.doctor import Diagnosis
-from ghostedge.features.compare import Difference
+from ghostedge.doctor import Diagnosis, Job
 from ghostedge.features.draw import decibel_words
-from ghostedge.formats.format import Inspection, Layer
-from ghostedge.formats.table import is_exact
+from ghostedge.formats.format import Inspection, Layer, OpCount
 from ghostedge.records.features import FeaturesReport, LayerFacts
-from ghostedge.records.manifest import Artefact, GuardCheck, GuardReport, Manifest, Parity
-from ghostedge.show.words import DASH, LEFT, RIGHT, or_dash, plain_table, size_words
+from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport, Manifest
+from ghostedge.show.artefact_columns import AGREEMENT, ARTEFACT, CHECK, NOISE, SPEED_UP
+from ghostedge.show.columns import DASH, LEFT, RIGHT, Column, draw, facts_table
+from ghostedge.show.contents import Entry, gather
+from ghostedge.show.result_columns import SIZE, TOP1, TOP5
+from ghostedge.show.words import or_dash, size_words, sizes_words
 from ghostedge.terminal import printable
 from ghostedge_runtime import Classification
+from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.machine.words import fact_rows
+from ghostedge_runtime.record import Result
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,136 +63,99 @@ def summaries(values: Mapping[str, npt.NDArray[np.float32]]) -> tuple[OutputSumm
 def conversion_table(manifest: Manifest) -> Table:
     """What ``ghostedge convert`` closes with: a row per artefact, no column of dashes alone."""
     threads = {a.latency.case.threads for a in manifest.artefacts if a.latency}
-    scored = next((a.accuracy for a in manifest.artefacts if a.accuracy), None)
     checked = next((a.parity for a in reversed(manifest.artefacts) if a.parity), None)
     batch = manifest.artefacts[0].inputs[0].shape[0]
-    columns = (
-        ("artefact", LEFT),
-        ("size", RIGHT),
-        ("check against its source", LEFT),
-        ("agrees with float", RIGHT),
-        ("sqnr to float", RIGHT),
-        *((("top-1", RIGHT), ("top-5", RIGHT)) if scored else ()),
-        ("p50", RIGHT),
-        ("vs float", RIGHT),
-    )
-    rows = [_conversion_row(each, scored=scored is not None) for each in manifest.artefacts]
-    told = [i for i in range(len(columns)) if any(row[i] != DASH for row in rows)]
-    table = plain_table(
+    timed = f"timed with {'/'.join(map(str, sorted(threads)))} thread(s)"
+    title = (
         f"{manifest.name}: {f'checked on {checked.image_source}' if checked else 'not checked'}, "
-        + (
-            f"timed with {'/'.join(map(str, sorted(threads)))} thread(s)"
-            if threads
-            else "not timed"
-        )
-        + f", a batch of {batch} at a time",
-        tuple(columns[i] for i in told),
+        f"{timed if threads else 'not timed'}, a batch of {batch} at a time"
     )
-    for row in rows:
-        table.add_row(*(row[i] for i in told))
-    return table
+    return draw(_CONVERSION, gather([manifest]).entries, title=title)
 
 
-def _conversion_row(artefact: Artefact, *, scored: bool) -> list[str]:
-    row = [
-        artefact.file,
-        size_words(artefact.bytes),
-        _parity_words(artefact.parity, by_top1=not is_exact(artefact.format, artefact.precision)),
-        or_dash(artefact.float_agreement_pct, "{:.2f} %"),
-        or_dash(artefact.float_sqnr_db, "{:.1f} dB"),
-    ]
-    if scored:
-        accuracy = artefact.accuracy
-        row += [
-            or_dash(accuracy.top1_pct if accuracy else None, "{:.2f} %"),
-            or_dash(accuracy.top5_pct if accuracy else None, "{:.2f} %"),
-        ]
-    latency = artefact.latency
+def _latency_words(result: Result) -> str:
+    p50 = DASH if result.p50_ms is None else f"{result.p50_ms.value:.2f} ms"
+    return p50 if result.steady else f"{p50} (unsteady)"
+
+
+_CONVERSION: tuple[Column[Entry], ...] = (
+    ARTEFACT,
+    SIZE,
+    CHECK,
+    AGREEMENT,
+    NOISE,
+    TOP1,
+    TOP5,
+    Column("p50", RIGHT, lambda entry: entry.artefact and entry.artefact.latency, _latency_words),
+    SPEED_UP,
+)
+
+
+@dataclass(frozen=True)
+class _Line(Generic[T]):
+    """One line about an image: ``image`` and ``ms`` are None behind its first."""
+
+    image: str | None
+    shown: T
+    ms: float | None
+
+
+def _lines(results: Iterable[tuple[str, Sequence[T], float]]) -> list[_Line[T]]:
     return [
-        *row,
-        or_dash(latency.p50_ms.value if latency and latency.p50_ms else None, "{:.2f} ms")
-        + ("" if latency is None or latency.steady else " (unsteady)"),
-        or_dash(artefact.speed_up, "{:.2f}×"),
+        _Line(None, shown, None) if place else _Line(image, shown, ms)
+        for image, several, ms in results
+        for place, shown in enumerate(several)
     ]
 
 
-def _parity_words(parity: Parity | None, *, by_top1: bool) -> str:
-    if parity is None:
-        return DASH
-    mark = "✓" if parity.within_budget else "✗"
-    if parity.agreement_pct is None:
-        found = _output_words(parity, by_noise=by_top1)
-    elif by_top1:
-        found = f"same top-1 {parity.agreement_pct:.2f} %, {_ratio_words(parity.sqnr_db)}"
-    else:
-        found = f"logits {_difference_words(parity)}"
-    return f"{mark} {found} of {parity.reference}"
-
-
-def _output_words(parity: Parity, *, by_noise: bool) -> str:
-    """The noisiest output of a network that scores no classes; named where there are several."""
-    worst = parity.worst
-    if worst is None or not by_noise:
-        return f"outputs {_difference_words(parity)}"
-    named = len(parity.outputs) > 1 or str(worst) != worst.name
-    return _ratio_words(worst.counted_db) + (f" ({worst})" if named else "")
-
-
-def _difference_words(parity: Parity) -> str:
-    found = f"± {parity.max_abs_diff:.1e}"
-    if not parity.max_relative_diff:
-        return found
-    return f"{found} (relative {parity.max_relative_diff:.1e})"
-
-
-def _ratio_words(sqnr_db: float | None) -> str:
-    return "no difference" if sqnr_db is None else f"sqnr {sqnr_db:.1f} dB"
+_IMAGE = Column[_Line[Any]]("image", LEFT, lambda line: line.image or "")
+_TIME = Column[_Line[Any]](
+    "time", RIGHT, lambda line: "" if line.ms is None else f"{line.ms:.1f} ms"
+)
 
 
 def classification_table(
     results: Iterable[tuple[str, Sequence[Classification], float]],
 ) -> Table:
     """A row per guess; the image and its time stand beside the first."""
-    table = plain_table(None, (("image", LEFT), ("label", LEFT), ("score", RIGHT), ("time", RIGHT)))
-    for image, guesses, ms in results:
-        for rank, guess in enumerate(guesses):
-            table.add_row(
-                "" if rank else image,
-                printable(guess.label),
-                f"{guess.score:.3f}",
-                "" if rank else f"{ms:.1f} ms",
-            )
-    return table
+    columns: tuple[Column[_Line[Classification]], ...] = (
+        _IMAGE,
+        Column("label", LEFT, lambda line: line.shown.label, printable),
+        Column("score", RIGHT, lambda line: line.shown.score, "{:.3f}".format),
+        _TIME,
+    )
+    return draw(columns, _lines(results))
 
 
 def outputs_table(results: Iterable[tuple[str, Sequence[OutputSummary], float]]) -> Table:
     """A row per output; the image and its time stand beside the first."""
-    columns = ("image", LEFT), ("output", LEFT), ("shape", LEFT), ("smallest", RIGHT)
-    table = plain_table(None, (*columns, ("mean", RIGHT), ("largest", RIGHT), ("time", RIGHT)))
-    for image, outputs, ms in results:
-        for place, output in enumerate(outputs):
-            table.add_row(
-                "" if place else image,
-                output.name,
-                "×".join(map(str, output.shape)),
-                *(f"{v:.4g}" for v in (output.smallest, output.mean, output.largest)),
-                "" if place else f"{ms:.1f} ms",
-            )
-    return table
+    columns: tuple[Column[_Line[OutputSummary]], ...] = (
+        _IMAGE,
+        Column("output", LEFT, lambda line: line.shown.name),
+        Column("shape", LEFT, lambda line: line.shown.shape, sizes_words),
+        Column("smallest", RIGHT, lambda line: line.shown.smallest, "{:.4g}".format),
+        Column("mean", RIGHT, lambda line: line.shown.mean, "{:.4g}".format),
+        Column("largest", RIGHT, lambda line: line.shown.largest, "{:.4g}".format),
+        _TIME,
+    )
+    return draw(columns, _lines(results))
 
 
-def inspection_tables(found: Inspection) -> list[Table]:
+def inspection_tables(inspection: Inspection) -> list[Table]:
     """Facts, tensors and operators of a file."""
-    tables = [_facts_table(found)]
-    if found.inputs or found.outputs:
-        tables.append(_tensor_table(found))
-    if found.ops:
-        tables.append(_op_table(found))
+    tables = [_facts_table(inspection)]
+    tensors = [
+        *(("input", tensor) for tensor in inspection.inputs),
+        *(("output", tensor) for tensor in inspection.outputs),
+    ]
+    if tensors:
+        tables.append(draw(_TENSORS, tensors, keep_empty=True))
+    if inspection.ops:
+        tables.append(draw(_OPS, inspection.ops, keep_empty=True))
     return tables
 
 
 def _facts_table(found: Inspection) -> Table:
-    table = plain_table(None, (("", LEFT), (Path(found.file).name, LEFT)))
     rows = {
         "kind": found.kind,
         "size": size_words(found.bytes),
@@ -202,9 +165,7 @@ def _facts_table(found: Inspection) -> Table:
         **found.facts,
         **_metadata_rows(found),
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+    return facts_table(Path(found.file).name, list(rows.items()))
 
 
 def _metadata_rows(found: Inspection) -> dict[str, str]:
@@ -248,54 +209,34 @@ def _quantization_words(data: Mapping[str, Any]) -> str:
     return ", ".join(words for words, holds in said.items() if holds)
 
 
-def _tensor_table(found: Inspection) -> Table:
-    table = plain_table(
-        None,
-        (
-            ("tensor", LEFT),
-            ("name", LEFT),
-            ("dtype", LEFT),
-            ("shape", LEFT),
-            ("scale", RIGHT),
-            ("zero point", RIGHT),
-        ),
-    )
-    for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
-        for tensor in tensors:
-            table.add_row(
-                kind,
-                tensor.name,
-                tensor.dtype,
-                "×".join(str(size or "?") for size in tensor.shape),
-                or_dash(tensor.scale, "{:.6g}"),
-                or_dash(tensor.zero_point, "{}"),
-            )
-    return table
-
-
-def _op_table(found: Inspection) -> Table:
-    table = plain_table(None, (("op", LEFT), ("count", RIGHT), ("int8", RIGHT), ("MACs", RIGHT)))
-    for op in found.ops:
-        table.add_row(
-            op.op,
-            str(op.count),
-            str(op.int8) if op.int8 else "–",
-            f"{op.macs:,}" if op.macs else "–",
-        )
-    return table
+_TENSORS: tuple[Column[tuple[str, TensorInfo]], ...] = (
+    Column("tensor", LEFT, lambda row: row[0]),
+    Column("name", LEFT, lambda row: row[1].name),
+    Column("dtype", LEFT, lambda row: row[1].dtype),
+    Column("shape", LEFT, lambda row: row[1].shape, sizes_words),
+    Column("scale", RIGHT, lambda row: row[1].scale, "{:.6g}".format),
+    Column("zero point", RIGHT, lambda row: row[1].zero_point),
+)
+_OPS: tuple[Column[OpCount], ...] = (
+    Column("op", LEFT, lambda op: op.op),
+    Column("count", RIGHT, lambda op: op.count),
+    Column("int8", RIGHT, lambda op: op.int8 or None),
+    Column("MACs", RIGHT, lambda op: op.macs or None, "{:,}".format),
+)
 
 
 def doctor_tables(report: Diagnosis) -> list[Table]:
     """The machine, then a row per job."""
-    machine = plain_table(None, (("", LEFT), ("this machine", LEFT)))
-    rows = {**fact_rows(report.machine), "free disk here": f"{report.free_disk_mb:,} MB"}
-    for name, value in rows.items():
-        machine.add_row(name, value)
-    jobs = plain_table(None, (("job", LEFT), ("", LEFT), ("uses", LEFT), ("to add it", LEFT)))
-    for job in report.jobs:
-        state = "ready" if job.ready else f"needs {', '.join(job.missing)}"
-        jobs.add_row(job.name, state, ", ".join(job.found), "" if job.ready else job.remedy)
-    return [machine, jobs]
+    facts = {**fact_rows(report.machine), "free disk here": f"{report.free_disk_mb:,} MB"}
+    return [facts_table("this machine", list(facts.items())), draw(_JOBS, report.jobs)]
+
+
+_JOBS: tuple[Column[Job], ...] = (
+    Column("job", LEFT, lambda job: job.name),
+    Column("", LEFT, lambda job: "ready" if job.ready else f"needs {', '.join(job.missing)}"),
+    Column("uses", LEFT, lambda job: ", ".join(job.found)),
+    Column("to add it", LEFT, lambda job: "" if job.ready else job.remedy),
+)
 
 
 def guard_tables(report: GuardReport) -> list[str | Table]:
@@ -304,80 +245,102 @@ def guard_tables(report: GuardReport) -> list[str | Table]:
         return []
     # A line of its own: a title would be folded to the table's width.
     title = f"guard: {report.budget}; {report.image_source}"
-    layers = [_layers(report)] if report.float_layers else []
-    return [title, _curve(report.checks, report), *layers]
+    left_float = [layer for layer in report.layers if layer.left_float]
+    layers = [draw(_LEFT_FLOAT, left_float, keep_empty=True)] if left_float else []
+    return [title, _curve(report), *layers]
 
 
-def _curve(checks: Sequence[GuardCheck], report: GuardReport) -> Table:
-    name = "drop, points" if report.kind == "max_drop" else "agreement, %"
-    headings = ("layers float", name, "images", "holds")
-    table = plain_table(None, [(heading, RIGHT) for heading in headings])
-    for check in sorted(checks, key=lambda c: (c.layers_float, c.loss_points)):
-        loss = check.loss_points
-        table.add_row(
-            f"{check.layers_float} of {report.layer_count}",
-            f"{loss if report.kind == 'max_drop' else 100 - loss:.2f}",
-            f"{check.images:,}",
-            "✓" if check.holds else "✗",
-        )
-    return table
-
-
-def _layers(report: GuardReport) -> Table:
-    table = plain_table(
-        None,
-        (
-            ("left float", LEFT),
-            ("noise alone in int8", RIGHT),
-            ("share of all-float's cost", RIGHT),
+def _curve(report: GuardReport) -> Table:
+    by_drop = report.kind == "max_drop"
+    columns: tuple[Column[GuardCheck], ...] = (
+        Column(
+            "layers float", RIGHT, lambda check: f"{check.layers_float} of {report.layer_count}"
         ),
+        Column(
+            "drop, points" if by_drop else "agreement, %",
+            RIGHT,
+            lambda check: check.loss_points if by_drop else 100 - check.loss_points,
+            "{:.2f}".format,
+        ),
+        Column("images", RIGHT, lambda check: check.images, "{:,}".format),
+        Column("holds", RIGHT, lambda check: "✓" if check.holds else "✗"),
     )
-    for layer in report.layers:
-        if layer.left_float:
-            noise = or_dash(layer.noise_db, "{:.1f} dB")
-            table.add_row(layer.layer, noise, f"{layer.price_pct:.1f} %")
-    return table
+    return draw(columns, sorted(report.checks, key=lambda c: (c.layers_float, c.loss_points)))
+
+
+_LEFT_FLOAT: tuple[Column[GuardedLayer], ...] = (
+    Column("left float", LEFT, lambda layer: layer.layer),
+    Column("noise alone in int8", RIGHT, lambda layer: layer.noise_db, "{:.1f} dB".format),
+    Column("share of all-float's cost", RIGHT, lambda layer: layer.price_pct, "{:.1f} %".format),
+)
 
 
 def layer_list(layers: Iterable[Layer]) -> Table:
     """A row for each layer, in the graph's order."""
-    table = _table(("layer", "channels", "height", "width"), "ghost module")
-    for layer in layers:
-        sizes = ("?" if size is None else str(size) for size in layer.shape)
-        table.add_row(layer.name, *sizes, f"{layer.primary} primary" if layer.primary else "")
-    return table
+    return draw(_LAYERS, list(layers))
+
+
+def _size_words(axis: int, layer: Layer) -> str:
+    return sizes_words(layer.shape[axis : axis + 1])
+
+
+_LAYERS: tuple[Column[Layer], ...] = (
+    Column("layer", LEFT, lambda layer: layer.name),
+    *(
+        Column[Layer](name, RIGHT, partial(_size_words, axis))
+        for axis, name in enumerate(("channels", "height", "width"))
+    ),
+    Column("ghost module", LEFT, lambda layer: f"{layer.primary} primary" if layer.primary else ""),
+)
 
 
 def report_table(report: FeaturesReport) -> Table:
     """A row for each layer of each image; figures where two networks were compared."""
-    figures = ("SQNR dB", "median channel", "cosine", "factors") if report.against else ()
-    table = _table(("image", "layer", "shape", *figures), "worst channels" if figures else "")
-    for layer in report.layers:
-        image = report.images[layer.image].file
-        shape = "×".join(map(str, layer.shape))
-        cells = _cells(layer, report) if figures else ("",)
-        table.add_row(image, layer.name, shape, *cells)
-    return table
+    columns: tuple[Column[LayerFacts], ...] = (
+        Column("image", LEFT, lambda layer: report.images[layer.image].file),
+        Column("layer", LEFT, lambda layer: layer.name),
+        Column("shape", RIGHT, lambda layer: layer.shape, sizes_words),
+    )
+    if not report.against:
+        return draw((*columns, Column("", LEFT, lambda _: "")), report.layers)
+    factors = Column[LayerFacts](
+        "factors",
+        RIGHT,
+        lambda layer: layer.difference.scale if layer.difference and report.rescaled else None,
+        lambda scale: f"{scale[0]:.3g}–{scale[1]:.3g}",
+    )
+    return draw((*columns, *_DIFFERENCE, factors, _WORST), report.layers, keep_empty=True)
 
 
-def _table(columns: Iterable[str], last: str) -> Table:
-    sides = [(each, LEFT if each in ("image", "layer") else RIGHT) for each in columns]
-    return plain_table(None, [*sides, (last, LEFT)])
+def _decibels(value: float | None) -> str:
+    return decibel_words(value).removesuffix(" dB")
 
 
-def _cells(layer: LayerFacts, report: FeaturesReport) -> tuple[str, ...]:
-    found = layer.difference
-    if found is None:
-        return "–", "–", "–", "–", "no layer of that name"
-    low, high = found.scale
-    return (
-        decibel_words(found.sqnr_db).removesuffix(" dB"),
-        decibel_words(found.channel_db).removesuffix(" dB"),
-        "–" if found.cosine is None else f"{found.cosine:.5f}",
-        f"{low:.3g}–{high:.3g}" if report.rescaled else "–",
-        _worst(found),
+def _worst_words(layer: LayerFacts) -> str:
+    if layer.difference is None:
+        return "no layer of that name"
+    return ", ".join(
+        f"{each.channel} ({round(each.sqnr_db)} dB)" for each in layer.difference.worst
     )
 
 
-def _worst(found: Difference) -> str:
-    return ", ".join(f"{each.channel} ({round(each.sqnr_db)} dB)" for each in found.worst)
+_DIFFERENCE: tuple[Column[LayerFacts], ...] = (
+    Column(
+        "SQNR dB",
+        RIGHT,
+        lambda layer: layer.difference and _decibels(layer.difference.sqnr_db),
+    ),
+    Column(
+        "median channel",
+        RIGHT,
+        lambda layer: layer.difference and _decibels(layer.difference.channel_db),
+    ),
+    Column(
+        "cosine", RIGHT, lambda layer: layer.difference and layer.difference.cosine, "{:.5f}".format
+    ),
+)
+_WORST = Column[LayerFacts](
+    "worst channels",
+    LEFT,
+    _worst_words,
+)

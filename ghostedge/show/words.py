@@ -1,15 +1,11 @@
-"""Figures and facts of a measurement in words, the same in every form of the report.
-
-What all tables for people are made of.
-"""
+"""Figures and facts of a measurement in words, the same in every table and form of the report."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
-
+from ghostedge.show.columns import DASH
 from ghostedge.terminal import printable
 from ghostedge_runtime.machine.sensors import SENSORS
 from ghostedge_runtime.machine.words import cpu_words
@@ -24,21 +20,15 @@ from ghostedge_runtime.record import (
     Snapshot,
 )
 
-LEFT, RIGHT = "left", "right"
-DASH = "–"
-
-
-def plain_table(title: str | None, columns: Sequence[tuple[str, str]]) -> Table:
-    """A table whose columns are (heading, ``LEFT`` or ``RIGHT``); long cells fold."""
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for heading, side in columns:
-        table.add_column(heading, justify="right" if side == RIGHT else "left", overflow="fold")
-    return table
-
 
 def size_words(size: int) -> str:
     """Bytes as people read them: kB and MB of powers of ten."""
     return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+def sizes_words(sizes: Sequence[int | None]) -> str:
+    """A shape: ``1×3×224×224``, with a question mark for a size that is open."""
+    return "×".join("?" if size is None else str(size) for size in sizes)
 
 
 def or_dash(value: float | None, form: str) -> str:

@@ -117,9 +117,9 @@ class Graph:
 def without_dead_nodes(graph: Graph) -> Graph:
     """Drop the nodes whose results nothing reads."""
     needed = set(graph.outputs)
-    alive: list[Node] = []
+    kept: list[Node] = []
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs):
-            alive.append(node)
+            kept.append(node)
             needed.update(node.inputs)
-    return Graph(graph.name, tuple(reversed(alive)), graph.values, graph.inputs, graph.outputs)
+    return Graph(graph.name, tuple(reversed(kept)), graph.values, graph.inputs, graph.outputs)

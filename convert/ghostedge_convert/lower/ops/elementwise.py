@@ -81,12 +81,12 @@ def absolute(e: Emitter, node: Node) -> None:
 def power(e: Emitter, node: Node) -> None:
     """Pow: products, roots and quotients for the exponents that are these, else POW."""
     exponent = e.graph.constant(node, 1)
-    value = None
+    known = None
     if exponent is not None and exponent.size == 1:
-        value = float(exponent.reshape(-1)[0])
+        known = float(exponent.reshape(-1)[0])
     x = first(e, node)
-    if value in _POWERS:
-        _POWERS[value](e, node, x)
+    if known in _POWERS:
+        _POWERS[known](e, node, x)
     elif exponent is None:
         e.result(node, "POW", [x, e.operand(node, 1, e.order(node.outputs[0]))])
     else:

@@ -1,7 +1,6 @@
-"""Pools over windows; means, sums, norms, extremes and ranks over whole axes.
+"""AveragePool and MaxPool with any padding.
 
-Pools take any padding. A reduction computes in its input's axis order, so that no transpose is
-needed before it.
+Means, sums, norms and extremes over axes, and where along an axis the extremes are.
 """
 
 from __future__ import annotations

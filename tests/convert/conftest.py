@@ -50,16 +50,18 @@ def photos_32(pictures: Path) -> Pixels:
 
 
 @pytest.fixture(scope="session")
-def cifar_pixels(cifar_test: Path) -> Pixels:
-    """The first 40 test images of each CIFAR class in turn, at 64×64."""
-    files = [path for folder in sorted(cifar_test.iterdir()) for path in list_images(folder)[:40]]
+def trained_pixels(trained_test: Path) -> Pixels:
+    """The first test images of each class in turn, as many of each, about 400, at 64×64."""
+    folders = sorted(trained_test.iterdir())
+    each = 400 // len(folders)
+    files = [path for folder in folders for path in list_images(folder)[:each]]
     return nchw(files, Preprocessing(input_size=(64, 64), crop_pct=1.0))
 
 
 @pytest.fixture(scope="session")
-def cifar_module(cifar_checkpoint: Path) -> torch.nn.Module:
-    """GhostNet 1.0x with its trained weights."""
-    checkpoint = load_checkpoint(cifar_checkpoint)
+def trained_module(trained_checkpoint: Path) -> torch.nn.Module:
+    """A GhostNet V1 with its trained weights."""
+    checkpoint = load_checkpoint(trained_checkpoint)
     return build(checkpoint, identify(checkpoint))
 
 

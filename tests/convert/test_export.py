@@ -11,8 +11,8 @@ from ghostedge_runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def exported(cifar_module):
-    return export_onnx(cifar_module, input_size=(64, 64))
+def exported(trained_module):
+    return export_onnx(trained_module, input_size=(64, 64))
 
 
 def shape_of(value):
@@ -27,11 +27,11 @@ def test_input_and_output_are_static_and_named(exported):
 
 
 def test_the_exported_graph_computes_what_the_module_does(
-    exported, cifar_module, cifar_pixels, run
+    exported, trained_module, trained_pixels, run
 ):
-    images = cifar_pixels[::20]
+    images = trained_pixels[::20]
     with torch.no_grad():
-        expected = cifar_module(torch.from_numpy(images)).numpy()
+        expected = trained_module(torch.from_numpy(images)).numpy()
     assert np.abs(run(exported, images) - expected).max() <= 1e-4
 
 
@@ -46,8 +46,8 @@ def test_nodes_and_weights_are_named_after_the_modules(exported):
     assert "blocks.8.3.se.conv_expand.weight" in weights
 
 
-def test_exporting_twice_gives_the_same_bytes(exported, cifar_module):
-    again = export_onnx(cifar_module, input_size=(64, 64))
+def test_exporting_twice_gives_the_same_bytes(exported, trained_module):
+    again = export_onnx(trained_module, input_size=(64, 64))
     assert again.SerializeToString() == exported.SerializeToString()
 
 

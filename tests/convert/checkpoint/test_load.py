@@ -180,14 +180,13 @@ def test_preprocessing_is_the_familys_default_and_says_so_without_a_config(save,
     assert "inferred" in str(resolved)
 
 
-def test_preprocessing_and_labels_come_from_the_config_beside(cifar_checkpoint: Path):
-    checkpoint = load_checkpoint(cifar_checkpoint)
+def test_preprocessing_and_labels_come_from_the_config_beside(trained):
+    checkpoint = load_checkpoint(trained.checkpoint)
     resolved = resolve_preprocessing(checkpoint)
     assert resolved.preprocessing.input_size == (64, 64)
     assert not resolved.inferred
     assert checkpoint.config is not None
-    assert checkpoint.config.labels is not None
-    assert checkpoint.config.labels[3] == "cat"
+    assert checkpoint.config.labels == trained.labels
 
 
 # What is refused.

@@ -29,8 +29,8 @@ DEQUANTIZE gives the logits; the stem and the two narrowest convolutions are fol
 
 
 @pytest.fixture(scope="module")
-def deploy(cifar_module):
-    return to_deploy_graph(export_onnx(cifar_module, input_size=(SIZE, SIZE))).model
+def deploy(trained_module):
+    return to_deploy_graph(export_onnx(trained_module, input_size=(SIZE, SIZE))).model
 
 
 @pytest.fixture(scope="module")

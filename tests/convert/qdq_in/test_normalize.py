@@ -125,9 +125,9 @@ def test_models_that_were_simplified_before_quantizing(
 
 
 @pytest.fixture(scope="module")
-def cifar(cifar_checkpoint, cifar_calib, cifar_test):
-    """The deploy graph of the real network, and real images for it."""
-    checkpoint = load_checkpoint(cifar_checkpoint)
+def trained_graph(trained_checkpoint, trained_calib, trained_test):
+    """The deploy graph of a trained network, and images for it."""
+    checkpoint = load_checkpoint(trained_checkpoint)
     module = build(checkpoint, detect_architecture(checkpoint).architecture)
     model = to_deploy_graph(export_onnx(module, input_size=(64, 64), batch=1)).model
     preprocessing = Preprocessing(input_size=(64, 64), crop_pct=1.0)
@@ -137,7 +137,7 @@ def cifar(cifar_checkpoint, cifar_calib, cifar_test):
         rows = [normalize(image, preprocessing).transpose(2, 0, 1) for image in pixels]
         return [np.ascontiguousarray(row[np.newaxis], np.float32) for row in rows]
 
-    return model, inputs(cifar_calib, 10), inputs(cifar_test, 25)
+    return model, inputs(trained_calib, 10), inputs(trained_test, 25)
 
 
 REAL = {
@@ -150,8 +150,10 @@ REAL = {
 
 
 @pytest.mark.parametrize("settings", REAL.values(), ids=REAL)
-def test_a_real_ghostnet_on_real_images(cifar, quantized, assert_lowers, outside_xnnpack, settings):
-    model, calibration, images = cifar
+def test_a_trained_ghostnet_on_images_of_its_classes(
+    trained_graph, quantized, assert_lowers, outside_xnnpack, settings
+):
+    model, calibration, images = trained_graph
     source = quantized(model, calibration, **settings)
     found = normalize_qdq(source)
     assert outside_xnnpack(found.model) == set()

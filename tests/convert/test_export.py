@@ -19,10 +19,10 @@ def shape_of(value):
     return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
-def test_input_and_output_are_static_and_named(exported):
+def test_input_and_output_are_static_and_named(exported, trained):
     (source,), (result,) = exported.graph.input, exported.graph.output
     assert (source.name, shape_of(source)) == ("input", [1, 3, 64, 64])
-    assert (result.name, shape_of(result)) == ("logits", [1, 10])
+    assert (result.name, shape_of(result)) == ("logits", [1, len(trained.labels)])
     assert [(o.domain, o.version) for o in exported.opset_import] == [("", 18)]
 
 

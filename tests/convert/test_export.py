@@ -5,9 +5,17 @@ import onnx
 import pytest
 import torch
 
-from ghostedge_convert import export_onnx
+from ghostedge_convert import embed_onnx_metadata, export_onnx, read_onnx_metadata
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.metadata import (
+    METADATA_KEY,
+    ArchitectureInfo,
+    InputSpec,
+    ModelMetadata,
+    Preprocessing,
+    Source,
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +134,43 @@ def test_a_resize_is_exported_in_the_form_that_torchscript_holds_too(run, resize
     image = np.random.default_rng(0).normal(size=(1, 3, 4, 6)).astype(np.float32)
     expected = resize(torch.from_numpy(image), *arguments).numpy()
     np.testing.assert_allclose(run(model, image), expected, atol=1e-5)
+
+
+METADATA = ModelMetadata(
+    preprocessing=Preprocessing(input_size=(64, 48), interpolation="bicubic"),
+    input=InputSpec("NCHW", "float32", normalized=True),
+    architecture=ArchitectureInfo("ghostnet_100", "ghostnet", 1.0, 3),
+    labels=("cat", "naïve 犬", "dog"),
+    source=Source("model.pt", "00" * 32),
+    producer="ghostedge 0.1.0",
+)
+
+
+@pytest.fixture
+def model():
+    return onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[1] x) => (float[1] y) { y = Relu(x) }'
+    )
+
+
+def test_what_is_embedded_is_read_back(model):
+    assert read_onnx_metadata(embed_onnx_metadata(model, METADATA)) == METADATA
+
+
+def test_a_model_without_metadata_reads_as_none(model):
+    assert read_onnx_metadata(model) is None
+
+
+def test_embedding_copies_the_model_and_replaces_what_it_had(model):
+    model.metadata_props.add(key="author", value="somebody")
+    once = embed_onnx_metadata(model, METADATA)
+    twice = embed_onnx_metadata(once, METADATA)
+    assert [entry.key for entry in model.metadata_props] == ["author"]
+    assert [entry.key for entry in twice.metadata_props] == ["author", METADATA_KEY]
+    onnx.checker.check_model(twice, full_check=True)
+
+
+def test_broken_metadata_is_an_error_that_names_the_file(model):
+    model.metadata_props.add(key=METADATA_KEY, value="{")
+    with pytest.raises(ModelFileError, match=r"net\.onnx"):
+        read_onnx_metadata(model, where="net.onnx")

@@ -11,7 +11,6 @@ What is left stands at the graph's outputs or before an op that looks at the axe
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
@@ -24,7 +23,7 @@ from ghostedge_convert.passes.axes import (
     perm_of,
     turned,
 )
-from ghostedge_convert.passes.graph import add_constant, bypass, nodes_of, static_shape
+from ghostedge_convert.passes.graph import bypass, nodes_of, static_shape, write_reshape
 from ghostedge_convert.passes.run import PassNote
 
 
@@ -82,15 +81,7 @@ def _write_reshape(model: ir.Model, node: ir.Node) -> None:
     shape = static_shape(source)
     if source is None or perm is None or shape is None or not moves_nothing(shape, perm):
         return
-    name = str(node.name).replace("Transpose", "Reshape")
-    target = [shape[axis] for axis in perm]
-    sizes = add_constant(model, f"{name}:1", np.asarray(target, np.int64))
-    reshape = ir.Node("", "Reshape", [source, sizes], name=name)
-    reshape.outputs[0].name = name
-    reshape.outputs[0].type = node.outputs[0].type
-    reshape.outputs[0].shape = ir.Shape(target)
-    model.graph.insert_before(node, reshape)
-    bypass(model, node, reshape.outputs[0])
+    write_reshape(model, node, source, tuple(shape[axis] for axis in perm))
 
 
 def _move_behind(model: ir.Model, node: ir.Node, replacement: Turned) -> None:

@@ -13,6 +13,7 @@ from ghostedge_convert.passes.graph import (
     bypass,
     constant,
     input_at,
+    ints_attr,
     nodes_of,
     only_consumer,
     static_shape,
@@ -41,7 +42,7 @@ def _fold(model: ir.Model, crop: ir.Node) -> bool:
         return False
     if only_consumer(source) is not crop or not set(cuts) <= set(_SPATIAL):
         return False
-    pads, extra = _ints(conv, "pads", [0] * 4), _ints(conv, "output_padding", [0] * 2)
+    pads, extra = ints_attr(conv, "pads", [0] * 4), ints_attr(conv, "output_padding", [0] * 2)
     for axis, (start, end) in cuts.items():
         first, past, _ = slice(start, end).indices(shape[axis])
         spatial = axis - 2
@@ -71,16 +72,11 @@ def _cuts(crop: ir.Node) -> dict[int, tuple[int, int]] | None:
     return dict(zip(names, zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
 
 
-def _ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
-    found = node.attributes.get(name)
-    return default if found is None else list(found.as_ints())
-
-
 def _inside_kernel(conv: ir.Node, pads: list[int]) -> bool:
     """Whether no side loses more than the kernel reaches over it, as runtimes want it."""
     weight = constant(conv.inputs[1])
     if weight is None:
         return False
-    dilations = _ints(conv, "dilations", [1, 1])
+    dilations = ints_attr(conv, "dilations", [1, 1])
     reach = [(size - 1) * by for size, by in zip(weight.shape[2:], dilations, strict=True)]
     return all(pad <= most for pad, most in zip(pads, reach * 2, strict=True))

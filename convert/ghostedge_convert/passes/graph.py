@@ -1,4 +1,4 @@
-"""The few graph questions and edits that every pass asks of onnx-ir."""
+"""The questions and edits of a graph that passes share, written for onnx-ir."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
 Array = npt.NDArray[Any]
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def nodes_of(model: ir.Model, *op_types: str) -> list[ir.Node]:
@@ -40,6 +43,12 @@ def float_attr(node: ir.Node, name: str, default: float) -> float:
     """A float attribute or its default."""
     attribute = node.attributes.get(name)
     return default if attribute is None else float(attribute.as_float())
+
+
+def ints_attr(node: ir.Node, name: str, default: list[int]) -> list[int]:
+    """An attribute of integers or its default."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else [int(number) for number in attribute.as_ints()]
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
@@ -84,9 +93,6 @@ def add_constant(model: ir.Model, name: str, array: Array) -> ir.Value:
     value.const_value = tensor
     model.graph.register_initializer(value)
     return value
-
-
-CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def output_channels(conv: ir.Node, weight: Array) -> int:
@@ -167,6 +173,15 @@ def insert_before(
     new.outputs[0].shape = node.outputs[0].shape
     model.graph.insert_before(node, new)
     return new
+
+
+def write_reshape(model: ir.Model, node: ir.Node, source: ir.Value, shape: tuple[int, ...]) -> None:
+    """Put a Reshape of another tensor in the place of a single-output node."""
+    name = str(node.name).replace(node.op_type, "Reshape")
+    sizes = add_constant(model, f"{name}:1", np.asarray(shape, np.int64))
+    reshape = insert_before(model, node, "Reshape", [source, sizes], name)
+    reshape.outputs[0].shape = ir.Shape(shape)
+    bypass(model, node, reshape.outputs[0])
 
 
 def per_channel(array: Array, channels: int, rank: int) -> Array | None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
-from ghostedge_convert.passes.graph import add_constant, bypass, nodes_of, static_shape
+from ghostedge_convert.passes.graph import RESHAPES, bypass, nodes_of, static_shape, write_reshape
 from ghostedge_convert.passes.run import PassNote
-
-RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def join_reshapes(model: ir.Model) -> PassNote:
@@ -30,7 +27,7 @@ def _join(model: ir.Model, node: ir.Node) -> bool:
     elif origin is source:
         return False
     else:
-        _rewrite(model, node, origin, after)
+        write_reshape(model, node, origin, after)
     _remove_unread(model, source)
     return True
 
@@ -48,16 +45,6 @@ def _would_name_twice(node: ir.Node, origin: ir.Value) -> bool:
     return node.outputs[0].is_graph_output() and (
         origin.is_graph_input() or origin.is_graph_output()
     )
-
-
-def _rewrite(model: ir.Model, node: ir.Node, origin: ir.Value, shape: tuple[int, ...]) -> None:
-    name = str(node.name).replace(node.op_type, "Reshape")
-    sizes = add_constant(model, f"{name}:1", np.asarray(shape, np.int64))
-    reshape = ir.Node("", "Reshape", [origin, sizes], name=name)
-    reshape.outputs[0].name = name
-    reshape.outputs[0].type, reshape.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
-    model.graph.insert_before(node, reshape)
-    bypass(model, node, reshape.outputs[0])
 
 
 def _remove_unread(model: ir.Model, value: ir.Value) -> None:

@@ -22,6 +22,7 @@ from ghostedge_convert.passes.graph import (
     constant,
     input_at,
     int_attr,
+    ints_attr,
     nodes_of,
     static_shape,
 )
@@ -81,8 +82,8 @@ def _phases(
 
     ``sizes`` are the elements of the image and of a phase along each axis.
     """
-    groups, before = int_attr(node, "group", 1), _ints(node, "pads", [0] * 4)[:2]
-    kernel = _output_first(_dilated(weight, _ints(node, "dilations", [1, 1])), groups)
+    groups, before = int_attr(node, "group", 1), ints_attr(node, "pads", [0] * 4)[:2]
+    kernel = _output_first(_dilated(weight, ints_attr(node, "dilations", [1, 1])), groups)
     phases = []
     for place in product(range(stride), repeat=2):
         taps, pads = kernel, np.zeros((2, 2), np.int64)
@@ -97,7 +98,7 @@ def _stride(node: ir.Node) -> int | None:
     """The stride of both axes, None where they differ, are larger, or the pads are not stated."""
     auto = node.attributes.get("auto_pad")
     stated = auto is None or auto.as_string() == "NOTSET"
-    strides = _ints(node, "strides", [1, 1])
+    strides = ints_attr(node, "strides", [1, 1])
     if not stated or "output_shape" in node.attributes or len(set(strides)) > 1:
         return None
     return strides[0] if strides[0] <= _LARGEST_STRIDE else None
@@ -179,8 +180,3 @@ def _insert(
     value.name, value.type, value.shape = name, before.outputs[0].type, ir.Shape(shape)
     model.graph.insert_before(before, node)
     return value
-
-
-def _ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
-    found = node.attributes.get(name)
-    return default if found is None else [int(each) for each in found.as_ints()]

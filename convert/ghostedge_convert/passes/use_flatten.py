@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes.graph import bypass, nodes_of, static_shape
+from ghostedge_convert.passes.graph import RESHAPES, bypass, nodes_of, static_shape
 from ghostedge_convert.passes.run import PassNote
-
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def use_flatten(model: ir.Model) -> PassNote:
     """Replace each chain of reshapes from ``[N, …]`` to ``[N, C]`` by one Flatten, in place."""
     # Last ones first, so that a chain is taken from its end and its inner links are gone by then.
-    reshapes = [node for node in reversed(nodes_of(model, *_RESHAPES)) if node.op_type != "Flatten"]
+    reshapes = [node for node in reversed(nodes_of(model, *RESHAPES)) if node.op_type != "Flatten"]
     replaced = sum(_replace(model, node) for node in reshapes if node.graph is not None)
     note = f"{replaced} reshapes written as Flatten" if replaced else "no reshape that flattens"
     return PassNote("use_flatten", replaced, note)
@@ -48,6 +46,6 @@ def _chain(last: ir.Node) -> list[ir.Node]:
     while True:
         source = chain[-1].inputs[0]
         node = source.producer() if source is not None else None
-        if node is None or node.op_type not in _RESHAPES:
+        if node is None or node.op_type not in RESHAPES:
             return chain
         chain.append(node)

@@ -6,7 +6,7 @@ in the folders beside this module, each imported only when a file of its format 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,6 +64,14 @@ def model_io(inputs: list[TensorInfo], outputs: list[TensorInfo], where: Path) -
             remedy="only models with one input and at least one output are run",
         )
     return ModelIO(inputs[0], tuple(outputs))
+
+
+def with_output_scale(tensor: TensorInfo, metadata: ModelMetadata | None) -> TensorInfo:
+    """An int8 output with the scale that the metadata tell, where the format cannot."""
+    if tensor.dtype != "int8" or metadata is None or metadata.quantization is None:
+        return tensor
+    scale, zero_point = metadata.quantization.of_output(tensor.name)
+    return replace(tensor, scale=scale, zero_point=zero_point)
 
 
 def inference_failed(name: str, error: Exception, where: Path) -> ModelFileError:

@@ -1,19 +1,21 @@
-"""Running one operator over and over: what goes in, and how long it takes."""
+"""Running models to time their operators: what goes in, how often, how long it takes."""
 
 from __future__ import annotations
 
 import gc
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
-from ghostedge_runtime.formats.backend import Array
+from ghostedge_runtime.formats.backend import Array, Backend
 
 Call = Callable[[], object]
 
+PROFILE_WARM_UP_RUNS = 5
+_PROFILE_RUNS = 30
 _WARM_UP_RUNS, _WARM_UP_NS = 2, 3_000_000
 _RUNS, _NS = 3, 10_000_000
 _SEED = 0
@@ -32,6 +34,23 @@ def random_values(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         limits = np.iinfo(dtype)
         return generator.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     return np.zeros(shape, dtype)
+
+
+def profiled_runs(backend: Backend, progress: Callable[[int, int], None] | None) -> Iterator[bool]:
+    """Run a whole model that an interpreter profiles, on random input.
+
+    Yields:
+        After every run whether it counts: the first `PROFILE_WARM_UP_RUNS` do not.
+    """
+    tensor = backend.io.input
+    shape = tuple(1 if size is None else size for size in tensor.shape)
+    batch = random_values(shape, np.dtype(tensor.dtype))
+    total = PROFILE_WARM_UP_RUNS + _PROFILE_RUNS
+    for run in range(total):
+        backend.run(batch)
+        if progress is not None:
+            progress(run + 1, total)
+        yield run >= PROFILE_WARM_UP_RUNS
 
 
 def timed_ns(call: Call) -> array[int]:

@@ -15,15 +15,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ghostedge_runtime.formats.loading import read_model_file
 from ghostedge_runtime.formats.onnx.session import OnnxBackend
-from ghostedge_runtime.formats.op_runs import random_values
+from ghostedge_runtime.formats.op_runs import PROFILE_WARM_UP_RUNS, profiled_runs
 from ghostedge_runtime.record import Case, OpTime
 
-_WARM_UP_RUNS = 5
-_RUNS = 30
 _SUFFIX = "_kernel_time"
 
 
@@ -44,13 +40,8 @@ def time_onnx_ops(
         backend = OnnxBackend(
             read_model_file(path), threads=case.threads, where=path, profile_to=Path(folder)
         )
-        tensor = backend.io.input
-        shape = tuple(1 if size is None else size for size in tensor.shape)
-        batch = random_values(shape, np.dtype(tensor.dtype))
-        for run in range(_WARM_UP_RUNS + _RUNS):
-            backend.run(batch)
-            if progress is not None:
-                progress(run + 1, _WARM_UP_RUNS + _RUNS)
+        for _ in profiled_runs(backend, progress):
+            pass  # ONNX Runtime writes them all down
         return node_times(json.loads(backend.end_profile().read_text(encoding="utf-8")))
 
 
@@ -65,17 +56,17 @@ def node_times(events: Iterable[dict[str, Any]]) -> list[OpTime]:
         if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
             name = event["name"].removesuffix(_SUFFIX)
             nodes[int(event["args"]["node_index"]), name].append(event)
-    return [_node_time(index, name, found) for (index, name), found in sorted(nodes.items())]
+    return [_node_time(index, name, runs) for (index, name), runs in sorted(nodes.items())]
 
 
 def _node_time(index: int, name: str, runs: list[dict[str, Any]]) -> OpTime:
-    told = runs[-1]["args"]
+    arguments = runs[-1]["args"]
     return OpTime(
         index=index,
-        op=told["op_name"],
+        op=arguments["op_name"],
         name=name,
-        p50_ms=statistics.median(run["dur"] for run in runs[_WARM_UP_RUNS:] or runs) / 1e3,
-        output_shape=_first_shape(told.get("output_type_shape", ())),
+        p50_ms=statistics.median(run["dur"] for run in runs[PROFILE_WARM_UP_RUNS:] or runs) / 1e3,
+        output_shape=_first_shape(arguments.get("output_type_shape", ())),
     )
 
 

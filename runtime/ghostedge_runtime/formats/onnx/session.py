@@ -6,7 +6,6 @@ these are known to lie in its own folder, from its path.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -19,6 +18,7 @@ from ghostedge_runtime.formats.backend import (
     first_line,
     inference_failed,
     model_io,
+    with_output_scale,
 )
 from ghostedge_runtime.formats.onnx.data import data_files
 from ghostedge_runtime.latency import LatencyRecorder
@@ -91,7 +91,7 @@ class OnnxBackend:
         inputs = [_tensor(node, where) for node in self._session.get_inputs()]
         outputs = [_tensor(node, where) for node in self._session.get_outputs()]
         self.io = model_io(
-            inputs, [_with_quantization(tensor, self.metadata) for tensor in outputs], where
+            inputs, [with_output_scale(tensor, self.metadata) for tensor in outputs], where
         )
         self.clock = LatencyRecorder()
         self._where = where
@@ -127,14 +127,6 @@ def onnx_runtime() -> Opens:
 def _metadata(session: Any, where: Path) -> ModelMetadata | None:
     document = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     return None if document is None else ModelMetadata.from_json(document, where=str(where))
-
-
-def _with_quantization(tensor: TensorInfo, metadata: ModelMetadata | None) -> TensorInfo:
-    """An int8 output with the scale that only the metadata tells."""
-    if tensor.dtype != "int8" or metadata is None or metadata.quantization is None:
-        return tensor
-    scale, zero_point = metadata.quantization.of_output(tensor.name)
-    return replace(tensor, scale=scale, zero_point=zero_point)
 
 
 def _tensor(node: Any, where: Path) -> TensorInfo:

@@ -25,8 +25,8 @@ from ghostedge.show.columns import LEFT, RIGHT, Column, draw
 from ghostedge_quantize import analyse
 from ghostedge_quantize.analysis.findings import Analysis, Culprit, LayerAnalysis
 from ghostedge_runtime.errors import InputError, ModelFileError
+from ghostedge_runtime.inputs import ImageInput
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
-from ghostedge_runtime.model import ImageInput
 
 _INT8_SUFFIX = "_int8"
 

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo
+from ghostedge_runtime.inputs import ImageInput
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, Preprocessing
-from ghostedge_runtime.model import ImageInput
 
 
 @dataclass(frozen=True)

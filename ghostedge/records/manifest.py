@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ghostedge.records.manifest_v1 import upgraded
+from ghostedge_runtime.decode import decode, read_json
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.formats.table import FORMATS
 from ghostedge_runtime.metadata import Precision
-from ghostedge_runtime.record import BenchRun, Case, Result, Score, decode, read_json
+from ghostedge_runtime.record import BenchRun, Case, Result, Score
 
 
 @dataclass(frozen=True)

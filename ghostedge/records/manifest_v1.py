@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ghostedge_runtime.decode import decode
 from ghostedge_runtime.formats.table import FORMATS
-from ghostedge_runtime.record import Estimate, Settings, decode
+from ghostedge_runtime.record import Estimate, Settings
 
 _TIMING = Settings(min_seconds=0.5, min_runs=50, max_warmup_seconds=2.0)
 """The bounds that every conversion timed its files by."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghostedge_runtime.decode import decode, read_json
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.record import decode, read_json
 
 _REMEDY = (
     "write it with `ghostedge inspect --quantization MODEL_int8.onnx --calib DIR --json > FILE`"

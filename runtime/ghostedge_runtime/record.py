@@ -18,124 +18,15 @@ older writer left out takes its default; one that a newer writer added is passed
 
 from __future__ import annotations
 
-import json
 import os
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
+from ghostedge_runtime.decode import decode, read_json
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.table import ENGINES, PrecisionMode
 from ghostedge_runtime.latency import Timing
-
-T = TypeVar("T")
-
-
-def decode(kind: type[T], value: Any, *, where: str | os.PathLike[str], place: str) -> T:
-    """An instance of the dataclass ``kind`` from what JSON gave.
-
-    Args:
-        kind: The dataclass.
-        value: As ``json.loads`` and ``dataclasses.asdict`` have it.
-        where: The file, for errors.
-        place: Where in the file the value is, likewise.
-
-    Raises:
-        InputError: A field is missing or of another type; the message names its place.
-    """
-    found: T = _decoded(kind, value, _Place(where, place))
-    return found
-
-
-class _Place:
-    """A file and the path of keys inside it."""
-
-    def __init__(self, where: str | os.PathLike[str], path: str) -> None:
-        self._where, self._path = where, path
-
-    def at(self, step: str) -> _Place:
-        return _Place(self._where, self._path + step)
-
-    def refuse(self, what: str) -> InputError:
-        return InputError(
-            f"{self._path}: {what}",
-            where=self._where,
-            remedy="the file was changed or cut short: write it again",
-        )
-
-
-def _decoded(kind: Any, value: Any, place: _Place) -> Any:
-    if is_dataclass(kind) and isinstance(kind, type):
-        return _dataclass(kind, value, place)
-    if kind is Any:
-        return value
-    read = _READERS.get(typing.get_origin(kind))
-    return _of_type(kind, value, place) if read is None else read(kind, value, place)
-
-
-def _optional(kind: Any, value: Any, place: _Place) -> Any:
-    if value is None:
-        return None
-    return _decoded(next(a for a in typing.get_args(kind) if a is not type(None)), value, place)
-
-
-def _literal(kind: Any, value: Any, place: _Place) -> Any:
-    words = typing.get_args(kind)
-    if value not in words:
-        raise place.refuse(f"{value!r} is none of {', '.join(map(str, words))}")
-    return value
-
-
-def _tuple(kind: Any, value: Any, place: _Place) -> Any:
-    item = typing.get_args(kind)[0]
-    values = enumerate(_of_type(list, value, place))
-    return tuple(_decoded(item, each, place.at(f"[{number}]")) for number, each in values)
-
-
-def _mapping(kind: Any, value: Any, place: _Place) -> Any:
-    item = typing.get_args(kind)[1]
-    values = _of_type(dict, value, place).items()
-    return {key: _decoded(item, each, place.at(f".{key}")) for key, each in values}
-
-
-_READERS: Mapping[Any, Callable[[Any, Any, _Place], Any]] = {
-    types.UnionType: _optional,
-    typing.Union: _optional,
-    Literal: _literal,
-    tuple: _tuple,
-    Mapping: _mapping,
-}
-
-
-def _dataclass(kind: Any, value: Any, place: _Place) -> Any:
-    given = _of_type(dict, value, place)
-    found = {}
-    for each, hint in _fields(kind):
-        if each.name in given:
-            found[each.name] = _decoded(hint, given[each.name], place.at(f".{each.name}"))
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise place.refuse(f"it has no {each.name!r}")
-    return kind(**found)
-
-
-@lru_cache
-def _fields(kind: Any) -> tuple[tuple[Field[Any], Any], ...]:
-    hints = typing.get_type_hints(kind)
-    return tuple((each, hints[each.name]) for each in fields(kind))
-
-
-def _of_type(kind: Any, value: Any, place: _Place) -> Any:
-    """The value, if it is of that plain type; a whole number is a float too, a bool no number."""
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise place.refuse(f"a {kind.__name__} is expected, got {type(value).__name__}")
-    return value
-
 
 RUN_VERSION = 1
 _RUN_REMEDY = "name a file that `ghostedge bench … -o FILE` wrote"
@@ -467,25 +358,6 @@ def read_runs(path: str | os.PathLike[str]) -> tuple[BenchRun, ...]:
         InputError: No such file, not such a document, or one of a newer version.
     """
     return runs_of(read_json(path, _RUN_REMEDY), path)
-
-
-def read_json(path: str | os.PathLike[str], remedy: str) -> Any:
-    """The document in a file, as plain values.
-
-    Args:
-        path: The file.
-        remedy: What to do where it cannot be read, for the error.
-
-    Raises:
-        InputError: There is no such file, or it is not JSON in UTF-8.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        what = f"it cannot be read ({error.strerror or error})"
-        raise InputError(what, where=path, remedy=remedy) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"it is not JSON ({error})", where=path, remedy=remedy) from error
 
 
 def runs_of(parsed: Any, where: str | os.PathLike[str]) -> tuple[BenchRun, ...]:

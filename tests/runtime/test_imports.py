@@ -1,7 +1,8 @@
-"""What importing the runtime and loading a model may pull in, pinned in fresh processes."""
+"""What importing the runtime and loading a model may pull in, and which way its modules import."""
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -20,6 +21,11 @@ found = {
 print(json.dumps(sorted(name for name in found if not name.startswith("_"))))
 """
 OURS = {"ghostedge_runtime"}
+# Each room imports those before it alone; a folder is one room.
+FLOORS = (
+    *("errors", "latency", "decode", "formats.table", "record", "metadata", "machine", "formats"),
+    *("folders", "images", "image_check", "inputs", "model", "evaluation", "bench", "remote"),
+)
 DEVICE = {"numpy", "PIL", "flatbuffers"}
 
 
@@ -99,3 +105,40 @@ def test_the_lazy_table_and_the_types_name_the_same() -> None:
     source = Path(ghostedge_runtime.__file__).read_text()
     for name, home in ghostedge_runtime._HOMES.items():
         assert f"from ghostedge_runtime.{home} import {name} as {name}" in source
+
+
+def imports_of(module: Path) -> set[str]:
+    """The runtime's modules that one imports, at its top or in a function, without the package."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    prefix = "ghostedge_runtime."
+    return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+
+
+def floor_of(module: str) -> int:
+    """The floor of the longest name that the module's begins with; -1 for the package's own."""
+    fitting = [room for room in FLOORS if f"{module}.".startswith(f"{room}.")]
+    return FLOORS.index(max(fitting, key=len)) if fitting else -1
+
+
+def test_no_module_imports_one_of_a_higher_floor_and_the_package_but_for_its_version() -> None:
+    import ghostedge_runtime  # noqa: PLC0415  # the package under test
+
+    root = Path(ghostedge_runtime.__file__).parent
+    upward, package = [], []
+    for path in sorted(root.rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        if module == "__init__":
+            continue
+        assert floor_of(module) >= 0, module
+        for imported in imports_of(path):
+            if floor_of(imported) < 0:
+                package.append((module, imported))
+            elif floor_of(imported) > floor_of(module):
+                upward.append((module, imported))
+    assert upward == []
+    assert package == [("bench.run", "__version__")]

@@ -1,4 +1,4 @@
-"""How fast a model runs here.
+"""How fast a model runs here, and the bounds of a measurement.
 
 One inference after the other through `Model.predict`, wall clock. Warm-up comes first and is not
 counted. **Steady** means: of the last three rounds of warm-up, each at least `_ROUND_RUNS` runs
@@ -7,14 +7,12 @@ that does not get there in ``max_warmup_seconds`` is measured all the same and s
 
 Load time and first inference are those of the `Model` given, so open it just before. Peak memory
 is the process's since it started. For a model's own figure, several models in turn, intervals and
-what the machine did meanwhile there is `bench.protocol`, whose processes warm up and run by the
+what the machine did meanwhile there is `bench.run`, whose processes warm up and run by the
 functions here.
 
-Bounds of the protocol by name, and the check that bounds make sense.
-
-``mlperf-mobile`` has the bounds of MLPerf Mobile's single-stream scenario: at least 1,024 samples
-and 60 s, of which the 90th percentile counts. Its other rules (an application on a phone at default
-settings, five tries five minutes apart) are the user's to keep.
+Of the presets, ``mlperf-mobile`` has the bounds of MLPerf Mobile's single-stream scenario: at least
+1,024 samples and 60 s, of which the 90th percentile counts. Its other rules (an application on a
+phone at default settings, five tries five minutes apart) are the user's to keep.
 """
 
 from __future__ import annotations
@@ -41,6 +39,11 @@ PRESETS: Mapping[str, Settings] = {
     "quick": Settings(min_seconds=1.0, min_runs=30, max_warmup_seconds=3.0, preset="quick"),
     "mlperf-mobile": Settings(min_seconds=60.0, min_runs=1024, preset="mlperf-mobile"),
 }
+MAX_IMAGES = 64
+_ROUND_RUNS = 5
+_ROUND_NS = 100_000_000
+_STEADY_SPREAD = 0.05
+_SEED = 0
 
 
 def preset_settings(
@@ -88,13 +91,6 @@ def check_settings(settings: Settings) -> None:
         )
     if settings.cpus is not None and not settings.cpus:
         raise InputError("no CPU is named to pin to", remedy="leave it out to use all of them")
-
-
-MAX_IMAGES = 64
-_ROUND_RUNS = 5
-_ROUND_NS = 100_000_000
-_STEADY_SPREAD = 0.05
-_SEED = 0
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def make_job(
     bounds = settings or Settings()
     check_settings(bounds)
     if not models:
-        raise InputError("no model is named to measure", remedy=f"name {suffixes('or')} files")
+        raise InputError("no model is named to measure", remedy=f"name {suffixes()} files")
     if not threads or min(threads) < 1:
         raise InputError(
             f"threads must be whole numbers from 1 on, got {', '.join(map(str, threads)) or 'none'}"

@@ -1,11 +1,10 @@
-"""One case while it is measured: its worker, and what is known of it so far.
+"""A case while it is measured, and the coordinator's end of its worker process.
 
-The coordinator's end of a worker: start it, ask it, notice when it dies or hangs, end it.
-
-A worker is started afresh, neither forked (it would begin with this process's memory, and peak
-memory is to be the model's own) nor through ``multiprocessing`` (which runs the caller's script
-again). It has a session of its own, so that Ctrl-C reaches the coordinator alone, which then ends
-its workers.
+`Worker` starts the process, asks it, notices when it dies or hangs, and ends it; `Lane` keeps what
+is known of the case so far. A worker is started afresh, neither forked (it would begin with this
+process's memory, and peak memory is to be the model's own) nor through ``multiprocessing`` (which
+runs the caller's script again). It has a session of its own, so that Ctrl-C reaches the coordinator
+alone, which then ends its workers.
 """
 
 from __future__ import annotations
@@ -24,9 +23,10 @@ from typing import Any
 
 from ghostedge_runtime.bench.statistics import Rounds, drift_estimate, ratio_estimate
 from ghostedge_runtime.bench.worker import error_from_json
+from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import GhostEdgeError, ModelFileError
 from ghostedge_runtime.latency import Timing
-from ghostedge_runtime.record import Case, Delegation, Result, Round, decode
+from ghostedge_runtime.record import Case, Delegation, Result, Round
 
 PATIENCE_S = 300.0
 """How long a worker may be silent beyond what its request should take."""

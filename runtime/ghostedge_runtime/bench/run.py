@@ -1,12 +1,13 @@
-"""The measuring itself: every case in a process of its own, all of them in turn.
+"""A measurement: every case in a process of its own, all of them in turn.
 
 1. Each worker loads its file and runs it for the first time, one worker after the other.
-2. Each is warmed up until its times are steady (`benchmarking.warm_up`).
+2. Each is warmed up until its times are steady (`inference.warm_up`).
 3. **Rounds**: each case gets one burst of inferences a round, until all have ``min_seconds`` and
    ``min_runs``. A machine that gets hot or busy meanwhile does so for all cases alike. The order
    turns by one place a round and is reversed every other one, so that no case is always first or
    always runs after the same one.
-4. Accuracy and the times of operators, where asked for, come after all timing.
+4. Accuracy and the times of operators, where asked for, come after all timing. Either may fail
+   where the timing did not; the result then keeps its times and says so in its notes.
 
 A **burst** is `BURST_SECONDS` long, or shorter where ``min_seconds`` is, so that there are about
 `MIN_ROUNDS` of them: intervals are made of rounds, and fewer tell little. It begins with
@@ -17,13 +18,7 @@ of Linux raise within about 10 ms. Idle workers sleep in a read; they hold memor
 several cases take a tenth more than their counted time.
 
 The machine is looked at before, between rounds (at most once in `LOOK_SECONDS`, while no worker
-runs) and after.
-
-How far a run is: its stages, weighed by the seconds they are likely to take.
-
-What is added to a measurement after all timing: accuracy, and every operator by itself.
-
-Either may fail where the timing did not; the result then keeps its times and says so in its notes.
+runs) and after. Progress is told by stages, weighed by the seconds they are likely to take.
 """
 
 from __future__ import annotations
@@ -40,6 +35,7 @@ from time import monotonic
 from ghostedge_runtime import __version__
 from ghostedge_runtime.bench.inference import check_settings
 from ghostedge_runtime.bench.lane import Burst, Lane, Worker
+from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import GhostEdgeError, InputError
 from ghostedge_runtime.machine.doubts import find_marks
 from ghostedge_runtime.machine.facts import machine_facts
@@ -52,11 +48,13 @@ from ghostedge_runtime.record import (
     Score,
     Settings,
     Snapshot,
-    decode,
 )
 
 Tell = Callable[[str, float], None]
-
+BURST_SECONDS = 0.1
+MIN_ROUNDS = 20
+LEAD_SECONDS = 0.01
+LOOK_SECONDS = 1.0
 _OPEN_SECONDS = 0.5
 _WARMUP_SECONDS = 1.0
 _SCORE_SECONDS = 5.0
@@ -159,12 +157,6 @@ def _timed(case: Case, job: BenchJob, tell: Callable[[int, int], None]) -> tuple
 
 def _note(lane: Lane, text: str) -> None:
     lane.result = replace(lane.result, notes=(*lane.result.notes, text))
-
-
-BURST_SECONDS = 0.1
-MIN_ROUNDS = 20
-LEAD_SECONDS = 0.01
-LOOK_SECONDS = 1.0
 
 
 def run_bench(job: BenchJob, *, progress: Tell | None = None) -> BenchRun:

@@ -16,6 +16,7 @@ from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.formats.backend import Backend, Opens
 from ghostedge_runtime.formats.table import (
     ENGINES,
+    FORMATS,
     Engine,
     Format,
     PrecisionMode,
@@ -123,7 +124,7 @@ def read_model_file(path: Path) -> bytes:
         raise ModelFileError(
             "it is a folder, not a model file",
             where=path,
-            remedy=f"name a {suffixes('or')} file in it",
+            remedy=f"name a {suffixes()} file in it",
         ) from error
     except OSError as error:
         raise ModelFileError(
@@ -188,8 +189,9 @@ def _not_a_model(path: Path) -> ModelFileError:
             where=path,
             remedy=f"convert it first: ghostedge convert {path.name}",
         )
+    kinds = " nor ".join(f"{fmt.article} {fmt.suffix}" for fmt in FORMATS.values())
     return ModelFileError(
-        f"it is no {suffixes('or')} file",
+        f"it is neither {kinds} file",
         where=path,
         remedy="give a model file as `ghostedge convert` writes it",
     )

@@ -58,7 +58,7 @@ class Format:
     Attributes:
         name: Its name in records, such as ``tflite``.
         suffix: Of its files, with the dot.
-        title: Its name in sentences.
+        article: Before the suffix in a sentence.
         engines: What runs it, by name; the first is taken where none is named.
         mark: Place and bytes that tell such a file whatever its suffix; None: the suffix alone.
         companions: ``(data, path) -> dict[str, Path]``, the files beside it that hold its weights;
@@ -67,7 +67,7 @@ class Format:
 
     name: str
     suffix: str
-    title: str
+    article: str
     engines: tuple[str, ...]
     mark: tuple[int, bytes] | None = None
     companions: str | None = None
@@ -130,14 +130,14 @@ FORMATS: Mapping[str, Format] = {
         Format(
             name="tflite",
             suffix=".tflite",
-            title="a .tflite",
+            article="a",
             engines=("litert", "litert-reference"),
             mark=(4, b"TFL3"),
         ),
         Format(
             name="onnx",
             suffix=".onnx",
-            title="an .onnx",
+            article="an",
             engines=("onnxruntime",),
             companions="formats.onnx.data:data_files",
         ),
@@ -153,10 +153,10 @@ def format_of(path: Path, data: bytes = b"") -> Format | None:
     return next(marked, None) or next(named, None)
 
 
-def suffixes(joint: str) -> str:
+def suffixes() -> str:
     """All formats' suffixes as a phrase: ``.tflite or .onnx``."""
     *first, last = (fmt.suffix for fmt in FORMATS.values())
-    return f"{', '.join(first)} {joint} {last}"
+    return f"{', '.join(first)} or {last}"
 
 
 def resolve(place: str) -> Any:

@@ -1,22 +1,18 @@
-"""What makes a run's figures doubtful: the machine slowed, was shared, or the times moved.
+"""What makes a run's figures doubtful, a `Mark` for each reason.
 
-``throttled``, ``under-voltage`` and ``drifted`` fail ``--strict``: the figures are then not those
-of the machine as it is. The others say what to keep in mind.
+The machine slowed the CPU (heat, supply voltage, a container's limit), was shared, ran the work on
+CPUs of different kinds, or the times moved. ``throttled``, ``under-voltage`` and ``drifted`` fail
+``--strict``: the figures are then not those of the machine as it is. The others say what to keep in
+mind. What happened before the run is not the run's, though worth saying: a board that throttled
+since boot will again.
 
-Whether the machine slowed the CPU while a run lasted: heat, supply voltage, a container's limit.
-
-What happened before the run is not the run's, though worth saying: a board that throttled since
-boot will again.
+On a processor with fast and slow cores the scheduler moves an unpinned run between them, and its
+figures are a mixture. The kernel numbers a frequency policy after its first CPU; the CPUs of one
+policy share a clock and follow each other on every chip that has few policies.
 
 Sources: the Raspberry Pi documentation ("vcgencmd get_throttled", "Frequency management and
 thermal control"); the kernel's Documentation/admin-guide/thermal/intel_thermal_throttle.rst and
 Documentation/admin-guide/cgroup-v2.rst.
-
-Whether the CPUs that a run used make its figures doubtful.
-
-On a processor with fast and slow cores an unpinned run is moved between them by the scheduler, and
-its figures are a mixture. The kernel numbers a frequency policy after its first CPU; the CPUs of
-one policy share a clock and follow each other on every chip that has few policies.
 """
 
 from __future__ import annotations
@@ -37,7 +33,6 @@ FIRMWARE_BITS = {
 _SINCE_BOOT = 16
 _NOW = 0b1111
 _VOLTAGE = 0b0001
-
 HOT_C = 80.0
 """From here a Raspberry Pi's firmware slows the ARM cores, from 85 °C the GPU with them."""
 SLOW_CLOCK = 0.9
@@ -46,7 +41,15 @@ SLOW_CLOCK = 0.9
 LOST_SHARE = 0.01
 """Of the run's time. Less cannot move a median or p90, and a p99 only where all of it fell on
 one result's inferences."""
-
+ALIKE = 0.9
+"""Cores whose highest clocks are closer than this ratio are of one kind: favoured cores of x86
+boost a few percent higher than their like, kinds of cores differ by a quarter or more."""
+DRIFT = 0.05
+"""Of a result's median, first third against last. MLPerf Mobile asks that a result comes again
+within 5 %; one whose own thirds differ by more, interval included, cannot."""
+BUSY = 0.5
+"""Tasks, on the last minute's mean, that a machine may run beside ours: below it, system services
+alone explain them."""
 _COOL = "cool the machine (a fan, a heat sink, a pause) and measure again"
 
 
@@ -166,11 +169,6 @@ def _hottest(trace: Sequence[Snapshot]) -> str:
     return f", {most:.1f} °C at most" if most else ""
 
 
-ALIKE = 0.9
-"""Cores whose highest clocks are closer than this ratio are of one kind: favoured cores of x86
-boost a few percent higher than their like, kinds of cores differ by a quarter or more."""
-
-
 def pinning_marks(facts: MachineFacts, settings: Settings, results: Sequence[Result]) -> list[Mark]:
     """Too few CPUs for a case's threads, or CPUs of different kinds."""
     marks = []
@@ -221,14 +219,6 @@ def _highest_clocks(facts: MachineFacts) -> dict[int, float]:
 
 def _list(cpus: Iterable[int]) -> str:
     return ",".join(map(str, sorted(cpus)))
-
-
-DRIFT = 0.05
-"""Of a result's median, first third against last. MLPerf Mobile asks that a result comes again
-within 5 %; one whose own thirds differ by more, interval included, cannot."""
-BUSY = 0.5
-"""Tasks, on the last minute's mean, that a machine may run beside ours: below it, system services
-alone explain them."""
 
 
 def find_marks(

@@ -1,15 +1,9 @@
-"""What does not change while a run lasts.
+"""What does not change while a run lasts: the machine, its system, what lies between us and it.
 
-Which board and system on chip this is, and what lies between us and it.
-
-Boards name themselves in the device tree (``model``, ``compatible``). Virtual machines and
-containers are told by the files that systemd-detect-virt looks at, as far as they can be read
-without privileges.
-
-The machine a measurement was made on, in short, and this process's memory.
-
-Everything is read by `machine`, whose `machine.facts.machine_facts` tells more; this is the part
-that goes into manifests and into the results of the Python API.
+`machine_facts` tells all of it for a measurement's record, `host_facts` the short form that goes
+into the results of the Python API. Boards name themselves in the device tree (``model``,
+``compatible``). Virtual machines and containers are told by the files that systemd-detect-virt
+looks at, as far as they can be read without privileges.
 """
 
 from __future__ import annotations
@@ -29,7 +23,9 @@ from ghostedge_runtime.record import MachineFacts
 _MODEL = "/proc/device-tree/model"
 _COMPATIBLE = "/proc/device-tree/compatible"
 _DMI = "/sys/class/dmi/id"
-
+_POLICIES = "/sys/devices/system/cpu/cpufreq/policy*"
+_OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+_OS_NAME = re.compile(r"""^PRETTY_NAME=(["']?)(.+)\1\s*$""", re.MULTILINE)
 # The last words of a device tree's `compatible` name the chip.
 SOCS: dict[str, str] = {
     "brcm,bcm2835": "Broadcom BCM2835",
@@ -66,7 +62,6 @@ SOCS: dict[str, str] = {
     "mediatek,mt8395": "MediaTek MT8395",
     "starfive,jh7110": "StarFive JH7110",
 }
-
 # What /proc/1/cgroup or /proc/self/cgroup holds in a container → its kind.
 _CGROUP_WORDS = {
     "docker": "docker",
@@ -75,7 +70,6 @@ _CGROUP_WORDS = {
     "lxc": "lxc",
     "containerd": "containerd",
 }
-
 # DMI vendor or product → kind of virtual machine, systemd-detect-virt's words.
 _DMI_WORDS = {
     "KVM": "kvm",
@@ -144,11 +138,6 @@ def _machine(system: System) -> str | None:
     if "kvm" in (system.text("/proc/device-tree/hypervisor/compatible") or ""):
         return "kvm"
     return "a virtual machine" if flagged else None
-
-
-_POLICIES = "/sys/devices/system/cpu/cpufreq/policy*"
-_OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-_OS_NAME = re.compile(r"""^PRETTY_NAME=(["']?)(.+)\1\s*$""", re.MULTILINE)
 
 
 def machine_facts(system: System = LIVE) -> MachineFacts:

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.machine.facts import machine_facts
 from ghostedge_runtime.machine.sensors import snapshot
 from ghostedge_runtime.machine.system import Answer, Platform, System
-from ghostedge_runtime.record import decode
 
 RECORDING_VERSION = 1
 _SERIAL = re.compile(r"^(Serial\s*:\s*)[0-9a-fA-F]+$", re.MULTILINE)

@@ -1,10 +1,8 @@
-"""The one door to the operating system for everything that is said about the machine.
+"""All that is asked of the operating system to describe the machine.
 
 Four questions are enough: a small file's text, the paths that match a pattern, what a short
 command prints, and what Python's own platform calls know. None of them ever raises: a machine that
 does not tell is the normal case. Peak memory is a matter of the process and not asked here.
-
-Numbers out of small system files; whatever is not a sound number is None, nothing raises.
 """
 
 from __future__ import annotations
@@ -21,6 +19,8 @@ from typing import Protocol
 COMMAND_SECONDS = 2.0
 # /proc/cpuinfo of a server with hundreds of CPUs is the largest file read, well below this.
 _MOST_BYTES = 4 * 2**20
+# More than any counter of the kernel's holds; beyond it, arithmetic with floats could overflow.
+_LARGEST = 2**64
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,6 @@ def _load_average() -> float | None:
         return os.getloadavg()[0]
     except (AttributeError, OSError):  # not on Windows, or not obtainable
         return None
-
-
-# More than any counter of the kernel's holds; beyond it, arithmetic with floats could overflow.
-_LARGEST = 2**64
 
 
 def whole(text: str | None) -> int | None:

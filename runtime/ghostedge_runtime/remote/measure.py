@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from ghostedge_runtime.bench.run import run_bench
+from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import GhostEdgeError
-from ghostedge_runtime.record import BenchJob, decode, document
+from ghostedge_runtime.record import BenchJob, document
 from ghostedge_runtime.remote.runs import RunFolder, end_with_parent, write_whole
 
 _TELL_S = 0.5

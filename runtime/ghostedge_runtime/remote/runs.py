@@ -1,4 +1,10 @@
-"""One run's folder on the device: what is in it and how its parts are told.
+"""A measurement on this device that outlives a broken connection, but not its owner.
+
+`start` leaves a **supervisor** behind, detached from the connection. It waits for the device's
+lock, so that two measurements never run at once, starts the measurement in a process group of its
+own, and ends that group when nobody has listened for a while, when it is told to, and when the
+measurement is over. Should the supervisor itself be killed, the measurement sees its input close
+and ends its group. A run has a folder:
 
     plan.json    what to measure, as the other end sent it
     models/…, inputs/…, data/…   the cache's files, linked under their own names
@@ -10,14 +16,6 @@
     result.json  the measurement, whole or not there
 
 Locks are flock's: the system lets go of them when their holder ends, however it ends.
-
-A measurement on the device that outlives a broken connection, but not its owner.
-
-`start` leaves a **supervisor** behind, detached from the connection. It waits for the device's
-lock, so that two measurements never run at once, starts the measurement in a process group of its
-own, and ends that group when nobody has listened for a while, when it is told to, and when the
-measurement is over. Should the supervisor itself be killed, the measurement sees its input close
-and ends its group.
 """
 
 from __future__ import annotations
@@ -44,6 +42,8 @@ from ghostedge_runtime.errors import DeviceError
 State = Literal["waiting", "running", "done", "failed", "unheard", "stopped", "busy"]
 LAST_STATES = frozenset({"done", "failed", "unheard", "stopped", "busy"})
 _STOP_S = 10.0
+_LOOK_S = 0.5
+_GRACE_S = 3.0
 _CLAIMS = 20
 
 
@@ -187,10 +187,6 @@ def write_whole(path: Path, text: str) -> None:
 def describe(limits: Limits) -> dict[str, Any]:
     """The limits as plain values, for the plan."""
     return asdict(limits)
-
-
-_LOOK_S = 0.5
-_GRACE_S = 3.0
 
 
 class _EndedError(Exception):

@@ -1,4 +1,4 @@
-"""What the other end can ask for, a process each.
+"""What the other end of a connection can ask this device for, a process for each request.
 
 | verb | input | answers |
 |---|---|---|

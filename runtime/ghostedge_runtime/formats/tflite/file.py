@@ -1,29 +1,20 @@
-"""Reading a flatbuffer that nobody has vouched for.
+"""``.tflite`` files read without an interpreter and without trust: metadata, graph, structure.
 
-The ``flatbuffers`` package follows whatever offset it finds. Here every offset is checked against
-the file's length before it is followed and every count is bounded by it, so that damage is an
-error and never a wild read. What the fields mean is the caller's to know (`tflite_metadata`,
-`tflite_structure`).
+The ``flatbuffers`` package follows whatever offset it finds. `Table` checks every offset against
+the file's length before it is followed and bounds every count by it, so that damage is an error and
+never a wild read. Over it
 
-Whether a ``.tflite`` file holds together, for interpreters that do not look.
+- `read_tflite_metadata` reads what a file says about itself, before any interpreter sees the file;
+  one cut short is mostly told here already, in clearer words than an interpreter's;
+- `read_graph` reads the bare shape of the first subgraph, which is the one that runs: which
+  operators, on tensors of which types; no options, names or quantization;
+- `check_structure` walks every table that an interpreter follows, for those that do not look.
+  ai-edge-litert verifies a flatbuffer before it uses it, given as bytes. tflite-runtime 2.14, the
+  last there is for 32-bit ARM, does not: of a small model's first n bytes, six of fourteen lengths
+  ended the process. What the operators make of their tensors is not checked; a model file is a
+  program, so one from a stranger belongs in its own process.
 
-ai-edge-litert verifies a flatbuffer before it uses it, given as bytes. tflite-runtime 2.14, the
-last there is for 32-bit ARM, does not: of a small model's first n bytes, six of fourteen lengths
-ended the process. This walks every table of the schema that such an interpreter follows and checks
-that each offset, count and text ends inside the file. It does not check what the operators make
-of their tensors; a model file is a program, so one from a stranger belongs in its own process.
-
-The bare shape of a ``.tflite`` file's graph: which operators, on tensors of which types.
-
-Read with `flatbuffer`, so that neither an interpreter nor the schema's bindings are needed and a
-damaged file is an error. Of the first subgraph, which is the one that runs; options, names and
-quantization are not read.
-
-The ghostedge metadata of a ``.tflite`` file, read before any interpreter sees the file.
-
-Walks four tables of the TFLite schema (version 3) with the ``flatbuffers`` package alone, so that
-it neither needs an interpreter nor trusts the file. A file cut short is mostly told here already,
-in clearer words than an interpreter's. The graph itself is not looked at (see `tflite_structure`).
+Fields go by their numbers in the TFLite schema, version 3.
 """
 
 from __future__ import annotations
@@ -38,6 +29,48 @@ from flatbuffers import number_types as fb
 
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
+
+IDENTIFIER = b"TFL3"
+FLOAT32 = 0  # of the schema's TensorType
+
+# Fields by their number in the schema's tables.
+_MODEL_SUBGRAPHS, _MODEL_BUFFERS, _MODEL_METADATA = 2, 4, 6
+_GRAPH_TENSORS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 2, 3
+_TENSOR_TYPE, _TENSOR_BUFFER = 1, 2
+_OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 1, 2
+_BUFFER_DATA, _BUFFER_OFFSET, _BUFFER_SIZE = 0, 1, 2
+_METADATA_NAME, _METADATA_BUFFER = 0, 1
+
+_TEXT = "text"
+# Schema version 3, by table: field number → bytes per element of a vector of numbers, `_TEXT`,
+# the name of the table it points to, or, in a list, the name of the tables in its vector.
+_TABLES: dict[str, dict[int, int | str | list[str]]] = {
+    "Model": {
+        1: ["OperatorCode"],
+        2: ["SubGraph"],
+        3: _TEXT,
+        4: ["Buffer"],
+        5: 4,
+        6: ["Metadata"],
+        7: ["SignatureDef"],
+    },
+    "OperatorCode": {1: _TEXT},
+    "SubGraph": {0: ["Tensor"], 1: 4, 2: 4, 3: ["Operator"], 4: _TEXT},
+    "Tensor": {0: 4, 3: _TEXT, 4: "Quantization", 6: "Sparsity", 7: 4, 9: ["Variant"]},
+    "Quantization": {0: 4, 1: 4, 2: 4, 3: 8, 5: "Options"},
+    "Sparsity": {0: 4, 1: 4, 2: ["Dimension"]},
+    "Dimension": {3: "Options", 5: "Options"},
+    "Variant": {0: 4},
+    "Operator": {1: 4, 2: 4, 4: "Options", 5: 1, 7: 1, 8: 4, 12: "Options"},
+    "Buffer": {0: 1},
+    "Metadata": {0: _TEXT},
+    "SignatureDef": {0: ["TensorMap"], 1: ["TensorMap"], 2: _TEXT},
+    "TensorMap": {0: _TEXT},
+    "Options": {},  # a union: that the table itself is inside the file is all that can be said
+    "Shape": {0: 4},
+}
+# Union members with a vector in them, by BuiltinOptions: ReshapeOptions and SqueezeOptions.
+_OPTIONS_WITH_SHAPE = frozenset({17, 30})
 
 
 class OutOfBoundsError(Exception):
@@ -122,39 +155,6 @@ def _read(data: bytes, place: int, kind: type) -> int:
     return int(encode.Get(kind.packer_type, data, place))  # type: ignore[attr-defined]  # as above
 
 
-_TEXT = "text"
-
-# Schema version 3, by table: field number → bytes per element of a vector of numbers, `_TEXT`,
-# the name of the table it points to, or, in a list, the name of the tables in its vector.
-_TABLES: dict[str, dict[int, int | str | list[str]]] = {
-    "Model": {
-        1: ["OperatorCode"],
-        2: ["SubGraph"],
-        3: _TEXT,
-        4: ["Buffer"],
-        5: 4,
-        6: ["Metadata"],
-        7: ["SignatureDef"],
-    },
-    "OperatorCode": {1: _TEXT},
-    "SubGraph": {0: ["Tensor"], 1: 4, 2: 4, 3: ["Operator"], 4: _TEXT},
-    "Tensor": {0: 4, 3: _TEXT, 4: "Quantization", 6: "Sparsity", 7: 4, 9: ["Variant"]},
-    "Quantization": {0: 4, 1: 4, 2: 4, 3: 8, 5: "Options"},
-    "Sparsity": {0: 4, 1: 4, 2: ["Dimension"]},
-    "Dimension": {3: "Options", 5: "Options"},
-    "Variant": {0: 4},
-    "Operator": {1: 4, 2: 4, 4: "Options", 5: 1, 7: 1, 8: 4, 12: "Options"},
-    "Buffer": {0: 1},
-    "Metadata": {0: _TEXT},
-    "SignatureDef": {0: ["TensorMap"], 1: ["TensorMap"], 2: _TEXT},
-    "TensorMap": {0: _TEXT},
-    "Options": {},  # a union: that the table itself is inside the file is all that can be said
-    "Shape": {0: 4},
-}
-# Union members with a vector in them, by BuiltinOptions: ReshapeOptions and SqueezeOptions.
-_OPTIONS_WITH_SHAPE = frozenset({17, 30})
-
-
 def check_structure(data: bytes, where: Path) -> None:
     """Walk the whole flatbuffer.
 
@@ -208,17 +208,6 @@ def _check_text(table: Table, field: int) -> None:
         check_bounds(table.data, start, count + 1)
         if table.data[start + count] != 0:
             raise OutOfBoundsError(f"a text at byte {start} does not end")
-
-
-FLOAT32 = 0  # of the schema's TensorType
-
-# Fields by their number in the schema's tables.
-_MODEL_SUBGRAPHS = 2
-_MODEL_BUFFERS = 4
-_GRAPH_TENSORS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 2, 3
-_TENSOR_TYPE, _TENSOR_BUFFER = 1, 2
-_OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 1, 2
-_BUFFER_DATA, _BUFFER_OFFSET = 0, 1
 
 
 @dataclass(frozen=True)
@@ -302,15 +291,6 @@ def _holds_data(buffer: Table) -> bool:
 def _ints(table: Table, field: int) -> tuple[int, ...]:
     start, count = table.vector(field, width=4)
     return tuple(np.frombuffer(table.data, "<i4", count, start).tolist()) if count else ()
-
-
-IDENTIFIER = b"TFL3"
-
-# Fields by their number in the schema's tables.
-_MODEL_METADATA = 6
-_METADATA_NAME = 0
-_METADATA_BUFFER = 1
-_BUFFER_SIZE = 2
 
 
 def is_tflite(data: bytes) -> bool:

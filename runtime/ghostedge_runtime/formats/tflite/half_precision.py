@@ -1,8 +1,8 @@
 """Whether a processor, and a file, can be computed in half precision.
 
 XNNPACK also runs in half precision on x86 processors that only convert to and from it; the figures
-are then neither of the one precision nor of the other, and no faster. So the arithmetic itself is
-asked for. What a processor of another kind has, or one that is not told of, XNNPACK finds out.
+are then neither of the one precision nor of the other, and no faster. So the processor is asked for
+the arithmetic itself. One whose instructions are not known here is left to XNNPACK to refuse.
 """
 
 from __future__ import annotations

@@ -3,18 +3,15 @@
 The interpreter is given the file's bytes, never its path: up to 2.1.6 ai-edge-litert verified the
 flatbuffer only when it came as ``model_content``, and a file cut in half could end the process.
 tflite-runtime verifies neither, and of TensorFlow's versions not all are known, so for these two
-`tflite_structure` looks first. Verification bounds every offset but not what the operators make of
+`check_structure` looks first. Verification bounds every offset but not what the operators make of
 their numbers: a model file is a program, so one from a stranger belongs in a process of its own.
 
-How much of a ``.tflite`` graph the interpreter's delegate took.
-
-TFLite keeps the file's operators as they are and appends a ``DELEGATE`` node for every piece that a
-delegate took over, with the piece's outer tensors as its inputs and outputs. Walking back from a
-delegate's outputs to its inputs finds the operators in between. An operator whose output nobody
-reads is not found so; converters drop such operators.
-
-Interpreters show their nodes through a private method alone; it is called here and nowhere else,
-and where it is missing, what was delegated is not known.
+What the delegate took of a graph is read from the interpreter's nodes. TFLite keeps the file's
+operators as they are and appends a ``DELEGATE`` node for every piece that a delegate took over,
+with the piece's outer tensors as its inputs and outputs. Walking back from a delegate's outputs to
+its inputs finds the operators in between. An operator whose output nobody reads is not found so;
+converters drop such operators. Interpreters show their nodes through a private method alone; it is
+called here and nowhere else, and where it is missing, what was delegated is not known.
 """
 
 from __future__ import annotations
@@ -49,6 +46,13 @@ from ghostedge_runtime.record import Delegation
 
 PLAIN = "none"
 _DELEGATE = "DELEGATE"
+# Distribution, module to import, place of the interpreter class in it: the first that imports wins.
+_INTERPRETERS = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter", "Interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter", "Interpreter"),
+    ("tensorflow", "tensorflow", "lite.Interpreter"),
+)
+_VERIFYING = frozenset({"ai-edge-litert"})
 
 
 @dataclass(frozen=True)
@@ -110,15 +114,6 @@ def interpreter_nodes(interpreter: Any) -> tuple[Node, ...] | None:
 
 def _indices(tensors: Iterable[Any]) -> tuple[int, ...]:
     return tuple(int(tensor) for tensor in tensors)
-
-
-# Distribution, module to import, place of the interpreter class in it: the first that imports wins.
-_INTERPRETERS = (
-    ("ai-edge-litert", "ai_edge_litert.interpreter", "Interpreter"),
-    ("tflite-runtime", "tflite_runtime.interpreter", "Interpreter"),
-    ("tensorflow", "tensorflow", "lite.Interpreter"),
-)
-_VERIFYING = frozenset({"ai-edge-litert"})
 
 
 class TFLiteBackend:

@@ -1,25 +1,21 @@
-"""Every operator of a ``.tflite`` as a model of its own, with its real constants.
+"""Times of a ``.tflite`` file's operators, each in a model of its own with its real constants.
 
-Some never run by themselves in the whole graph and do not here:
+Each is run alone by the case's own interpreter. An operator that runs over and over finds its
+tensors in the caches, which in the whole graph it may not; and what the graph fuses beyond the two
+cases below runs apart here. So the sum of all is not the time of the whole, and both should be
+shown. In half precision, each also converts its inputs and outputs, which the whole does at its
+ends alone.
+
+Some never run by themselves in the whole graph and do not here; these go with the operator that
+uses them:
 
 - XNNPACK folds a PAD with zeros into the convolution it feeds, where that alone reads it;
 - what is computed from constants alone (half-precision weights made float32) is computed once, when
   the file is opened.
 
-These go with the operator that uses them. What else XNNPACK fuses (a stand-alone activation, into
-what comes before) is not followed: converters fuse activations themselves.
-
-Only here are the flatbuffer schema's bindings needed, which come with ai-edge-litert.
-
-Times of a ``.tflite`` file's operators, each run alone by the case's own interpreter.
-
-An operator that runs over and over finds its tensors in the caches, which in the whole graph it may
-not; and what the graph fuses beyond `one_op_models` runs apart here. So the sum of all is not the
-time of the whole, and both should be shown. In half precision, each also converts its inputs and
-outputs, which the whole does at its ends alone.
-
-What calling the interpreter takes, some half a microsecond, is measured on an operator that adds
-two numbers and taken off.
+What else XNNPACK fuses (a stand-alone activation, into what comes before) is not followed:
+converters fuse activations themselves. Only here are the flatbuffer schema's bindings needed, which
+come with ai-edge-litert.
 """
 
 from __future__ import annotations
@@ -52,6 +48,9 @@ except ImportError as error:
         where="ghostedge_runtime",
         remedy="pip install ai-edge-litert, or measure its operators on a machine that has it",
     ) from error
+
+_ROUNDS = 3
+
 
 _NAMES: dict[int, str] = {
     number: name for name, number in vars(_tfl.BuiltinOperator).items() if not name.startswith("_")
@@ -266,9 +265,6 @@ def _text(name: bytes | None) -> str:
 def _all(tensors: Iterable[Any] | None) -> list[int]:
     """The tensors of a list, without the places where an optional one is left out."""
     return [] if tensors is None else [int(tensor) for tensor in tensors if tensor >= 0]
-
-
-_ROUNDS = 3
 
 
 def time_tflite_ops(

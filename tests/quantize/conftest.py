@@ -157,8 +157,8 @@ def images() -> type[Images]:
 
 
 @pytest.fixture(scope="session")
-def cifar_deploy(cifar_checkpoint: Path) -> onnx.ModelProto:
-    """The deploy graph of the GhostNet trained on CIFAR-10."""
+def trained_deploy(trained_checkpoint: Path) -> onnx.ModelProto:
+    """The deploy graph of a trained GhostNet, [1, 3, 64, 64] in."""
     from ghostedge_convert import (  # noqa: PLC0415 - torch is slow to import, few tests need it
         build,
         export_onnx,
@@ -167,12 +167,12 @@ def cifar_deploy(cifar_checkpoint: Path) -> onnx.ModelProto:
         to_deploy_graph,
     )
 
-    checkpoint = load_checkpoint(cifar_checkpoint)
+    checkpoint = load_checkpoint(trained_checkpoint)
     module = build(checkpoint, identify(checkpoint))
     return to_deploy_graph(export_onnx(module, input_size=(64, 64))).model
 
 
 @pytest.fixture(scope="session")
-def cifar_preprocessing() -> Preprocessing:
-    """As the checkpoint's config.json has it."""
+def trained_preprocessing() -> Preprocessing:
+    """As the trained checkpoint's config.json has it."""
     return Preprocessing(input_size=(64, 64), crop_pct=1.0)

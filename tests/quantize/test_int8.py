@@ -265,20 +265,20 @@ def test_values_that_no_pixel_has_become_the_nearest_pixels() -> None:
 
 
 def test_bias_correction_brings_the_real_networks_mean_logits_back(
-    cifar_deploy: onnx.ModelProto,
-    cifar_preprocessing: Preprocessing,
-    cifar_calib: Path,
+    trained_deploy: onnx.ModelProto,
+    trained_preprocessing: Preprocessing,
+    trained_calib: Path,
     images: type,
     run: Run,
 ) -> None:
-    paths = sorted(cifar_calib.rglob("*.jp*g"))
-    calibration = list(images(paths[::8], cifar_preprocessing))
-    data = images(paths[4::8] + paths[2::8], cifar_preprocessing)
-    wanted, pixels = run(cifar_deploy, data), list(data.raw)
+    paths = sorted(trained_calib.rglob("*.jp*g"))
+    calibration = list(images(paths[::8], trained_preprocessing))
+    data = images(paths[4::8] + paths[2::8], trained_preprocessing)
+    wanted, pixels = run(trained_deploy, data), list(data.raw)
 
     def error(**options: Any) -> np.ndarray:
         chosen = replace(PLAIN, **options)
-        int8 = prepare(cifar_deploy, calibration, chosen, preprocessing=cifar_preprocessing)
+        int8 = prepare(trained_deploy, calibration, chosen, preprocessing=trained_preprocessing)
         return run(int8.qdq(), pixels) - wanted
 
     none, full = error(), error(bias_correction="full")

@@ -15,22 +15,19 @@ Correction" (2019), there for pairs of layers and weights alone.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
-from onnx import helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from ghostedge_quantize.codes import QuantParams, affine, channel_scales
+from ghostedge_quantize.codes import affine, channel_scales
 from ghostedge_quantize.equalization.channels import ChannelClasses, per_channel_constant
 from ghostedge_quantize.equalization.gains import channel_stats, first_input, grouped_weights
 from ghostedge_quantize.equalization.noise import Measured, Problem
+from ghostedge_quantize.equalization.output_noise import OutputNoise
 from ghostedge_quantize.equalization.part_scales import insert_part_scales
 from ghostedge_quantize.graph.canonical import add_initializer, canonical_ir, constant
 from ghostedge_quantize.graph.ops import Role, output_first, rule_of
@@ -208,97 +205,3 @@ def _descend(problem: Problem, start: np.ndarray) -> np.ndarray:
 
 def _float32(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, np.float32)
-
-
-class OutputNoise:
-    """A float graph's outputs on some images, to hold changed graphs against.
-
-    Args:
-        graph: One float32 input.
-        images: Batches in the graph's own batch size.
-    """
-
-    def __init__(self, graph: ir.Model, images: Sequence[np.ndarray]) -> None:
-        self._proto = ir.to_proto(graph)
-        self._images = images
-        self._reference = self._outputs(self._proto)
-
-    def of_pairs(
-        self, groups: Mapping[str, Sequence[str]], params: Mapping[str, QuantParams]
-    ) -> dict[str, float]:
-        """Group → noise of quantizing its tensors and nothing else, relative to the outputs.
-
-        The noise of an image is the root of its mean square error; the mean over the images is
-        squared. So an image whose outliers were clipped counts as one image, not as all. Of
-        several outputs each counts alike, however large its values are.
-        """
-
-        def noise(group: str) -> float:
-            return self.of(with_pairs(self._proto, groups[group], params[group]))
-
-        # Variants are made in the workers: each is a copy of the whole model.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return dict(zip(groups, pool.map(noise, groups), strict=True))
-
-    def of(self, variant: onnx.ModelProto) -> float:
-        """Noise of any graph with the same input and outputs."""
-        pairs = zip(self._outputs(variant), self._reference, strict=True)
-        return float(np.mean([_relative(*pair) for pair in pairs]))
-
-    def _outputs(self, model: onnx.ModelProto) -> list[list[np.ndarray]]:
-        """Of each output the batches, flat float64 arrays."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        name = session.get_inputs()[0].name
-        batches = [session.run(None, {name: each}) for each in self._images]
-        return [
-            [out.reshape(-1).astype(np.float64) for out in column]
-            for column in zip(*batches, strict=True)
-        ]
-
-
-def _relative(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-    """One output's noise power over its signal power."""
-    errors = [np.sqrt(np.mean(np.square(a - b))) for a, b in zip(found, wanted, strict=True)]
-    power = np.mean([np.mean(np.square(each)) for each in wanted])
-    return float(np.mean(errors) ** 2 / max(power, np.finfo(float).tiny))
-
-
-def with_pairs(
-    model: onnx.ModelProto, tensors: Sequence[str], params: QuantParams
-) -> onnx.ModelProto:
-    """A copy in which every reader of ``tensors`` gets them through an int8 pair."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    graph, wanted = copy.graph, set(tensors)
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.asarray(params.scale, np.float32), "pair_scale"),
-            numpy_helper.from_array(np.asarray(params.zero_point, np.int8), "pair_zero_point"),
-        ]
-    )
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name in wanted:
-                node.input[index] = f"{name}_paired"
-    nodes = [pair for value in graph.input if value.name in wanted for pair in _pair(value.name)]
-    for node in graph.node:
-        nodes.append(node)
-        nodes.extend(pair for name in node.output if name in wanted for pair in _pair(name))
-    outputs = [f"{o.name}_paired" if o.name in wanted else o.name for o in graph.output]
-    del graph.node[:], graph.output[:]
-    graph.node.extend(nodes)
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    return copy
-
-
-def _pair(name: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
-    codes, parameters = f"{name}_codes", ["pair_scale", "pair_zero_point"]
-    return (
-        helper.make_node("QuantizeLinear", [name, *parameters], [codes]),
-        helper.make_node("DequantizeLinear", [codes, *parameters], [f"{name}_paired"]),
-    )

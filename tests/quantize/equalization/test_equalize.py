@@ -275,62 +275,64 @@ def _some(folder: Path, count: int, images: Any, preprocessing: Preprocessing) -
 
 @pytest.fixture(scope="module")
 def calibration(
-    cifar_calib: Path, images: Any, cifar_preprocessing: Preprocessing
+    trained_calib: Path, images: Any, trained_preprocessing: Preprocessing
 ) -> list[np.ndarray]:
-    return _some(cifar_calib, _CALIBRATION, images, cifar_preprocessing)
+    return _some(trained_calib, _CALIBRATION, images, trained_preprocessing)
 
 
 @pytest.fixture(scope="module")
-def judged(cifar_test: Path, images: Any, cifar_preprocessing: Preprocessing) -> list[np.ndarray]:
-    return _some(cifar_test, _JUDGED, images, cifar_preprocessing)
+def judged(
+    trained_test: Path, images: Any, trained_preprocessing: Preprocessing
+) -> list[np.ndarray]:
+    return _some(trained_test, _JUDGED, images, trained_preprocessing)
 
 
 @pytest.fixture(scope="module")
-def equalized_cifar(
-    cifar_deploy: onnx.ModelProto, calibration: Iterable[np.ndarray]
+def equalized_network(
+    trained_deploy: onnx.ModelProto, calibration: Iterable[np.ndarray]
 ) -> onnx.ModelProto:
-    return equalize(cifar_deploy, calibration).model
+    return equalize(trained_deploy, calibration).model
 
 
 def test_real_logits_stay_on_real_images(
-    cifar_deploy: onnx.ModelProto,
-    equalized_cifar: onnx.ModelProto,
+    trained_deploy: onnx.ModelProto,
+    equalized_network: onnx.ModelProto,
     judged: list[np.ndarray],
     run: Callable[..., np.ndarray],
 ) -> None:
-    exact = run(cifar_deploy, judged)
+    exact = run(trained_deploy, judged)
     assert len(exact) == _JUDGED
-    assert equalized_cifar is not cifar_deploy
-    np.testing.assert_allclose(run(equalized_cifar, judged), exact, atol=1e-4)
+    assert equalized_network is not trained_deploy
+    np.testing.assert_allclose(run(equalized_network, judged), exact, atol=1e-4)
 
 
 def test_real_weights_rescaled_without_mercy_are_as_good_in_int8(
-    cifar_deploy: onnx.ModelProto,
-    equalized_cifar: onnx.ModelProto,
+    trained_deploy: onnx.ModelProto,
+    equalized_network: onnx.ModelProto,
     calibration: list[np.ndarray],
     judged: list[np.ndarray],
     run: Callable[..., np.ndarray],
 ) -> None:
     """By factors from 1/64 to 64; without equalization int8 then loses most of its answers."""
-    rescaled = hostile(cifar_deploy, 64)
+    rescaled = hostile(trained_deploy, 64)
     saved = equalize(rescaled, calibration).model
-    exact = run(cifar_deploy, judged)
+    exact = run(trained_deploy, judged)
 
     def agreement(model: onnx.ModelProto) -> float:
         codes = quantize(model, calibrate(model, calibration), preprocessing=None)
         return float(np.mean(run(codes, judged).argmax(1) == exact.argmax(1)))
 
-    assert agreement(saved) >= agreement(equalized_cifar) - 1 / _JUDGED
+    assert agreement(saved) >= agreement(equalized_network) - 1 / _JUDGED
     assert agreement(rescaled) < 0.8
 
 
 def test_real_weights_with_one_scale_a_layer_lose_less(
-    cifar_deploy: onnx.ModelProto,
+    trained_deploy: onnx.ModelProto,
     calibration: list[np.ndarray],
     judged: list[np.ndarray],
     run: Callable[..., np.ndarray],
 ) -> None:
-    rescaled = hostile(cifar_deploy, 8)
+    rescaled = hostile(trained_deploy, 8)
     equalized = equalize(rescaled, calibration, per_channel=False)
     assert equalized.channels > 10_000
     before = int8_noise(rescaled, judged, run, per_channel=False)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from ghostedge_quantize.codes import QuantParams, Range, affine
-from ghostedge_quantize.equalization.equalize import OutputNoise, with_pairs
+from ghostedge_quantize.equalization.output_noise import OutputNoise, with_pairs
 from ghostedge_quantize.graph.canonical import canonical_ir
 
 

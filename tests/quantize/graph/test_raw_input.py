@@ -103,11 +103,11 @@ def test_means_that_are_not_all_positive_work_too(
     assert np.abs(shifted - expected).max() <= scalar(model, "image_shifted_scale")
 
 
-def test_real_photos_are_shifted_within_one_step_everywhere(
-    toy: Toy, run: Run, photos: Path, images: type
+def test_pictures_are_shifted_within_one_step_everywhere(
+    toy: Toy, run: Run, pictures: Path, images: type
 ) -> None:
     preprocessing = Preprocessing()
-    data = images(sorted(photos.glob("*.JPEG")), preprocessing)
+    data = images(sorted(pictures.glob("*.JPEG")), preprocessing)
     model = quantize(stem(toy, 224), broad(stem(toy, 224)), preprocessing=preprocessing)
     step = scalar(model, "image_shifted_scale")
     worst = 0.0
@@ -118,8 +118,8 @@ def test_real_photos_are_shifted_within_one_step_everywhere(
     assert step < 1.1 / 255
 
 
-def test_real_photos_leave_the_stem_within_one_step_borders_included(
-    cifar_deploy: onnx.ModelProto, run: Run, photos: Path, images: type
+def test_pictures_leave_the_stem_within_one_step_borders_included(
+    trained_deploy: onnx.ModelProto, run: Run, pictures: Path, images: type
 ) -> None:
     """Only the input is quantized here: its shifted values go through the float stem.
 
@@ -127,8 +127,8 @@ def test_real_photos_leave_the_stem_within_one_step_borders_included(
     move alike, so the loudest channel may pass one step of its own, up to the sum of its weights.
     """
     preprocessing = Preprocessing()
-    first = cifar_deploy.graph.node[0]
-    constants = {i.name: numpy_helper.to_array(i) for i in cifar_deploy.graph.initializer}
+    first = trained_deploy.graph.node[0]
+    constants = {i.name: numpy_helper.to_array(i) for i in trained_deploy.graph.initializer}
     weight, bias = constants[first.input[1]], constants[first.input[2]]
     assert first.op_type == "Conv"
 
@@ -149,7 +149,7 @@ def test_real_photos_leave_the_stem_within_one_step_borders_included(
             graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8
         )
 
-    data = images(sorted(photos.glob("*.JPEG"))[::6], preprocessing)
+    data = images(sorted(pictures.glob("*.JPEG"))[::6], preprocessing)
     model = stem_of(weight)
     ranges = calibrate(model, data, method="minmax")
     int8 = quantize(model, ranges, preprocessing=preprocessing)

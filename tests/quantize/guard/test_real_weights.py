@@ -49,13 +49,15 @@ def input_of(prepared: Prepared, layer: str) -> str:
 
 @pytest.fixture(scope="module")
 def hurt(
-    cifar_deploy: onnx.ModelProto,
-    cifar_preprocessing: Preprocessing,
-    cifar_calib: Path,
+    trained_deploy: onnx.ModelProto,
+    trained_preprocessing: Preprocessing,
+    trained_calib: Path,
     images: type,
 ) -> Prepared:
-    calibration = images(sorted(cifar_calib.rglob("*.jp*g"))[::10], cifar_preprocessing)
-    prepared = prepare(cifar_deploy, calibration, Int8Settings(), preprocessing=cifar_preprocessing)
+    calibration = images(sorted(trained_calib.rglob("*.jp*g"))[::10], trained_preprocessing)
+    prepared = prepare(
+        trained_deploy, calibration, Int8Settings(), preprocessing=trained_preprocessing
+    )
     tensors = dict(prepared.ranges.tensors)
     for layer in (DEPTHWISE, GATED):
         name = input_of(prepared, layer)
@@ -64,27 +66,29 @@ def hurt(
 
 
 @pytest.fixture(scope="module")
-def pixels(cifar_test: Path, cifar_preprocessing: Preprocessing, images: type) -> list[np.ndarray]:
-    paths = sorted(cifar_test.rglob("*.jp*g"))[::20]
-    return [batch[0] for batch in images(paths, cifar_preprocessing).raw]
+def pixels(
+    trained_test: Path, trained_preprocessing: Preprocessing, images: type
+) -> list[np.ndarray]:
+    paths = sorted(trained_test.rglob("*.jp*g"))[::20]
+    return [batch[0] for batch in images(paths, trained_preprocessing).raw]
 
 
 @pytest.fixture(scope="module")
-def float_image(pixels: list[np.ndarray], cifar_preprocessing: Preprocessing) -> Image:
+def float_image(pixels: list[np.ndarray], trained_preprocessing: Preprocessing) -> Image:
     from ghostedge_runtime.images import normalize  # noqa: PLC0415 - beside its only use
 
     def image(index: int) -> np.ndarray:
         return np.ascontiguousarray(
-            normalize(pixels[index][None], cifar_preprocessing)[0].transpose(2, 0, 1)
+            normalize(pixels[index][None], trained_preprocessing)[0].transpose(2, 0, 1)
         )
 
     return image
 
 
 def test_layers_beside_ruined_activations_are_found_and_left_float(
-    hurt: Prepared, cifar_deploy: onnx.ModelProto, pixels: list[np.ndarray], float_image: Image
+    hurt: Prepared, trained_deploy: onnx.ModelProto, pixels: list[np.ndarray], float_image: Image
 ) -> None:
-    network = load(cifar_deploy)
+    network = load(trained_deploy)
     target = Target(Budget("min_agreement", 95), answers(network, float_image, len(pixels)))
     logits = np.concatenate([rows for _, rows in outputs(network, float_image, range(16))])
     judge = Judge(hurt, pixels.__getitem__, target, [load])
@@ -101,7 +105,7 @@ def test_layers_beside_ruined_activations_are_found_and_left_float(
         listener=Quiet(),
     )
     assert outcome.met
-    assert outcome.score.images == 250
+    assert outcome.score.images == len(pixels)
     assert {DEPTHWISE, GATED} & set(outcome.keep_float)
     assert len(outcome.keep_float) <= 6
     worst = [cost.layer for cost in outcome.costs[:8]]

@@ -265,14 +265,14 @@ def test_the_codes_to_beat_are_those_that_quantize_weights_writes() -> None:
 
 @pytest.fixture(scope="module")
 def seen_and_unseen(
-    cifar_deploy: onnx.ModelProto,
-    cifar_preprocessing: Preprocessing,
-    cifar_calib: Path,
+    trained_deploy: onnx.ModelProto,
+    trained_preprocessing: Preprocessing,
+    trained_calib: Path,
     images: type,
 ) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Weights and moments by layer, on two disjoint sets of 60 real images."""
-    data = list(images(sorted(cifar_calib.rglob("*.jp*g"))[::4], cifar_preprocessing))
-    return [_layers(cifar_deploy, part) for part in (data[0:120:2], data[1:120:2])]
+    data = list(images(sorted(trained_calib.rglob("*.jp*g"))[::4], trained_preprocessing))
+    return [_layers(trained_deploy, part) for part in (data[0:120:2], data[1:120:2])]
 
 
 def _layers(

@@ -118,8 +118,8 @@ def test_pictures_are_shifted_within_one_step_everywhere(
     assert step < 1.1 / 255
 
 
-def test_pictures_leave_the_stem_within_one_step_borders_included(
-    trained_deploy: onnx.ModelProto, run: Run, pictures: Path, images: type
+def test_real_photos_leave_the_stem_within_one_step_borders_included(
+    trained_deploy: onnx.ModelProto, run: Run, photos: Path, images: type
 ) -> None:
     """Only the input is quantized here: its shifted values go through the float stem.
 
@@ -149,7 +149,7 @@ def test_pictures_leave_the_stem_within_one_step_borders_included(
             graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8
         )
 
-    data = images(sorted(pictures.glob("*.JPEG"))[::6], preprocessing)
+    data = images(sorted(photos.glob("*.JPEG"))[::6], preprocessing)
     model = stem_of(weight)
     ranges = calibrate(model, data, method="minmax")
     int8 = quantize(model, ranges, preprocessing=preprocessing)

@@ -301,4 +301,4 @@ def test_real_layers_lose_less_on_images_that_were_not_looked_at(
     assert min(gains["pointwise"]) > 0.2
     assert np.mean(gains["pointwise"]) > 0.45
     assert np.mean(gains["depthwise"]) > 0.2
-    assert min(gains["full"]) > 0.8
+    assert min(gains["full"]) > 0.75

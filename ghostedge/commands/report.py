@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,11 +11,13 @@ import click
 import ghostedge
 from ghostedge.commands._common import PATH, stderr
 from ghostedge.console import ConsoleReporter
+from ghostedge.records.manifest import Manifest, is_manifest, manifest_of
 from ghostedge.records.output import check_file, write_file
 from ghostedge.records.quantization import read_quantization
 from ghostedge.show.contents import Contents, gather
+from ghostedge_runtime.decode import read_json
 from ghostedge_runtime.errors import InputError, MissingDependencyError
-from ghostedge_runtime.record import BenchRun, read_runs
+from ghostedge_runtime.record import BenchRun, runs_of
 
 _SUFFIXES = {
     ".html": "html",
@@ -59,13 +61,15 @@ def command(
 ) -> None:
     """Show measurements: each RUN is a file that `ghostedge bench … -o RUN` wrote.
 
-    Latency against accuracy with the Pareto front, distributions, drift, temperature, operators,
-    the machine's story and the command to measure it again. The page is one file that opens without
-    a network. Needs the report extra; Markdown needs the base install alone.
+    Or it is the manifest.json that `ghostedge convert` left. Latency against accuracy with the
+    Pareto front, distributions, drift, temperature, operators, the machine's story and the command
+    to measure it again. The page is one file that opens without a network. Needs the report extra;
+    Markdown needs the base install alone.
 
     \b
     ghostedge report run.json -o report.html
     ghostedge report laptop.json pi.json -o both.png
+    ghostedge report model_ghostedge/manifest.json -o report.md
     ghostedge report run.json --quantization layers.json --format markdown
     """  # noqa: D301 - click takes the control character for "do not rewrap"
     form = form or _form(output)
@@ -109,18 +113,19 @@ def _check_target(target: Path, form: str, inputs: Sequence[Path]) -> None:
         )
 
 
-def _read(files: Sequence[Path]) -> list[BenchRun]:
-    found: list[BenchRun] = []
+def _read(files: Sequence[Path]) -> Iterator[BenchRun | Manifest]:
+    """What each file holds, by its content and whatever its name."""
     for file in files:
-        runs = read_runs(file)
-        if not any(run.results for run in runs):
+        parsed = read_json(file, "name a file that `ghostedge bench … -o FILE` or convert wrote")
+        manifest = manifest_of(parsed, file) if is_manifest(parsed) else None
+        measured = (manifest.measured(),) if manifest else runs_of(parsed, file)
+        if not any(run.results for run in measured):
             raise InputError(
                 "it holds no results",
                 where=file,
                 remedy="measure something: `ghostedge bench MODEL… -o FILE`",
             )
-        found += runs
-    return found
+        yield from (manifest,) if manifest else measured
 
 
 def _render(contents: Contents, form: str) -> bytes:

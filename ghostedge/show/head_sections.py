@@ -11,10 +11,13 @@ from ghostedge.show.drawing import MARKERS, series_marker, series_name
 from ghostedge.show.figures import Figures
 from ghostedge.show.html import heading, number, text
 from ghostedge.show.sentences import (
+    DOUBTFUL,
+    MISSED,
     created_words,
     front_words,
     latency_only_words,
     mark_sentences,
+    missed_sentences,
     title,
 )
 from ghostedge.show.svg import ChartMaker, Frame
@@ -33,13 +36,14 @@ def opening(contents: Contents, figures: Figures, charts: ChartMaker) -> Iterato
 
 
 def _marks(contents: Contents) -> Iterator[str]:
-    sentences = list(mark_sentences(contents))
-    if not sentences:
+    doubts = list(mark_sentences(contents))
+    if not doubts:
         yield "<p>Nothing that the machine told makes these figures doubtful.</p>"
-        return
-    yield f'<section class="warned"><h2>{WARNING} These figures are doubtful</h2><ul>'
-    yield from (f"<li>{text(sentence)}</li>" for sentence in sentences)
-    yield "</ul></section>"
+    for words, sentences in ((DOUBTFUL, doubts), (MISSED, list(missed_sentences(contents)))):
+        if sentences:
+            yield f'<section class="warned"><h2>{WARNING} {words}</h2><ul>'
+            yield from (f"<li>{text(sentence)}</li>" for sentence in sentences)
+            yield "</ul></section>"
 
 
 def _tiles(contents: Contents) -> Iterator[str]:

@@ -32,9 +32,12 @@ from ghostedge.show.result_columns import (
     results_table,
 )
 from ghostedge.show.sentences import (
+    DOUBTFUL,
     INTERVALS,
+    MISSED,
     created_words,
     mark_sentences,
+    missed_sentences,
     operator_words,
     quantization_words,
     sensor_words,
@@ -115,10 +118,13 @@ def _cell(column: Column[Any], cell: Cell) -> str:
 def _head(contents: Contents) -> Iterator[str]:
     yield f"# {plain(title(contents))}"
     yield plain(created_words(contents.runs))
-    marks = list(mark_sentences(contents))
-    if marks:
-        lines = [f"**{WARNING} These figures are doubtful**", *(f"- {plain(m)}" for m in marks)]
-        yield "\n".join(f"> {line}" for line in lines)
+    for heading, sentences in (
+        (DOUBTFUL, mark_sentences(contents)),
+        (MISSED, missed_sentences(contents)),
+    ):
+        listed = [f"- {plain(sentence)}" for sentence in sentences]
+        if listed:
+            yield "\n".join(f"> {line}" for line in (f"**{WARNING} {heading}**", *listed))
 
 
 def _name(entry: Entry) -> str:

@@ -28,6 +28,7 @@ from ghostedge.show.sentences import (
     front_words,
     latency_only_words,
     mark_sentences,
+    missed_sentences,
     title,
 )
 from ghostedge.show.words import WARNING, elided, plural
@@ -91,7 +92,8 @@ def picture(contents: Contents) -> bytes:
 
 def _lines(contents: Contents) -> list[tuple[str, str]]:
     """What stands under the title: colour and words."""
-    marks = [f"{WARNING} {sentence}" for sentence in mark_sentences(contents)]
+    sentences = (*mark_sentences(contents), *missed_sentences(contents))
+    marks = [f"{WARNING} {sentence}" for sentence in sentences]
     if len(marks) > _MOST_MARKS:
         more = plural(len(marks) - _MOST_MARKS, "mark")
         marks = [*marks[:_MOST_MARKS], f"{WARNING} and {more} more"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ghostedge.show.columns import LEFT, RIGHT, Column, Selection, select
+from ghostedge.show.artefact_columns import AGREEMENT, NOISE
+from ghostedge.show.columns import DASH, LEFT, RIGHT, Column, Selection, select
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.words import (
     interval,
@@ -74,6 +75,11 @@ FILE = Column[HasResult]("file", LEFT, lambda row: row.result.case.model, code=T
 RUNTIME = Column[HasResult]("runtime", LEFT, lambda row: runtime_words(row.result))
 SHA256 = Column[HasResult]("SHA-256", LEFT, lambda row: row.result.case.sha256, code=True)
 
+_RESULTS: tuple[Column[Entry], ...] = (
+    *(_ENGINE, _PRECISION, _THREADS, SIZE, P50, P90, P99, RATIO),
+    *(TOP1, AGREEMENT, NOISE, MEMORY),
+)
+
 
 def results_table(contents: Contents, run: int, on_front: frozenset[int]) -> Selection:
     """A run's results, as the page and Markdown show them beside each case's name.
@@ -84,11 +90,7 @@ def results_table(contents: Contents, run: int, on_front: frozenset[int]) -> Sel
         on_front: Numbers of the entries on the Pareto front.
     """
     front = Column[Entry]("front", RIGHT, lambda entry: "✓" if entry.number in on_front else None)
-    columns = (
-        *(_ENGINE, _PRECISION, _THREADS, SIZE, P50, P90, P99, RATIO, TOP1, MEMORY),
-        front,
-    )
-    return select(columns, contents.entries_of(run))
+    return select((*_RESULTS, front), contents.entries_of(run))
 
 
 def common_words(entries: Sequence[Entry]) -> str:
@@ -101,4 +103,6 @@ def common_words(entries: Sequence[Entry]) -> str:
         {threads_words(result.case.threads) for result in results},
         {score_words(results)} if any(result.score for result in results) else {""},
     )
-    return ", ".join(next(iter(part)) for part in parts if len(part) == 1 and part != {""})
+    return ", ".join(
+        next(iter(part)) for part in parts if len(part) == 1 and not part <= {"", DASH}
+    )

@@ -30,14 +30,21 @@ def mark_sentences(contents: Contents) -> Iterator[str]:
             yield f"{mark.kind}: {name}{printable(mark.text)}{where}"
 
 
+def missed_sentences(contents: Contents) -> Iterator[str]:
+    """What conversions did not keep or find out, a line each."""
+    yield from map(printable, contents.missed)
+
+
 def created_words(runs: Sequence[BenchRun]) -> str:
-    """When, and with what."""
-    days = list(dict.fromkeys(printable(run.created[:16].replace("T", " ")) for run in runs))
-    span = days[0] if len(days) == 1 else f"{min(days)} to {max(days)}"
+    """When, as far as the records say, and with what."""
+    days = sorted({printable(run.created[:16].replace("T", " ")) for run in runs if run.created})
+    span = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     versions = sorted({printable(run.ghostedge_version) for run in runs})
-    return f"Measured {span} UTC with GhostEdge {', '.join(versions)}"
+    return f"Measured {f'{span} UTC ' if span else ''}with GhostEdge {', '.join(versions)}"
 
 
+DOUBTFUL = "These figures are doubtful"
+MISSED = "What the conversion missed"
 INTERVALS = (
     "p50, p90 and p99: that share of the inferences took no longer. Beside a figure its 95 % "
     "interval, from resampling the rounds. To the first: its p50 over the first case’s, below 1 is "

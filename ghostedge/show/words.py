@@ -71,9 +71,10 @@ def ms(value: float) -> str:
     return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
 
 
-def interval(found: Estimate) -> str:
-    """The 95 % interval of milliseconds."""
-    return f"{ms(found.low)}–{ms(found.high)}"
+def interval(estimate: Estimate) -> str:
+    """The 95 % interval of milliseconds; nothing where none is known."""
+    low, high = estimate.low, estimate.high
+    return "" if low == high else f"{ms(low)}–{ms(high)}"
 
 
 def ratio(found: Estimate) -> str:
@@ -102,9 +103,14 @@ def runtime_words(result: Result) -> str:
 
 def case_facts(result: Result) -> Iterator[tuple[str, str]]:
     """The lesser figures of a case, name by words, those that are known."""
-    yield "counted", f"{plural(result.runs, 'inference')} in {result.seconds:.1f} s"
     steady = "steady" if result.steady else "not steady when it ended"
-    yield "warm-up", f"{plural(result.warmup_runs, 'inference')}, {steady}"
+    counted = plural(result.runs, "inference")
+    if result.seconds:
+        yield "counted", f"{counted} in {result.seconds:.1f} s"
+        yield "warm-up", f"{plural(result.warmup_runs, 'inference')}, {steady}"
+    else:  # a manifest of version 1 says no more
+        yield "counted", counted
+        yield "warm-up", steady
     if result.load_ms is not None:
         yield "load", f"{ms(result.load_ms)} ms"
     if result.first_inference_ms is not None:

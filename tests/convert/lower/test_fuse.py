@@ -1,15 +1,30 @@
-"""Activations move into their producer, and padding stays where it computes the same."""
+"""Clamps move into the op before them, in float and between int8 pairs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from ghostedge_convert.lower import lower_to_tflite
+
 
 def conv(network, x, size, **attributes):
     channels, kernel = size
     weights = np.random.default_rng(0).standard_normal((channels, channels, kernel, kernel))
     return network.add("Conv", x, weights.astype(np.float32), **attributes)
+
+
+def clamped(net, op, *bounds, after=0.02, twice=False):
+    """Conv → pair → clamp → pair; ``twice``: something else reads the first pair too."""
+    rng = np.random.default_rng(0)
+    network = net()
+    x = network.pair(network.input((1, 4, 6, 6)), 0.03, 0)
+    weights = network.real(rng.integers(-127, 128, (8, 4, 1, 1), np.int8), 0.01, 0)
+    x = network.pair(network.add("Conv", x, weights), 0.02, -5)
+    y = network.pair(network.add(op, x, *bounds), after, -5)
+    if twice:
+        y = network.pair(network.add("Add", x, y), 0.04, 0)
+    return network, network.model(y)
 
 
 @pytest.mark.parametrize("op", ["Relu", "Clip"])
@@ -42,29 +57,18 @@ def test_an_activation_behind_a_batched_product_is_an_op(net, agree):
     assert agree(network.model(y), network.feeds(0)) == {"BATCH_MATMUL": 1, "RELU": 1}
 
 
-def test_symmetric_padding_at_stride_one_is_same(net, agree):
-    network = net()
-    y = conv(network, network.input((1, 2, 6, 7)), (2, 3), pads=[1, 1, 1, 1])
-    assert agree(network.model(y), network.feeds(0)) == {"CONV_2D": 1}
+@pytest.mark.parametrize(
+    "clamp", [("Relu",), ("Clip", np.float32(0), np.float32(6)), ("Clip", np.float32(0))]
+)
+@pytest.mark.parametrize("after", [0.02, 0.013])
+def test_a_clamp_costs_no_op_of_its_own(net, agree, left_outside_xnnpack, clamp, after):
+    network, model = clamped(net, *clamp, after=after)
+    # one step of the conv can be two of the finer pair behind the clamp
+    found = agree(model, network.feeds(1), tolerance=0.0265)
+    assert not {"RELU", "RELU6"} & set(found)
+    assert left_outside_xnnpack(lower_to_tflite(model).data) == {}
 
 
-def test_symmetric_padding_at_stride_two_of_an_even_image_is_pad_and_valid(net, agree):
-    network = net()
-    x = network.input((1, 2, 8, 6))
-    y = conv(network, x, (2, 3), pads=[1, 1, 1, 1], strides=[2, 2])
-    assert agree(network.model(y), network.feeds(0)) == {"PAD": 1, "CONV_2D": 1}
-
-
-def test_symmetric_padding_at_stride_two_of_an_odd_image_is_same(net, agree):
-    network = net()
-    x = network.input((1, 2, 7, 5))
-    y = conv(network, x, (2, 3), pads=[1, 1, 1, 1], strides=[2, 2])
-    assert agree(network.model(y), network.feeds(0)) == {"CONV_2D": 1}
-
-
-def test_max_pooling_what_is_never_negative_pads_with_zero(net, agree):
-    network = net()
-    x = network.add("Relu", conv(network, network.input((1, 2, 8, 8)), (2, 1)))
-    y = network.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    found = agree(network.model(y), network.feeds(0))
-    assert found == {"CONV_2D": 1, "PAD": 1, "MAX_POOL_2D": 1}
+def test_a_clamp_whose_input_others_read_stays(net, agree):
+    network, model = clamped(net, "Relu", twice=True)
+    assert agree(model, network.feeds(1), tolerance=0.0404)["RELU"] == 1

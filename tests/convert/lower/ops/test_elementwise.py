@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ghostedge_convert.lower import lower_to_tflite
@@ -16,7 +16,6 @@ sampled = settings(
 )
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 seeds = st.integers(0, 2**31 - 1)
-
 FUNCTIONS = {
     "Neg": [{}],
     "Abs": [{}],
@@ -40,9 +39,13 @@ FUNCTIONS = {
 CASES = [(op, attributes) for op, each in FUNCTIONS.items() for attributes in each]
 WITHOUT = dict.fromkeys(("Ceil", "Round", "Elu", "Selu", "Celu"), ("reference",))
 """Operators that LiteRT's reference kernels lack."""
-
 OUTSIDE = {"Sign": {"SIGN"}, "ThresholdedRelu": {"GREATER", "SELECT_V2"}}
 """What XNNPACK does not have."""
+sampled_more = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+images = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
+SCALE, ZERO = 0.027, 5
 
 
 def behind_conv(network, shape):
@@ -52,6 +55,38 @@ def behind_conv(network, shape):
         return network.add("Mul", x, np.float32(4))
     weights = 4 * np.eye(shape[1], dtype=np.float32)[..., None, None]
     return network.add("Conv", x, weights)
+
+
+def mixed_by_a_conv(network, shape, seed):
+    """An input of this shape that is channels-last because a 1×1 convolution made it."""
+    x = network.input(shape)
+    if len(shape) != 4:
+        return x
+    weights = np.random.default_rng(seed).standard_normal((shape[1], shape[1], 1, 1))
+    return network.add("Conv", x, weights.astype(np.float32))
+
+
+def weights_of(seed, *shape):
+    return np.random.default_rng(seed + 1).standard_normal(shape).astype(np.float32)
+
+
+@st.composite
+def broadcasts(draw):
+    """Two shapes that broadcast, of equal or different rank."""
+    full = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    start = draw(st.integers(0, len(full)))
+    part = [draw(st.sampled_from([1, s])) for s in full[start:]]
+    return tuple(full), tuple(part)
+
+
+def quantized_input(network, shape, name="x", scale=SCALE, zero=ZERO):
+    return network.pair(network.input(shape, name), scale, zero)
+
+
+def finish(network, y, seed, agree, steps=1):
+    """Quantize the result, compare, and return the operators used."""
+    q = network.quantized_result(y, seed)
+    return agree(network.model(q, dtype=np.int8), network.feeds(seed), steps=steps)
 
 
 @pytest.mark.parametrize(("op", "attributes"), CASES)
@@ -179,3 +214,30 @@ def test_a_negative_alpha_of_celu_is_refused(net):
     y = network.add("Celu", network.input((2, 4)), alpha=-1.0)
     with pytest.raises(UnsupportedOpError, match="alpha=-1"):
         lower_to_tflite(network.model(y))
+
+
+@sampled_more
+@given(st.sampled_from(["Add", "Sub", "Mul", "Div"]), broadcasts(), *[st.booleans()] * 3, seeds)
+def test_arithmetic_broadcasts_as_onnx_does(net, agree, op, pair, constant, swapped, conv, seed):
+    full, part = pair
+    network = net()
+    a = mixed_by_a_conv(network, full, seed) if conv else network.input(full)
+    b = np.abs(weights_of(seed, *part)) + 0.5 if constant else network.input(part, "b")
+    assume(not (op == "Div" and (swapped or not constant)))
+    y = network.add(op, *((b, a) if swapped else (a, b)))
+    agree(network.model(y), network.feeds(seed))
+
+
+@sampled_more
+@given(st.sampled_from(["Add", "Sub", "Mul"]), images, st.booleans(), st.booleans(), seeds)
+def test_arithmetic_with_broadcasting(net, agree, op, shape, per_channel, constant, seed):
+    network = net()
+    a = quantized_input(network, shape)
+    part = (1, shape[1], 1, 1) if per_channel else shape
+    if constant:
+        stored = np.random.default_rng(seed).integers(-128, 128, part, np.int8)
+        b = network.add("DequantizeLinear", stored, np.float32(0.011), np.int8(-7))
+    else:
+        b = quantized_input(network, part, "b", 0.013, -20)
+    found = finish(network, network.add(op, a, b), seed, agree)
+    assert found == {"QUANTIZE": 1 if constant else 2, op.upper(): 1}

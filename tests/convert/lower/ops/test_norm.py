@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ghostedge_convert.lower import lower_to_tflite
 from ghostedge_runtime.errors import UnsupportedOpError
 
 sampled = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 seeds = st.integers(0, 2**31 - 1)
@@ -29,6 +29,19 @@ def channels_last(network, shape):
     """An input that a 1×1 convolution made channels-last."""
     x = network.input(shape)
     return network.add("Conv", x, np.eye(shape[1], dtype=np.float32)[..., None, None])
+
+
+def behind_conv(network, shape, seed):
+    """An input of this shape that is channels-last because a 1×1 convolution made it."""
+    x = network.input(shape)
+    if len(shape) != 4:
+        return x
+    weights = np.random.default_rng(seed).standard_normal((shape[1], shape[1], 1, 1))
+    return network.add("Conv", x, weights.astype(np.float32))
+
+
+def weights_of(seed, *shape):
+    return np.random.default_rng(seed + 1).standard_normal(shape).astype(np.float32)
 
 
 def test_a_vector_of_length_one(net, agree):
@@ -157,3 +170,14 @@ def test_other_forms_are_refused_by_name(net, op, outputs, attributes, message):
     y = network.add(op, x, *operands, outputs=outputs, **attributes)
     with pytest.raises(UnsupportedOpError, match=message):
         lower_to_tflite(network.model(*([y] if outputs == 1 else y)))
+
+
+@sampled
+@given(shapes, st.booleans(), seeds)
+def test_batch_norm_that_stands_alone(net, agree, shape, conv, seed):
+    assume(len(shape) > 1)
+    network = net()
+    x = behind_conv(network, shape, seed) if conv else network.input(shape)
+    scale, shift, mean, variance = weights_of(seed, 4, shape[1])
+    y = network.add("BatchNormalization", x, scale, shift, mean, np.abs(variance), epsilon=1e-3)
+    agree(network.model(y), network.feeds(seed))

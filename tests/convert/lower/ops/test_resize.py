@@ -1,5 +1,5 @@
 # ruff: noqa: PLR0917 - hypothesis hands over every drawn value as an argument
-"""Resizes that TFLite has no operator for: picked, or multiplied by constant matrices."""
+"""Resizes compute what ONNX Runtime computes, by TFLite's operators or constant matrices."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ from ghostedge_convert.lower import lower_to_tflite
 from ghostedge_runtime.errors import UnsupportedOpError
 
 sampled = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 seeds = st.integers(0, 2**31 - 1)
-images = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 8), st.integers(1, 8))
+images = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
+MODES = ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"]
+ROUNDINGS = ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]
 TRANSFORMS = ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"]
 scales = st.floats(0.3, 3.3)
+SCALE, ZERO = 0.027, 5
+
+
+def behind_conv(network, shape, seed):
+    """An input of this shape that is channels-last because a 1×1 convolution made it."""
+    x = network.input(shape)
+    if len(shape) != 4:
+        return x
+    weights = np.random.default_rng(seed).standard_normal((shape[1], shape[1], 1, 1))
+    return network.add("Conv", x, weights.astype(np.float32))
 
 
 def resized(network, x, shape, factors, **attributes):
@@ -25,6 +37,76 @@ def resized(network, x, shape, factors, **attributes):
     wanted = np.asarray([1, 1, *factors], np.float32)
     assume(np.floor(wanted * np.asarray(shape, np.float32)).min() >= 1)
     return network.add("Resize", x, "", wanted, **attributes)
+
+
+def quantized_input(network, shape, name="x", scale=SCALE, zero=ZERO):
+    return network.pair(network.input(shape, name), scale, zero)
+
+
+@sampled
+@given(images, st.integers(1, 9), st.integers(1, 9), st.sampled_from(MODES), seeds)
+def test_bilinear_resize(net, agree, shape, height, width, mode, seed):
+    network = net()
+    out = np.asarray([*shape[:2], height, width], np.int64)
+    y = network.add(
+        "Resize",
+        network.input(shape),
+        "",
+        "",
+        out,
+        mode="linear",
+        coordinate_transformation_mode=mode,
+    )
+    agree(network.model(y), network.feeds(seed))
+
+
+@sampled
+@given(
+    images,
+    st.integers(1, 3),
+    st.sampled_from([("asymmetric", "floor"), ("half_pixel", "round_prefer_ceil")]),
+    st.booleans(),
+    seeds,
+)
+def test_nearest_resize(net, agree, shape, factor, modes, by_scale, seed):
+    network = net()
+    out = np.asarray([*shape[:2], shape[2] * factor, shape[3] * 2], np.int64)
+    size = ("", np.float32(out / shape)) if by_scale else ("", "", out)
+    y = network.add(
+        "Resize",
+        network.input(shape),
+        *size,
+        mode="nearest",
+        coordinate_transformation_mode=modes[0],
+        nearest_mode=modes[1],
+    )
+    agree(network.model(y), network.feeds(seed))
+
+
+@sampled
+@given(
+    images,
+    st.floats(0.3, 3.3),
+    st.floats(0.3, 3.3),
+    st.sampled_from(["linear", *ROUNDINGS]),
+    st.sampled_from(MODES),
+    seeds,
+)
+def test_resize_by_any_scale(net, agree, shape, down, across, mode, transform, seed):
+    """Whatever no kernel of TFLite's samples is a product of matrices."""
+    scales = np.asarray([1, 1, down, across], np.float32)
+    assume(min(np.floor(scales * np.asarray(shape, np.float32))) >= 1)
+    network = net()
+    modes = {"mode": "linear"} if mode == "linear" else {"nearest_mode": mode}
+    y = network.add(
+        "Resize",
+        behind_conv(network, shape, seed),
+        "",
+        scales,
+        coordinate_transformation_mode=transform,
+        **modes,
+    )
+    agree(network.model(y), network.feeds(seed))
 
 
 @sampled
@@ -112,3 +194,22 @@ def test_a_crop_is_refused(net):
     y = network.add("Resize", network.input((1, 1, 4, 4)), corners, scale, **crop)
     with pytest.raises(UnsupportedOpError, match="tf_crop_and_resize"):
         lower_to_tflite(network.model(y))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_resize_keeps_parameters(net, agree, mode):
+    network = net()
+    x = quantized_input(network, (1, 3, 4, 5))
+    size = np.asarray([1, 3, 8, 10], np.int64)
+    y = network.add(
+        "Resize",
+        x,
+        "",
+        "",
+        size,
+        mode=mode,
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    q = network.quantize(y, SCALE, ZERO)
+    assert agree(network.model(q, dtype=np.int8), network.feeds(3))["QUANTIZE"] == 1

@@ -277,7 +277,7 @@ _SLOW = (
     "tests/networks/",
     "tests/detectors/",
     "tests/several_outputs/",
-    "tests/convert/keras/",
+    "tests/convert/sources/keras/",
     "tests/examples/",
     "tests/arm/",
     "tests/base_install/",

@@ -16,7 +16,7 @@ from ghostedge_runtime import Model
 from ghostedge_runtime.images import list_images, prepare
 from ghostedge_runtime.metadata import Preprocessing
 
-MAKE = Path(__file__).parents[1] / "convert" / "keras" / "make_models.py"
+MAKE = Path(__file__).parents[1] / "convert" / "sources" / "keras" / "make_models.py"
 
 
 def ghostedge(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,22 +1,31 @@
-"""Kinds of files, told by their content, and the messages between the processes."""
+"""Kinds of files, told by content; what is refused and mended before Keras builds anything."""
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from ghostedge_convert.sources.keras.files import Kind, config_of, is_keras, kind_of, sha256_of
-from ghostedge_convert.sources.keras.process import RemoteKeras
-from ghostedge_convert.sources.keras.wire import receive, send
-from ghostedge_runtime.errors import CheckpointError, MissingDependencyError
+from ghostedge_convert.sources.keras.files import (
+    HARD_SIGMOID_2,
+    Kind,
+    config_of,
+    is_keras,
+    kind_of,
+    layers_of,
+    mended,
+    refuse_other_kernels,
+    refuse_unknown,
+    refuse_unsafe,
+    sha256_of,
+)
+from ghostedge_runtime.errors import CheckpointError
+
+CONFIG = json.dumps({"class_name": "Sequential", "config": {"layers": []}})
+FILE = Path("model.keras")
+KNOWN = {"Conv2D", "Dense"}
 
 
 @pytest.fixture
@@ -31,7 +40,17 @@ def archive(tmp_path):
     return write
 
 
-CONFIG = json.dumps({"class_name": "Sequential", "config": {"layers": []}})
+def layer(kind, *, module="keras.layers", registered=None, **config):
+    return {
+        "module": module,
+        "class_name": kind,
+        "config": {"name": f"my_{kind.lower()}", **config},
+        "registered_name": registered,
+    }
+
+
+def model(*layers, kind="Functional"):
+    return {"module": "keras", "class_name": kind, "config": {"name": "m", "layers": list(layers)}}
 
 
 def test_a_keras_archive_says_what_it_holds_and_who_wrote_it(archive):
@@ -98,40 +117,100 @@ def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path):
     assert sha256_of(folder) != first
 
 
-def test_without_keras_the_pip_line_is_given(archive, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match="needs keras, h5py") as caught:
-        RemoteKeras(archive(config__json=CONFIG))
-    assert caught.value.remedy == "pip install 'ghostedge[keras]'"
+def test_layers_of_nested_models_and_wrappers_are_found():
+    inner = model(layer("Dense"), kind="Sequential")
+    tree = model(inner, layer("TimeDistributed", layer=layer("Conv2D")))
+    kinds = [each["class_name"] for each in layers_of(tree)]
+    assert kinds == ["Functional", "Sequential", "Dense", "TimeDistributed", "Conv2D"]
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    head=st.dictionaries(st.sampled_from("abc"), st.integers() | st.text() | st.none()),
-    sent=st.lists(arrays.arrays(np.float32, arrays.array_shapes(max_dims=4, max_side=3))),
+@pytest.mark.parametrize("kind", ["Lambda", "TFOpLambda", "SlicingOpLambda", "TFSMLayer"])
+def test_a_layer_that_holds_code_is_refused_by_name_at_any_depth(kind):
+    with pytest.raises(CheckpointError, match=f"'my_{kind.lower()}' is a {kind}") as caught:
+        refuse_unsafe(model(model(layer(kind))), FILE)
+    assert "SavedModel" in (caught.value.remedy or "")
+
+
+def test_an_ordinary_model_is_not_refused():
+    tree = model(layer("Conv2D"), layer("Dense"))
+    refuse_unsafe(tree, FILE)
+    refuse_unknown(tree, KNOWN, set(), FILE)
+
+
+def test_every_foreign_class_is_named_once_with_both_remedies():
+    tree = model(
+        layer("Ghost", module="__main__"),
+        layer("Ghost", module="__main__"),
+        layer("Gate", module=None, registered="mine>Gate"),
+    )
+    with pytest.raises(CheckpointError, match=r"not Keras's own: 'Ghost', 'Gate'") as caught:
+        refuse_unknown(tree, KNOWN, set(), FILE)
+    assert "--custom-objects FILE.py" in (caught.value.remedy or "")
+    assert "--factory" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize("custom", [{"Gate"}, {"mine>Gate"}])
+def test_a_class_that_the_user_brings_is_known(custom):
+    for module in (None, "__main__"):
+        entry = layer("Gate", module=module, registered="mine>Gate")
+        refuse_unknown(model(entry), KNOWN, custom, FILE)
+
+
+def test_hdf5_files_of_keras_2_state_no_module():
+    old = {"class_name": "Ghost", "config": {"name": "g"}}
+    known = {"class_name": "Dense", "config": {"name": "d"}}
+    tree = {"class_name": "Sequential", "config": {"layers": [known, old]}}
+    with pytest.raises(CheckpointError, match="'Ghost'"):
+        refuse_unknown(tree, KNOWN, set(), FILE)
+    refuse_unknown(tree, KNOWN, {"Ghost"}, FILE)
+
+
+def test_operations_that_keras_wrote_as_nodes_are_its_own():
+    tree = model(layer("Relu6", module="keras.src.ops.nn"))
+    refuse_unknown(tree, KNOWN, set(), FILE)
+
+
+def test_keras_2_means_another_hard_sigmoid():
+    tree = model(
+        layer("Conv2D", activation="hard_sigmoid"),
+        layer("Activation", activation={"class_name": "function", "config": "hard_sigmoid"}),
+        layer("Dense", activation="relu"),
+    )
+    result = mended(tree, keras_version="2.15.0")
+    used = [each["config"]["activation"] for each in result.model["config"]["layers"]]
+    assert used == [HARD_SIGMOID_2, HARD_SIGMOID_2, "relu"]
+    assert len(result.notes) == 1
+    assert mended(tree, keras_version="3.5.0").model == tree
+
+
+def test_what_keras_2_wrote_and_keras_3_does_not_take_is_left_out():
+    tree = model(
+        layer("DepthwiseConv2D", groups=1, depth_multiplier=2),
+        layer("SeparableConv2D", groups=1, kernel_initializer=None, filters=3),
+        layer("Conv2D", groups=2),
+    )
+    result = mended(tree, keras_version="2.4.0")
+    kept = [sorted(each["config"]) for each in result.model["config"]["layers"]]
+    assert kept == [["depth_multiplier", "name"], ["filters", "name"], ["groups", "name"]]
+    assert "groups" in tree["config"]["layers"][0]["config"], "the caller's tree is not touched"
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["mixed_float16", "bfloat16", {"class_name": "DTypePolicy", "config": {"name": "float16"}}],
 )
-def test_messages_arrive_as_they_were_sent(head, sent):
-    stream = io.BytesIO()
-    send(stream, head, sent)
-    send(stream, {"next": True})
-    stream.seek(0)
-    frame = receive(stream)
-    assert frame.head == head
-    for mine, theirs in zip(frame.arrays, sent, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert receive(stream).head == {"next": True}
-    assert receive(stream) is None
+def test_reduced_precision_is_computed_in_float32_and_said(dtype):
+    result = mended(model(layer("Dense", dtype=dtype)), keras_version="3.5.0")
+    assert result.model["config"]["layers"][0]["config"]["dtype"] == "float32"
+    assert "float32" in result.notes[0]
 
 
-def test_a_message_that_breaks_off_is_an_error():
-    stream = io.BytesIO()
-    send(stream, {}, [np.zeros(9)])
-    cut = io.BytesIO(stream.getvalue()[:-5])
-    with pytest.raises(EOFError):
-        receive(cut)
+def test_float32_is_nothing_to_note():
+    assert mended(model(layer("Dense", dtype="float32")), keras_version="3.5.0").notes == ()
 
 
-def test_an_array_of_python_objects_is_never_unpickled():
-    stream = io.BytesIO()
-    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        send(stream, {}, [np.array([{}], dtype=object)])
+def test_bicubic_interpolation_which_the_backends_weigh_otherwise_is_refused():
+    refuse_other_kernels(model(layer("UpSampling2D", interpolation="bilinear")), FILE)
+    with pytest.raises(CheckpointError, match="'my_resizing' interpolates by bicubic") as caught:
+        refuse_other_kernels(model(layer("Resizing", interpolation="bicubic")), FILE)
+    assert "SavedModel" in caught.value.remedy

@@ -63,10 +63,10 @@ def test_every_layer_answers_as_tensorflow_does(model, run):
         np.testing.assert_allclose(found[name], wanted, rtol=0, atol=bound, err_msg=name)
 
 
+@pytest.mark.parametrize("model", [f"{name}.keras" for name in MODELS], indirect=True)
 def test_every_layer_keeps_its_signal_in_int8(model):
-    file, graph, images, answers = model
-    if not file.endswith(".keras"):
-        pytest.skip("the same function as of the .keras file")
+    """Of the .keras files: a SavedModel's graph computes the same function."""
+    _, graph, images, answers = model
     batches = [image[None] for image in images]
     integer = prepare(graph, batches, Int8Settings(), preprocessing=None).qdq()
     found = by_tflite(integer, images)
@@ -77,10 +77,9 @@ def test_every_layer_keeps_its_signal_in_int8(model):
     assert min(ratios.values()) >= LEAST_INT8_DB, sorted(ratios.items(), key=lambda r: r[1])[:5]
 
 
+@pytest.mark.parametrize("model", ["decoder.keras", "decoder"], indirect=True)
 def test_layers_of_a_single_kernel_stay_single(model):
-    file, graph, _, _ = model
-    if not file.startswith("decoder"):
-        return
+    _, graph, _, _ = model
     ops = [node.op_type for node in graph.graph.node]
     assert ops.count("DepthToSpace") == 7  # of a transposed convolution's phases
     assert ops.count("Resize") == 4

@@ -28,17 +28,17 @@ def brief_timing() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def converted(
-    cifar_checkpoint: Path,
-    cifar_calib: Path,
-    cifar_test: Path,
+    trained_checkpoint: Path,
+    trained_calib: Path,
+    trained_test: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Manifest:
     """GhostNet 1.0x, CIFAR-10, every precision: int8 from 500 training images, scored on 5,000."""
     return ghostedge.convert(
-        cifar_checkpoint,
+        trained_checkpoint,
         precision=("float16", "dynamic", "int8"),
-        calib=cifar_calib,
-        eval=cifar_test,
+        calib=trained_calib,
+        eval=trained_test,
         output=tmp_path_factory.mktemp("converted") / "out",
     )
 

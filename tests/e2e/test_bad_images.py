@@ -18,7 +18,7 @@ from ghostedge_runtime import image_check
 from ghostedge_runtime.errors import ImageError, InputError
 
 SHAPE = (1, 3, 16, 16)
-QUANTIZED = Path(__file__).parents[1] / "convert" / "foreign" / "data" / "nncf_mixed.onnx"
+QUANTIZED = Path(__file__).parents[1] / "convert" / "qdq_in" / "data" / "nncf_mixed.onnx"
 
 
 class Net(torch.nn.Module):

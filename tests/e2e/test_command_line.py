@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,11 @@ def ghostedge(*arguments: object, cwd: Path | None = None) -> subprocess.Complet
 
 
 def test_convert_prints_what_it_inferred_and_a_table_of_what_it_wrote(
-    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
+    in_process: Command, trained: Any, tmp_path: Path
 ) -> None:
-    done = in_process("convert", cifar_checkpoint, cwd=tmp_path)
+    done = in_process("convert", trained.checkpoint, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "architecture: ghostnet_100 (from the weights' shapes)" in done.stderr
+    assert f"architecture: {trained.architecture} (from the weights' shapes)" in done.stderr
     assert "synthetic images" in done.stdout
     for file in ("model.onnx", "model.tflite"):
         assert file in done.stdout
@@ -38,10 +39,10 @@ def test_convert_prints_what_it_inferred_and_a_table_of_what_it_wrote(
 
 
 def test_small_weights_need_no_images(
-    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
+    in_process: Command, trained_checkpoint: Path, tmp_path: Path
 ) -> None:
     done = in_process(
-        "convert", cifar_checkpoint, "--precision", "dynamic, float16", "--json", cwd=tmp_path
+        "convert", trained_checkpoint, "--precision", "dynamic, float16", "--json", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)["artefacts"]
@@ -51,9 +52,9 @@ def test_small_weights_need_no_images(
 
 
 def test_a_default_nobody_stated_is_printed_as_one(
-    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
+    in_process: Command, trained_checkpoint: Path, tmp_path: Path
 ) -> None:
-    alone = shutil.copy(cifar_checkpoint, tmp_path / "alone.pt")
+    alone = shutil.copy(trained_checkpoint, tmp_path / "alone.pt")
     done = in_process("convert", alone, "--input-size", "64", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "input_size: 64×64 (from --input-size)" in done.stderr
@@ -62,10 +63,10 @@ def test_a_default_nobody_stated_is_printed_as_one(
 
 
 def test_convert_prints_one_json_document_and_nothing_else_on_stdout(
-    cifar_checkpoint: Path, photos: Path, tmp_path: Path
+    trained_checkpoint: Path, pictures: Path, tmp_path: Path
 ) -> None:
     done = ghostedge(
-        "convert", cifar_checkpoint, "--int8", "--calib", photos, "--calib-images", 8,
+        "convert", trained_checkpoint, "--int8", "--calib", pictures, "--calib-images", 8,
         "--output-type", "int8", "--json", "-o", tmp_path / "out",
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr
@@ -86,7 +87,7 @@ def test_convert_prints_one_json_document_and_nothing_else_on_stdout(
         (["--precision", "float16,float16"], "listed twice"),
         (["--precision", "dynamic", "--calib", "."], "only to int8"),
         (["--eval", "nowhere"], "nowhere"),
-        (["--width", "0.5"], "width"),
+        (["--width", "0.75"], "width"),
         (["--num-classes", "7"], "7"),
         (["--arch", "resnet50"], "resnet50"),
         (["--labels", "nowhere.txt"], "nowhere.txt"),
@@ -96,9 +97,9 @@ def test_convert_prints_one_json_document_and_nothing_else_on_stdout(
     ],
 )
 def test_a_wrong_argument_is_named_and_nothing_is_written(
-    in_process: Command, cifar_checkpoint: Path, tmp_path: Path, arguments: list[str], said: str
+    in_process: Command, trained_checkpoint: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    done = in_process("convert", cifar_checkpoint, *arguments, cwd=tmp_path)
+    done = in_process("convert", trained_checkpoint, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -106,8 +107,10 @@ def test_a_wrong_argument_is_named_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_a_checkpoint_is_refused_where_it_ends(cifar_checkpoint: Path, tmp_path: Path) -> None:
-    data = cifar_checkpoint.read_bytes()
+def test_half_a_checkpoint_is_refused_where_it_ends(
+    trained_checkpoint: Path, tmp_path: Path
+) -> None:
+    data = trained_checkpoint.read_bytes()
     (tmp_path / "half.pt").write_bytes(data[: len(data) // 2])
     done = ghostedge("convert", "half.pt", cwd=tmp_path)
     assert done.returncode == 2
@@ -160,10 +163,10 @@ def test_bench_keeps_what_it_measured_and_says_what_it_cannot_keep(
 
 
 def test_bench_scores_the_very_same_file(
-    converted: Manifest, cifar_test: Path, tmp_path: Path
+    converted: Manifest, trained: Any, trained_test: Path, tmp_path: Path
 ) -> None:
-    for label in ("ship", "frog"):
-        for image in list_images(cifar_test / label)[:20]:
+    for label in trained.labels[6:9:2]:
+        for image in list_images(trained_test / label)[:20]:
             (tmp_path / label).mkdir(exist_ok=True)
             shutil.copy(image, tmp_path / label)
     done = ghostedge(
@@ -179,47 +182,48 @@ def test_bench_scores_the_very_same_file(
 
 
 def test_run_keeps_going_past_a_broken_picture_and_says_so(
-    in_process: Command, converted: Manifest, cifar_test: Path, tmp_path: Path
+    in_process: Command, *, converted: Manifest, trained: Any, trained_test: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not an image")
-    ship = list_images(cifar_test / "ship")[0]
+    picture = list_images(trained_test / trained.sure_label)[0]
     model = converted.folder / "model_int8.tflite"
-    done = in_process("run", model, tmp_path / "broken.jpg", ship, "--json")
+    done = in_process("run", model, tmp_path / "broken.jpg", picture, "--json")
     assert done.returncode == 2
     assert "broken.jpg" in done.stderr
     (result,) = json.loads(done.stdout)
-    assert result["classes"][0]["label"] == "ship"
+    assert result["classes"][0]["label"] == trained.sure_label
     assert [c["score"] for c in result["classes"]] == sorted(
         (c["score"] for c in result["classes"]), reverse=True
     )
 
 
 def test_run_takes_a_folder_of_pictures(
-    in_process: Command, converted: Manifest, cifar_test: Path
+    in_process: Command, converted: Manifest, trained: Any, trained_test: Path
 ) -> None:
-    done = in_process("run", converted.folder / "model.tflite", cifar_test / "ship", "--json")
+    folder = trained_test / trained.labels[8]
+    done = in_process("run", converted.folder / "model.tflite", folder, "--json")
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == len(list_images(cifar_test / "ship"))
+    assert len(json.loads(done.stdout)) == len(list_images(folder))
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "model.tflite", "model_int8.onnx"])
 def test_every_file_has_the_networks_macs(
-    in_process: Command, converted: Manifest, file: str
+    in_process: Command, converted: Manifest, trained: Any, file: str
 ) -> None:
     done = in_process("inspect", converted.folder / file, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["macs"] == 13_935_872
-    assert found["metadata"]["architecture"]["name"] == "ghostnet_100"
+    document = json.loads(done.stdout)
+    assert document["macs"] == trained.macs
+    assert document["metadata"]["architecture"]["name"] == trained.architecture
 
 
-def test_inspect_says_what_a_checkpoint_is(in_process: Command, cifar_checkpoint: Path) -> None:
-    done = in_process("inspect", cifar_checkpoint, "--json")
+def test_inspect_says_what_a_checkpoint_is(in_process: Command, trained: Any) -> None:
+    done = in_process("inspect", trained.checkpoint, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["facts"]["architecture"] == "ghostnet_100"
-    assert found["facts"]["classes"] == "10"
-    assert found["macs"] == 13_935_872
+    document = json.loads(done.stdout)
+    assert document["facts"]["architecture"] == trained.architecture
+    assert document["facts"]["classes"] == str(len(trained.labels))
+    assert document["macs"] == trained.macs
 
 
 def test_every_activation_of_the_int8_file_is_int8(
@@ -245,14 +249,17 @@ def test_half_a_model_file_is_refused(converted: Manifest, tmp_path: Path, comma
 
 
 def test_flags_override_a_config_that_belongs_to_other_weights(
-    in_process: Command, cifar_checkpoint: Path, tmp_path: Path
+    in_process: Command, trained: Any, tmp_path: Path
 ) -> None:
-    alone = shutil.copy(cifar_checkpoint, tmp_path / "tuned.pt")
-    stale = {"architecture": "ghostnet_100", "num_classes": 1000}
+    classes = len(trained.labels)
+    alone = shutil.copy(trained.checkpoint, tmp_path / "tuned.pt")
+    stale = {"architecture": trained.architecture, "num_classes": 1000}
     (tmp_path / "config.json").write_text(json.dumps(stale))
     refused = in_process("convert", alone, cwd=tmp_path)
     assert refused.returncode == 2
-    assert "--num-classes 10" in refused.stderr
-    done = in_process("convert", alone, "--num-classes", "10", "--input-size", "64", cwd=tmp_path)
+    assert f"--num-classes {classes}" in refused.stderr
+    done = in_process(
+        "convert", alone, "--num-classes", classes, "--input-size", "64", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "passed over, since the flags say so too" in done.stderr

@@ -28,6 +28,7 @@ from ghostedge_convert import (
     resolve_preprocessing,
     to_deploy_graph,
 )
+from ghostedge_convert.architectures.ghostnet import GhostNet
 from ghostedge_quantize import Int8Settings, prepare
 from ghostedge_runtime import images as runtime_images
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, QuantizationInfo
@@ -77,8 +78,14 @@ def refused(*arguments: object, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def picture(cifar_test: Path) -> Path:
-    return sorted((cifar_test / "frog").iterdir())[0]
+def of_one_class(trained: Any, trained_test: Path) -> list[Path]:
+    """The test images of the seventh class, which is CIFAR-10's frog."""
+    return sorted((trained_test / trained.labels[6]).iterdir())
+
+
+@pytest.fixture(scope="module")
+def picture(of_one_class: list[Path]) -> Path:
+    return of_one_class[0]
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +129,11 @@ def test_the_onnx_file_shows_what_the_tflite_shows(
 
 
 def test_the_float_file_shows_what_the_checkpoint_shows(
-    cifar_checkpoint: Path, converted: Manifest, picture: Path, tmp_path: Path
+    trained_checkpoint: Path, converted: Manifest, picture: Path, tmp_path: Path
 ) -> None:
     against = ("--against", converted.folder / "model.tflite", "--layers", "*/Add,Relu")
     few = ("--max-channels", 1)
-    document = found(cifar_checkpoint, picture, *against, *few, output=tmp_path / "out")
+    document = found(trained_checkpoint, picture, *against, *few, output=tmp_path / "out")
     assert document["model"]["format"] == "checkpoint"
     assert document["unmatched"] == document["notes"] == []
     assert document["rescaled"] is False
@@ -162,30 +169,31 @@ def test_again_gives_the_same_bytes_in_the_same_place(
 
 
 def test_a_tflite_alone_needs_the_base_install_alone(
-    converted: Manifest, cifar_test: Path, tmp_path: Path
+    converted: Manifest, trained: Any, of_one_class: list[Path], tmp_path: Path
 ) -> None:
     model = converted.folder / "model_int8.tflite"
-    images = sorted((cifar_test / "frog").iterdir())[:2]
+    images = of_one_class[:2]
+    channels = round(48 * trained.width)
     done = features(model, *images, "--layers", GHOST, "--max-channels", 8, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().endswith("[]")
     document = json.loads((tmp_path / "out" / "features.json").read_text())
     assert [layer["image"] for layer in document["layers"]] == [0, 1]
     for layer in document["layers"]:
-        assert (layer["shape"], layer["primary"]) == ([48, 32, 32], 24)
+        assert (layer["shape"], layer["primary"]) == ([channels, 32, 32], channels // 2)
         assert len(layer["drawn"]) == 8
         assert [b - a for a, b in zip(layer["drawn"][::2], layer["drawn"][1::2], strict=True)] == [
-            24
+            channels // 2
         ] * 4
         assert layer["pictures"]["against"] is None
 
 
 def test_the_list_names_every_layer_alike_in_all_formats(
-    cifar_checkpoint: Path, converted: Manifest
+    trained_checkpoint: Path, converted: Manifest
 ) -> None:
     names: list[set[str]] = []
     for model in (
-        cifar_checkpoint,
+        trained_checkpoint,
         *(converted.folder / f"model{end}" for end in (".onnx", ".tflite", "_int8.tflite")),
     ):
         done = features(model, "--list", "--json")
@@ -219,19 +227,19 @@ def batches(files: Sequence[Path], metadata: ModelMetadata) -> list[np.ndarray]:
 
 @pytest.fixture
 def gone_wrong(
-    cifar_checkpoint: Path, cifar_calib: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained_checkpoint: Path, trained_calib: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A crude int8 of weights that are hard on it, beside ``float.onnx``."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     rescaled = importlib.import_module("support.hostile").rescaled
-    weights = dict(load_checkpoint(cifar_checkpoint).weights)
+    weights = dict(load_checkpoint(trained_checkpoint).weights)
     torch.save(rescaled(weights, 16.0, np.random.default_rng(0)), tmp_path / "hostile.pt")
-    (tmp_path / "config.json").write_bytes((cifar_checkpoint.parent / "config.json").read_bytes())
+    (tmp_path / "config.json").write_bytes((trained_checkpoint.parent / "config.json").read_bytes())
     graph, metadata = deploy_of(tmp_path / "hostile.pt", tmp_path)
     settings = Int8Settings(
         ranges="minmax", equalize=False, per_channel=False, bias_correction="none"
     )
-    files = sorted(cifar_calib.rglob("*.*"))[:16]
+    files = sorted(trained_calib.rglob("*.*"))[:16]
     prepared = prepare(
         graph, batches(files, metadata), settings, preprocessing=metadata.preprocessing
     )
@@ -269,12 +277,12 @@ class Reader(ort.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ha
 
 
 def test_another_makers_quantization_that_drops_relus_is_matched_all_the_same(
-    converted: Manifest, cifar_calib: Path, picture: Path, tmp_path: Path
+    converted: Manifest, trained_calib: Path, picture: Path, tmp_path: Path
 ) -> None:
     source = converted.folder / "model.onnx"
     metadata = read_onnx_metadata(onnx.load(source))
     assert metadata is not None
-    files = sorted(cifar_calib.rglob("*.*"))[:16]
+    files = sorted(trained_calib.rglob("*.*"))[:16]
     ort.quantize_static(
         source,
         tmp_path / "foreign.onnx",
@@ -298,10 +306,9 @@ def test_another_makers_quantization_that_drops_relus_is_matched_all_the_same(
 
 
 def test_what_cannot_be_done_is_refused_and_nothing_is_written(
-    converted: Manifest, example_checkpoint: Path, picture: Path, tmp_path: Path
+    converted: Manifest, picture: Path, tmp_path: Path
 ) -> None:
     model = converted.folder / "model.tflite"
-    other = example_checkpoint.with_name("ghostnet_050_glyphs_int8.tflite")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(picture.read_bytes()[:100])
     own = tmp_path / "own"
@@ -311,7 +318,6 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
         ((model, picture, "--layers", "blocks.1.0.ghots1"), "closest: blocks.1.0.ghost1/Concat"),
         ((model, broken), "broken.jpg"),
         ((model, tmp_path / "none.jpg"), "none.jpg: it cannot be read"),
-        ((model, picture, "--against", other), "it is of another network: Relu is [8, 32, 32]"),
         ((model, picture, "--against", picture), "error: "),
         ((tmp_path / "none.tflite", picture), "there is no such file"),
         ((model, picture, "-o", own), "'thesis.txt', which GhostEdge did not write"),
@@ -320,6 +326,18 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     ):
         assert words in refused(*arguments, cwd=tmp_path)
     assert (own / "thesis.txt").read_text() == "mine"
+
+
+def test_another_networks_file_is_refused(
+    example_checkpoint: Path, trained: Any, picture: Path, tmp_path: Path
+) -> None:
+    """A network of another width: the first layer that differs is named."""
+    torch.manual_seed(0)
+    wide = GhostNet(width=1.0, num_classes=len(trained.labels)).state_dict()
+    torch.save(wide, tmp_path / "wide.pth")
+    int8 = example_checkpoint.with_name("ghostnet_050_glyphs_int8.tflite")
+    message = refused(tmp_path / "wide.pth", picture, "--against", int8, cwd=tmp_path)
+    assert "it is of another network: Relu is [8, 32, 32]" in message
 
 
 def test_a_damaged_tflite_is_refused_at_any_length(converted: Manifest, tmp_path: Path) -> None:

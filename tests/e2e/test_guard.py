@@ -19,13 +19,14 @@ def convert(checkpoint: Path, output: Path, *arguments: object) -> Any:
 
 @pytest.fixture(scope="module")
 def some(
-    cifar_calib: Path, cifar_test: Path, tmp_path_factory: pytest.TempPathFactory
+    trained_calib: Path, trained_test: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """50 calibration images and 200 labelled ones."""
     made = {}
-    for name, source, every in (("calib", cifar_calib, 10), ("eval", cifar_test, 25)):
+    for name, source, count in (("calib", trained_calib, 50), ("eval", trained_test, 200)):
         made[name] = tmp_path_factory.mktemp(name)
-        for image in sorted(source.rglob("*.jp*g"))[::every]:
+        images = sorted(source.rglob("*.jp*g"))
+        for image in images[:: len(images) // count][:count]:
             folder = made[name] / image.parent.name
             folder.mkdir(exist_ok=True)
             shutil.copy(image, folder)
@@ -33,10 +34,10 @@ def some(
 
 
 def test_a_budget_that_full_int8_holds_costs_one_check(
-    cifar_checkpoint: Path, some: dict[str, Path], tmp_path: Path
+    trained_checkpoint: Path, some: dict[str, Path], tmp_path: Path
 ) -> None:
     done = convert(
-        cifar_checkpoint, tmp_path / "out", "--int8", "--calib", some["calib"],
+        trained_checkpoint, tmp_path / "out", "--int8", "--calib", some["calib"],
         "--eval", some["eval"], "--max-drop", 5, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -54,7 +55,7 @@ def test_a_budget_that_full_int8_holds_costs_one_check(
 
 
 def test_a_budget_missed_in_time_exits_3_with_the_best_files_and_goes_on_later(
-    cifar_checkpoint: Path, some: dict[str, Path], tmp_path: Path
+    trained_checkpoint: Path, some: dict[str, Path], tmp_path: Path
 ) -> None:
     """A crude int8 and 100 % agreement: out of reach of a second or two."""
     arguments = (
@@ -62,7 +63,7 @@ def test_a_budget_missed_in_time_exits_3_with_the_best_files_and_goes_on_later(
         "--calib", some["calib"], "--eval", some["eval"], "--min-agreement", 100,
         "--guard-minutes", 0.05,
     )  # fmt: skip
-    done = convert(cifar_checkpoint, tmp_path / "out", *arguments)
+    done = convert(trained_checkpoint, tmp_path / "out", *arguments)
     assert done.returncode == 3, done.stderr
     assert "--guard-minutes gives it longer" in done.stderr
     assert "guard: at least 100 % agreement; 200 evaluation images" in done.stdout
@@ -74,7 +75,7 @@ def test_a_budget_missed_in_time_exits_3_with_the_best_files_and_goes_on_later(
     state = tmp_path / "out.guard.jsonl"
     kept = state.read_text().splitlines()
     assert len(kept) >= 1
-    done = convert(cifar_checkpoint, tmp_path / "out", *arguments, "--json")
+    done = convert(trained_checkpoint, tmp_path / "out", *arguments, "--json")
     second = json.loads(done.stdout)["guard"]
     assert second["resumed"] >= 1
     lines = state.read_text().splitlines()

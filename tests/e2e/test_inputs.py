@@ -106,13 +106,13 @@ def torch_answer(net: nn.Module, size: int = SIZE) -> np.ndarray:
 
 
 def test_a_module_in_memory_goes_all_the_way_to_int8(
-    net: nn.Module, photos: Path, tmp_path: Path
+    net: nn.Module, pictures: Path, tmp_path: Path
 ) -> None:
     made = ghostedge.convert(
         net,
         torch.zeros(1, 3, SIZE, SIZE),
         int8=True,
-        calib=photos,
+        calib=pictures,
         calib_images=12,
         name="mine",
         output=tmp_path / "out",
@@ -173,12 +173,12 @@ def test_the_same_network_from_any_file_computes_the_same(
     np.testing.assert_allclose(answer(found.folder, "same.tflite"), wanted, rtol=0, atol=1e-5)
 
 
-def test_a_float_onnx_becomes_int8(files: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+def test_a_float_onnx_becomes_int8(files: dict[str, Path], pictures: Path, tmp_path: Path) -> None:
     done = command(
-        files["onnx"], "--input-size", SIZE, "--int8", "--calib", photos, "--calib-images", 12,
+        files["onnx"], "--input-size", SIZE, "--int8", "--calib", pictures, "--calib-images", 12,
         "-o", "out", "--json", cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode in (0, 3), done.stderr  # 3: twelve photos may miss a budget
+    assert done.returncode in (0, 3), done.stderr  # 3: twelve pictures may miss a budget
     made = [a["file"] for a in json.loads(done.stdout)["artefacts"]]
     assert made == ["same.onnx", "same.tflite", "same_int8.onnx", "same_int8.tflite"]
     assert "operator set 12 brought up to 18" in done.stderr

@@ -27,10 +27,10 @@ def int8(converted: Manifest) -> Path:
 
 
 def test_the_worst_come_first_then_every_layer_and_a_picture(
-    int8: Path, cifar_calib: Path, tmp_path: Path
+    int8: Path, trained_calib: Path, tmp_path: Path
 ) -> None:
     done = inspect(
-        "--quantization", int8, "--calib", cifar_calib, "--images", 8, "-o", tmp_path / "a.png"
+        "--quantization", int8, "--calib", trained_calib, "--images", 8, "-o", tmp_path / "a.png"
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -46,8 +46,8 @@ def test_the_worst_come_first_then_every_layer_and_a_picture(
     assert len(np.unique(pixels, axis=0)) > 10
 
 
-def test_the_same_as_one_json_document(int8: Path, cifar_calib: Path) -> None:
-    done = inspect("--quantization", int8, "--calib", cifar_calib, "--images", 4, "--json")
+def test_the_same_as_one_json_document(int8: Path, trained_calib: Path) -> None:
+    done = inspect("--quantization", int8, "--calib", trained_calib, "--images", 4, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     analysis = report["analysis"]
@@ -64,7 +64,7 @@ def test_the_same_as_one_json_document(int8: Path, cifar_calib: Path) -> None:
 
 
 def test_a_range_cut_to_a_quarter_is_the_worst_also_without_the_float_file(
-    int8: Path, cifar_calib: Path, tmp_path: Path
+    int8: Path, trained_calib: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(int8)
     tensor = "blocks.4.0/Add"
@@ -77,7 +77,13 @@ def test_a_range_cut_to_a_quarter_is_the_worst_also_without_the_float_file(
             node.input[1] = "narrow_scale"
     onnx.save(model, tmp_path / "damaged.onnx")
     done = inspect(
-        "--quantization", tmp_path / "damaged.onnx", "--calib", cifar_calib, "--images", 4, "--json"
+        "--quantization",
+        tmp_path / "damaged.onnx",
+        "--calib",
+        trained_calib,
+        "--images",
+        4,
+        "--json",
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -118,7 +124,7 @@ def test_what_cannot_be_measured_is_said_with_a_remedy(
     assert done.stdout == ""
 
 
-def test_its_options_alone_are_refused(int8: Path, cifar_calib: Path) -> None:
-    done = inspect(int8, "--calib", cifar_calib)
+def test_its_options_alone_are_refused(int8: Path, trained_calib: Path) -> None:
+    done = inspect(int8, "--calib", trained_calib)
     assert done.returncode == 2
     assert "--quantization" in done.stderr

@@ -27,14 +27,14 @@ def ghostedge(*arguments: object, **environment: str) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small GhostNet as ``.keras``, ``.h5`` and SavedModel, and TensorFlow's answers."""
     missing = [n for n in ("keras", "tensorflow") if importlib.util.find_spec(n) is None]
     if missing:
         pytest.skip(f"needs {' and '.join(missing)}: pip install 'ghostedge[keras]'")
     folder = tmp_path_factory.mktemp("keras")
     square = Preprocessing(input_size=(64, 64), crop_pct=1.0)
-    images = np.stack([prepare(file, square) for file in list_images(photos)[:4]])
+    images = np.stack([prepare(file, square) for file in list_images(pictures)[:4]])
     np.savez(folder / "images.npz", **{"64x64": images})
     done = subprocess.run(
         [sys.executable, MAKE, folder, folder / "images.npz", "ghostnet"],
@@ -47,20 +47,20 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def check_files(folder: Path, made: Path, photos: Path) -> None:
-    """The float files give Keras's probabilities for the photos, from the photos themselves."""
+def check_files(folder: Path, made: Path, pictures: Path) -> None:
+    """The float files give Keras's probabilities for the pictures, from the files themselves."""
     expected = np.load(made / "ghostnet.npz")["logits"]
     for file in ("ghostnet.onnx", "ghostnet.tflite"):
         with Model(folder / file) as model:
-            for path, row in zip(list_images(photos)[:4], expected, strict=True):
+            for path, row in zip(list_images(pictures)[:4], expected, strict=True):
                 scores = {each.index: each.score for each in model.classify(path, top_k=10)}
                 np.testing.assert_allclose([scores[i] for i in range(10)], row, atol=1e-3)
 
 
-def test_a_keras_file_goes_all_the_way_to_int8(made: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_keras_file_goes_all_the_way_to_int8(made: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = ghostedge(
-        "convert", made / "ghostnet.keras", "--int8", "--calib", photos, "--json", "-o", out
+        "convert", made / "ghostnet.keras", "--int8", "--calib", pictures, "--json", "-o", out
     )
     assert done.returncode == 0, done.stderr
     assert "mean: 0.5, 0.5, 0.5 (from the model's own first layers, which take 0 to 255)" in (
@@ -74,26 +74,26 @@ def test_a_keras_file_goes_all_the_way_to_int8(made: Path, photos: Path, tmp_pat
     ]
     assert all(artefact["parity"]["within_budget"] for artefact in document["artefacts"])
     assert document["artefacts"][0]["parity"]["reference"] == "Keras model"
-    check_files(out, made, photos)
+    check_files(out, made, pictures)
 
 
-def test_a_saved_model_goes_the_same_way(made: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_saved_model_goes_the_same_way(made: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = ghostedge("convert", made / "ghostnet", "-o", out)
     assert done.returncode == 0, done.stderr
     assert "Keras model (SavedModel)" in done.stderr
-    check_files(out, made, photos)
+    check_files(out, made, pictures)
 
 
 def test_an_h5_file_is_converted_whatever_keras_backend_the_user_has_set(
-    made: Path, photos: Path, tmp_path: Path
+    made: Path, pictures: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     done = ghostedge(
         "convert", made / "ghostnet.h5", "-o", out, "--input-size", "64", KERAS_BACKEND="tensorflow"
     )
     assert done.returncode == 0, done.stderr
-    check_files(out, made, photos)
+    check_files(out, made, pictures)
 
 
 @pytest.mark.parametrize(

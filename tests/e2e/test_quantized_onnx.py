@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +16,9 @@ import ghostedge
 from ghostedge.records.manifest import Manifest
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import InputError, ModelFileError, UnsupportedOpError
+from ghostedge_runtime.images import list_images
 
-MODELS = Path(__file__).parents[1] / "convert" / "foreign" / "data"
+MODELS = Path(__file__).parents[1] / "convert" / "qdq_in" / "data"
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -25,10 +27,10 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def lowered(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+def lowered(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return ghostedge.convert(
         MODELS / "nncf_mixed.onnx",
-        calib=photos,
+        calib=pictures,
         calib_images=24,
         mean=(0.5, 0.5, 0.5),
         output=tmp_path_factory.mktemp("lowered") / "out",
@@ -62,23 +64,23 @@ def test_the_notes_say_what_was_done_and_what_stays_float(lowered: Manifest) -> 
     assert "requantized" not in notes
 
 
-def test_both_files_run_alone(lowered: Manifest, photos: Path) -> None:
+def test_both_files_run_alone(lowered: Manifest, pictures: Path) -> None:
     """The metadata travels inside, so an app needs nothing else."""
-    photo = next(photos.iterdir())
+    picture = list_images(pictures)[0]
     logits = []
     for artefact in lowered.artefacts:
         with Model(lowered.folder / artefact.file) as model:
             assert model.metadata is not None
             assert model.metadata.source is not None
             assert model.metadata.source.file == "nncf_mixed.onnx"
-            logits.append(model.logits(model.preprocess(photo)))
+            logits.append(model.logits(model.preprocess(picture)))
     assert np.abs(logits[0] - logits[1]).max() < 0.05
 
 
-def test_equal_models_give_equal_files(lowered: Manifest, photos: Path, tmp_path: Path) -> None:
+def test_equal_models_give_equal_files(lowered: Manifest, pictures: Path, tmp_path: Path) -> None:
     again = ghostedge.convert(
         MODELS / "nncf_mixed.onnx",
-        calib=photos,
+        calib=pictures,
         calib_images=24,
         mean=(0.5, 0.5, 0.5),
         output=tmp_path / "out",
@@ -108,12 +110,12 @@ def test_requantizing_states_the_loss_of_each_tensor(tmp_path: Path) -> None:
 
 
 def test_a_model_of_our_own_keeps_its_preprocessing_and_labels(
-    converted: Manifest, cifar_test: Path, tmp_path: Path
+    converted: Manifest, trained: Any, trained_test: Path, tmp_path: Path
 ) -> None:
     """int8 ONNX that an earlier conversion wrote takes raw pixels; its metadata says so."""
     again = ghostedge.convert(
         converted.folder / "model_int8.onnx",
-        calib=cifar_test,
+        calib=trained_test,
         calib_images=50,
         output=tmp_path / "out",
     )
@@ -122,7 +124,7 @@ def test_a_model_of_our_own_keeps_its_preprocessing_and_labels(
     inside = again.metadata
     assert inside["preprocessing"] == dict(converted.metadata["preprocessing"])
     assert inside["input"] == {"dtype": "uint8", "layout": "NHWC", "normalized": False}
-    assert inside["labels"][0] == "airplane"
+    assert tuple(inside["labels"]) == trained.labels
     ours = (converted.folder / "model_int8.tflite").stat().st_size
     assert again.artefacts[1].bytes == pytest.approx(ours, rel=0.01)
 
@@ -137,9 +139,9 @@ def test_flags_of_checkpoints_are_refused(changed: dict[str, object], flag: str)
     assert refused.value.where == flag
 
 
-def test_requantizing_a_checkpoint_is_refused(cifar_checkpoint: Path) -> None:
+def test_requantizing_a_checkpoint_is_refused(trained_checkpoint: Path) -> None:
     with pytest.raises(InputError, match="--requantize"):
-        ghostedge.convert(cifar_checkpoint, requantize=True, output="unused")
+        ghostedge.convert(trained_checkpoint, requantize=True, output="unused")
 
 
 def test_a_broken_model_is_refused(tmp_path: Path) -> None:

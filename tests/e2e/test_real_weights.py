@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,17 +66,18 @@ def test_each_artefact_is_checked_against_the_one_before_it(converted: Manifest)
     ]
 
 
-def test_the_float_files_compute_the_checkpoints_function(converted: Manifest) -> None:
+def test_the_float_files_compute_the_checkpoints_function(
+    converted: Manifest, trained: Any
+) -> None:
     assert converted.artefact("model.onnx").parity.max_abs_diff <= 1e-4
     tflite = converted.artefact("model.tflite").parity
-    assert tflite.images == 5000
+    assert tflite.images == trained.test_images
     assert tflite.max_abs_diff <= 1e-3
     assert tflite.agreement_pct == 100.0
 
 
-def test_float_accuracy_is_that_of_the_trained_weights(converted: Manifest) -> None:
-    # 83.34 % on all 10,000 test images; these are half of them.
-    assert accuracy(converted, "model.onnx") == pytest.approx(83.3, abs=0.5)
+def test_float_accuracy_is_that_of_the_trained_weights(converted: Manifest, trained: Any) -> None:
+    assert accuracy(converted, "model.onnx") == pytest.approx(trained.top1_pct, abs=0.5)
     assert accuracy(converted, "model.tflite") == accuracy(converted, "model.onnx")
 
 
@@ -84,9 +86,9 @@ def test_int8_loses_at_most_one_point_of_top1(converted: Manifest, file: str) ->
     assert accuracy(converted, "model.onnx") - accuracy(converted, file) <= 1.0
 
 
-def test_both_int8_formats_agree(converted: Manifest) -> None:
+def test_both_int8_formats_agree(converted: Manifest, trained: Any) -> None:
     parity = converted.artefact("model_int8.tflite").parity
-    assert parity.images == 5000
+    assert parity.images == trained.test_images
     assert parity.agreement_pct >= 99.0
 
 
@@ -99,8 +101,10 @@ def test_int8_files_are_less_than_a_third_of_the_float_ones(converted: Manifest)
 @pytest.mark.parametrize(("precision", "share"), [("float16", 0.51), ("dynamic", 0.28)])
 @pytest.mark.parametrize("format_", ["onnx", "tflite"])
 def test_small_weights_make_a_file_of_half_and_of_a_quarter_the_size(
-    converted: Manifest, precision: str, share: float, format_: str
+    converted: Manifest, trained: Any, precision: str, share: float, format_: str
 ) -> None:
+    if trained.width < 1:  # biases stay float32, and weigh more in a narrow network
+        share += 0.01
     small, full = (converted.artefact(f"model{s}.{format_}") for s in (f"_{precision}", ""))
     assert small.precision == precision
     assert small.bytes < full.bytes * share
@@ -119,10 +123,10 @@ def test_small_weights_keep_the_class_and_the_accuracy(
 
 @pytest.mark.parametrize("precision", ["float16", "dynamic"])
 def test_small_weights_are_one_function_in_both_formats(
-    converted: Manifest, precision: str
+    converted: Manifest, trained: Any, precision: str
 ) -> None:
     parity = converted.artefact(f"model_{precision}.tflite").parity
-    assert parity.images == 5000
+    assert parity.images == trained.test_images
     assert parity.max_abs_diff <= 1e-3
     assert parity.agreement_pct == 100.0
 
@@ -138,10 +142,11 @@ def test_xnnpack_runs_the_whole_graph(converted: Manifest, file: str) -> None:
     assert not [made_by[int(t)]["op_name"] for t in last["inputs"] if int(t) in made_by]
 
 
-def test_the_parameters_are_counted_however_they_are_stored(converted: Manifest) -> None:
-    found = {inspect_file(converted.folder / file).parameters for file in FILES[:-2]}
-    assert len(found) == 1
-    assert found.pop() > 3_500_000
+def test_the_parameters_are_counted_however_they_are_stored(
+    converted: Manifest, trained: Any
+) -> None:
+    counts = {inspect_file(converted.folder / file).parameters for file in FILES[:-2]}
+    assert counts == {trained.parameters}
 
 
 def test_int8_files_take_raw_pixels(converted: Manifest) -> None:
@@ -151,36 +156,40 @@ def test_int8_files_take_raw_pixels(converted: Manifest) -> None:
 
 
 def test_the_runtime_scores_a_file_as_the_manifest_says(
-    converted: Manifest, cifar_test: Path
+    converted: Manifest, trained: Any, trained_test: Path
 ) -> None:
+    images = list_labelled(trained_test, trained.labels, len(trained.labels))
     with Model(converted.folder / "model_int8.tflite") as model:
-        found = evaluate(model, list_labelled(cifar_test, model.metadata.labels, 10))  # type: ignore[union-attr] # written by us
-    assert found.top1 == accuracy(converted, "model_int8.tflite")
-    assert int(np.trace(found.confusion)) == round(found.top1 / 100 * found.count)
+        score = evaluate(model, images)
+    assert score.top1 == accuracy(converted, "model_int8.tflite")
+    assert int(np.trace(score.confusion)) == round(score.top1 / 100 * score.count)
 
 
-def test_a_picture_gets_its_label_in_every_format(converted: Manifest, cifar_test: Path) -> None:
-    ship = list_images(cifar_test / "ship")[0]
+def test_a_picture_gets_its_label_in_every_format(
+    converted: Manifest, trained: Any, trained_test: Path
+) -> None:
+    picture = list_images(trained_test / trained.sure_label)[0]
     for file in FILES:
         with Model(converted.folder / file) as model:
-            assert model.classify(ship, 1)[0].label == "ship"
+            assert model.classify(picture, 1)[0].label == trained.sure_label
 
 
-def test_what_was_inferred_is_recorded_with_its_origin(converted: Manifest) -> None:
+def test_what_was_inferred_is_recorded_with_its_origin(converted: Manifest, trained: Any) -> None:
     facts = {fact.name: (fact.value, fact.origin) for fact in converted.inferred}
-    assert facts["architecture"] == ("ghostnet_100", "from the weights' shapes")
+    labels = f"{len(trained.labels)}: {', '.join(trained.labels[:3])}, …"
+    assert facts["architecture"] == (trained.architecture, "from the weights' shapes")
     assert facts["input_size"] == ("64×64", "from config.json")
-    assert facts["labels"] == ("10: airplane, automobile, bird, …", "from config.json")
+    assert facts["labels"] == (labels, "from config.json")
 
 
 def test_a_second_conversion_writes_the_same_bytes(
-    converted: Manifest, cifar_checkpoint: Path, cifar_calib: Path, tmp_path: Path
+    converted: Manifest, trained_checkpoint: Path, trained_calib: Path, tmp_path: Path
 ) -> None:
     again = ghostedge.convert(
-        cifar_checkpoint,
+        trained_checkpoint,
         precision=("float16", "dynamic"),
         int8=True,
-        calib=cifar_calib,
+        calib=trained_calib,
         output=tmp_path / "again",
     )
     assert [a.sha256 for a in again.artefacts] == [a.sha256 for a in converted.artefacts]

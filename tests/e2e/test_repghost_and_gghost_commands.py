@@ -50,11 +50,11 @@ def test_inspect_tells_the_member_and_the_deployed_cost(
     [("repghost.pth.tar", "repghostnet_058"), ("gghost.pth", "g_ghost_regnetx_002")],
 )
 def test_convert_writes_float_and_int8_files(
-    in_process: Command, *, weights: Path, photos: Path, tmp_path: Path, file: str, name: str
+    in_process: Command, *, weights: Path, pictures: Path, tmp_path: Path, file: str, name: str
 ) -> None:
     """Without the slow steps of int8: random weights' accuracy is nothing to be kept."""
     done = in_process(
-        "convert", weights / file, "--int8", "--calib", photos, "--calib-images", 16,
+        "convert", weights / file, "--int8", "--calib", pictures, "--calib-images", 16,
         "--input-size", 64, "--no-equalize", "--bias-correction", "none", "--ranges", "minmax",
         "--json", "-o", tmp_path / "out", cwd=tmp_path,
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""GhostNetV2 and V3 from module to int8 file, on photos and a non-square input.
+"""GhostNetV2 and V3 from module to int8 file, on pictures and a non-square input.
 
-Their weights are random, with batch norms that fit the photos, so that activations are as spread
+Their weights are random, with batch norms that fit the pictures, so that activations are as spread
 as a trained network's; what int8 costs a trained one is not told by it.
 """
 
@@ -32,16 +32,16 @@ SETTINGS = {
 }
 
 
-def pictures(photos, preprocessing, count):
-    """Photos as uint8 NHWC, and normalised as float32 NCHW."""
-    pixels = np.stack([prepare(path, preprocessing) for path in list_images(photos)[:count]])
+def batches(pictures, preprocessing, count):
+    """Pictures as uint8 NHWC, and normalised as float32 NCHW."""
+    pixels = np.stack([prepare(path, preprocessing) for path in list_images(pictures)[:count]])
     normalised = normalize(pixels, preprocessing).transpose(0, 3, 1, 2)
     return pixels, np.ascontiguousarray(normalised)
 
 
 @pytest.fixture(scope="module")
-def images(photos):
-    return pictures(photos, PREPROCESSING, 40)
+def images(pictures):
+    return batches(pictures, PREPROCESSING, 40)
 
 
 @pytest.fixture(scope="module", params=["v2", "v3"])
@@ -106,10 +106,12 @@ def test_float_logits_are_torchs(deployed, images, wanted, run, tflite_logits):
     assert np.abs(found - wanted).max() <= 1e-4 * largest
 
 
-def test_float_logits_are_torchs_where_maps_have_no_even_halves(module, photos, run, tflite_logits):
+def test_float_logits_are_torchs_where_maps_have_no_even_halves(
+    module, pictures, run, tflite_logits
+):
     size = (75, 50)
     sized = Preprocessing(input_size=size, crop_pct=1.0)
-    _, batch = pictures(photos, sized, 2)
+    _, batch = batches(pictures, sized, 2)
     with torch.no_grad():
         expected = module(torch.from_numpy(batch)).numpy()
     model = to_deploy_graph(export_onnx(module, input_size=size)).model
@@ -130,6 +132,7 @@ def test_int8_is_near_the_float_network(int8, images, wanted, run):
     assert 10 * np.log10((wanted**2).mean() / noise) > 3
 
 
+@pytest.mark.usefixtures("photos")  # the bound was measured on photographs
 def test_int8_logits_in_litert_are_onnx_runtimes(int8, images, run, tflite_logits):
     lowered = lower_to_tflite(int8)
     expected = run(int8, images[0])

@@ -1,6 +1,6 @@
-"""RepGhostNet and G-Ghost RegNet from module to int8 file, on photos and a non-square input.
+"""RepGhostNet and G-Ghost RegNet from module to int8 file, on pictures and a non-square input.
 
-Their weights are random, with batch norms that fit the photos, so that activations are as spread
+Their weights are random, with batch norms that fit the pictures, so that activations are as spread
 as a trained network's; what int8 costs a trained one is not told by it.
 """
 
@@ -32,9 +32,9 @@ DEPLOY_OPS = {
 
 
 @pytest.fixture(scope="module")
-def pixels(photos):
-    """48 photos, uint8 NHWC."""
-    return np.stack([prepare(path, PREPROCESSING) for path in list_images(photos)[:48]])
+def pixels(pictures):
+    """48 pictures, uint8 NHWC."""
+    return np.stack([prepare(path, PREPROCESSING) for path in list_images(pictures)[:48]])
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,7 @@ def test_equalization_lowers_the_predicted_noise(prepared):
     assert corrected.startswith("bias correction (full): ")
 
 
+@pytest.mark.usefixtures("photos")  # the bound was measured on photographs
 def test_int8_is_near_the_float_network(int8, pixels, wanted, run):
     noise = ((run(int8, pixels) - wanted) ** 2).mean()
     assert 10 * np.log10((wanted**2).mean() / noise) > 6

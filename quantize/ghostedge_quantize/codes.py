@@ -51,8 +51,8 @@ class QuantParams(NamedTuple):
 def hull(ranges: Iterable[Range]) -> Range:
     """The smallest range that holds zero and all of ``ranges``, and is wide enough to use."""
     low = high = 0.0
-    for each in ranges:
-        low, high = min(low, each.low), max(high, each.high)
+    for ends in ranges:
+        low, high = min(low, ends.low), max(high, ends.high)
     return Range(low, high) if high - low >= MIN_SPAN else Range(0.0, ZERO_TENSOR_SPAN)
 
 

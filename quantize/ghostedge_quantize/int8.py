@@ -36,8 +36,9 @@ class Prepared:
     Attributes:
         model: The float graph that is quantized; the same function as the one given.
         ranges: Of its activations.
-        settings: As given.
-        preprocessing: As given.
+        settings: How it is quantized.
+        preprocessing: Of the raw pixels that the int8 graph takes; None where it takes what the
+            float graph does.
         tuning: Its layers' weights and biases.
         notes: What was done, a sentence each.
     """
@@ -162,15 +163,15 @@ def quantize(
             cannot take raw images, no int8 scales exist that kernels can compute, or an output
             that is to be int8 joins parts of unlike ranges.
     """
-    quantized, known = float_graph(model, preprocessing)
+    quantized, fixed = float_graph(model, preprocessing)
     float_nodes = {*keep_float, *float_shift(quantized.graph, keep_float), *ranges.float_joins}
     if output_type == "int8":
         refuse_int8(quantized.graph, ranges.float_joins, ranges.tensors)
     else:
-        known |= make_plan(quantized.graph, output_type, float_nodes).dictated
+        fixed |= make_plan(quantized.graph, output_type, float_nodes).dictated
         float_nodes |= float_ends(quantized.graph, ranges.float_joins)
     plan = make_plan(quantized.graph, output_type, float_nodes)
-    params = assign(quantized.graph, plan, {**ranges.tensors, **known})
+    params = assign(quantized.graph, plan, {**ranges.tensors, **fixed})
     Writer(quantized.graph, plan, params, per_channel=per_channel, tuning=tuning or Tuning()).write(
         output_type
     )

@@ -82,10 +82,10 @@ def _checked(
         want in (None, have) for want, have in zip(dims, image.shape, strict=True)
     )
     if not fits or image.dtype != kind:
-        wanted = [dim or "?" for dim in dims]
+        expected = [dim or "?" for dim in dims]
         raise InputError(
             f"image {index} is {image.dtype} of shape {list(image.shape)}, the model takes "
-            f"{kind} of shape {wanted}"
+            f"{kind} of shape {expected}"
         )
     return image
 
@@ -117,8 +117,8 @@ def runs(model: bytes, feed: Feed) -> Iterator[list[np.ndarray]]:
 
 def outputs(model: bytes, feed: Feed) -> np.ndarray:
     """The first output of every image, [images, values], float64."""
-    found = [batch[0].reshape(len(batch[0]), -1) for batch in runs(model, feed)]
-    return np.concatenate(found).astype(np.float64)
+    rows = [batch[0].reshape(len(batch[0]), -1) for batch in runs(model, feed)]
+    return np.concatenate(rows).astype(np.float64)
 
 
 def effect(reference: np.ndarray, disturbed: np.ndarray) -> Effect:
@@ -168,7 +168,9 @@ class _Bench:
 
     def everything(self) -> dict[str, np.ndarray]:
         """Constants with every layer's weights quantized."""
-        changed = {name: array for each in self.noisy.values() for name, array in each.items()}
+        changed = {
+            name: array for constants in self.noisy.values() for name, array in constants.items()
+        }
         return {**self.clean, **changed}
 
 
@@ -210,8 +212,8 @@ def analyse(
             progress(done, len(layers))
 
     effects = in_parallel(bench.effect, layers, tick)
-    found = _layers(bench, losses, effects)
-    return Analysis(len(feed), bias_corrected, total, found, _worst(bench, found))
+    analysed = _layers(bench, losses, effects)
+    return Analysis(len(feed), bias_corrected, total, analysed, _worst(bench, analysed))
 
 
 def _set_up(
@@ -259,12 +261,12 @@ def _weights_by_node(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
     They are in the spelling that quantizing gives them.
     """
-    found = {}
+    weights = {}
     for node in canonical_ir(model).graph:
         array = constant(node.inputs[1]) if node.op_type in WEIGHTED else None
         if array is not None:
-            found[str(node.name)] = found[str(node.outputs[0].name)] = array
-    return found
+            weights[str(node.name)] = weights[str(node.outputs[0].name)] = array
+    return weights
 
 
 def _mean_errors(
@@ -285,9 +287,9 @@ def _mean_errors(
     model = graph.variant(values={**clean, **errors}, outputs=names, more=nodes)
     sums = [np.zeros(len(graph.constants[str(layer.bias)])) for layer in layers]
     for arrays in runs(model, feed):
-        for each, array in zip(sums, arrays, strict=True):
-            np.add(each, array.mean(axis=tuple(range(2, array.ndim))).sum(0), out=each)
-    means = [(each / len(feed)).astype(np.float32) for each in sums]
+        for total, array in zip(sums, arrays, strict=True):
+            np.add(total, array.mean(axis=tuple(range(2, array.ndim))).sum(0), out=total)
+    means = [(total / len(feed)).astype(np.float32) for total in sums]
     return list(zip(layers, means, strict=True))
 
 
@@ -309,9 +311,9 @@ def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
     losses = {name: ActivationLoss(pair) for name, pair in paired.items()}
     before = [pair.tensor for pair in paired.values()]
     after = [graph.decoded(pair) for pair in paired.values()]
-    wanted = [*dict.fromkeys(name for name in before if name != feed.name), graph.output]
+    fetched = [*dict.fromkeys(name for name in before if name != feed.name), graph.output]
     quantized = graph.variant(
-        on=list(graph.pairs.values()), values=bench.everything(), outputs=wanted
+        on=list(graph.pairs.values()), values=bench.everything(), outputs=fetched
     )
     logits = []
     for (images, count), clean, noisy in zip(
@@ -320,7 +322,7 @@ def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
         runs(quantized, feed),
         strict=True,
     ):
-        tensors = {feed.name: images[:count], **dict(zip(wanted, noisy, strict=True))}
+        tensors = {feed.name: images[:count], **dict(zip(fetched, noisy, strict=True))}
         for loss, name, reference in zip(losses.values(), before, clean, strict=True):
             loss.add(reference, tensors[name])
         logits.append(tensors[graph.output].reshape(count, -1))
@@ -331,29 +333,34 @@ def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
 def _layers(
     bench: _Bench, losses: Mapping[str, Activation], effects: Sequence[Effect]
 ) -> tuple[LayerAnalysis, ...]:
-    whole = sum(each.mse for each in effects) or 1.0
+    whole = sum(measured.mse for measured in effects) or 1.0
     return tuple(
         LayerAnalysis(
             name=layer.name,
             op=layer.op,
             activation=losses.get(layer.name),
             weights=bench.noises[layer.name].facts if layer.weight else None,
-            effect=each,
-            share=each.mse / whole,
+            effect=measured,
+            share=measured.mse / whole,
         )
-        for layer, each in zip(bench.graph.layers, effects, strict=True)
+        for layer, measured in zip(bench.graph.layers, effects, strict=True)
     )
+
+
+def _harm(layer: LayerAnalysis) -> float:
+    """Sorts the most harmful layer first."""
+    return -layer.effect.mse
 
 
 def _worst(bench: _Bench, layers: Sequence[LayerAnalysis]) -> tuple[Culprit, ...]:
     """The layers with the largest effects, each taken apart into weights and activation."""
     by_name = {layer.name: layer for layer in bench.graph.layers}
-    hurting = [each for each in layers if each.effect.mse > 0]
+    hurting = sorted((layer for layer in layers if layer.effect.mse > 0), key=_harm)
     culprits = []
-    for found in sorted(hurting, key=lambda each: -each.effect.mse)[:WORST]:
-        layer = by_name[found.name]
+    for analysis in hurting[:WORST]:
+        layer = by_name[analysis.name]
         weights = bench.effect(layer, activation=False) if layer.weight else None
         activation = bench.effect(layer, weights=False) if layer.pairs else None
-        cause, remedy = explain(found, weights, activation)
-        culprits.append(Culprit(found.name, weights, activation, cause, remedy))
+        cause, remedy = explain(analysis, weights, activation)
+        culprits.append(Culprit(analysis.name, weights, activation, cause, remedy))
     return tuple(culprits)

@@ -81,7 +81,7 @@ class Effect:
     Attributes:
         mse: Mean squared change of the output; of several outputs per image (logits) after their
             mean is taken off, since a change common to all classes decides nothing.
-        sqnr_db: The output's power, centred likewise, over ``mse``.
+        sqnr_db: The output's power, its mean taken off too, over ``mse``.
         changed: Share of images whose top-1 changes, 0 to 1.
     """
 
@@ -233,5 +233,5 @@ def explain(
 
 
 def _first(causes: Sequence[_Cause[F]], facts: F) -> tuple[str, str]:
-    found = next(cause for cause in causes if cause.fits(facts))
-    return found.words.format(**asdict(facts)), found.remedy
+    cause = next(cause for cause in causes if cause.fits(facts))
+    return cause.words.format(**asdict(facts)), cause.remedy

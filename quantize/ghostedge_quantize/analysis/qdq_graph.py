@@ -181,21 +181,21 @@ def take_constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
             f"its weights ({outside[0]}, …) are in a second file",
             remedy="save the model as one file (onnx.save with save_as_external_data=False)",
         )
-    found = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     nodes = []
     for node in graph.node:
         value = next((a for a in node.attribute if a.name == "value"), None)
         if node.op_type == "Constant" and value is not None:
-            found[node.output[0]] = numpy_helper.to_array(value.t)
+            constants[node.output[0]] = numpy_helper.to_array(value.t)
         else:
             nodes.append(node)
     del graph.initializer[:]
     del graph.node[:]
     graph.node.extend(nodes)
-    inputs = [value for value in graph.input if value.name not in found]
+    inputs = [value for value in graph.input if value.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
-    return found
+    return constants
 
 
 class QdqGraph:
@@ -235,10 +235,10 @@ class QdqGraph:
         Raises:
             ModelFileError: There are several, or none.
         """
-        found = list(self._model.graph.input)
-        if len(found) != 1:
-            raise ModelFileError(f"it has {len(found)} inputs, one image is all that can be fed")
-        value: ValueInfoProto = found[0]
+        inputs = list(self._model.graph.input)
+        if len(inputs) != 1:
+            raise ModelFileError(f"it has {len(inputs)} inputs, one image is all that can be fed")
+        value: ValueInfoProto = inputs[0]
         return value
 
     @property
@@ -257,7 +257,7 @@ class QdqGraph:
         for pair in self.pairs.values():
             if not self._on_grid(pair.tensor, pair.grid()):
                 behind.setdefault(self._source(pair.tensor), []).append(pair)
-        found = [
+        layers = [
             Layer(name, "input", tuple(behind[name])) for name in behind if name not in self._makers
         ]
         for node in self._model.graph.node:
@@ -265,8 +265,8 @@ class QdqGraph:
             weight, bias = self._weights(node)
             if pairs or weight:
                 name = node.name or node.output[0]
-                found.append(Layer(name, node.op_type, pairs, weight, bias))
-        return tuple(found)
+                layers.append(Layer(name, node.op_type, pairs, weight, bias))
+        return tuple(layers)
 
     def variant(
         self,
@@ -310,12 +310,12 @@ class QdqGraph:
 
     def node_of(self, layer: Layer) -> NodeProto:
         """The node of a layer that has weights; several may share the weights, not the output."""
-        found: NodeProto = next(
+        node: NodeProto = next(
             node
             for node in self._model.graph.node
             if layer.weight in node.input[1:2] and layer.name in (node.name, node.output[0])
         )
-        return found
+        return node
 
     def _switched(self, node: NodeProto, on: Collection[str]) -> Iterable[NodeProto]:
         if node.op_type == QUANTIZE:
@@ -348,7 +348,7 @@ class QdqGraph:
     def _fold_constants(self) -> None:
         """Turn quantized constants into float ones, remembering the codes."""
         graph = self._model.graph
-        kept = []
+        remaining = []
         written: dict[str, np.ndarray] = {}
         for node in graph.node:
             if node.op_type == QUANTIZE and node.input[0] in self.constants:
@@ -358,10 +358,10 @@ class QdqGraph:
                 self.codes[node.output[0]] = codes
                 self.constants[node.output[0]] = codes.real
             else:
-                kept.append(node)
+                remaining.append(node)
         del graph.node[:]
-        graph.node.extend(kept)
-        used = {name for node in kept for name in node.input} | {o.name for o in graph.output}
+        graph.node.extend(remaining)
+        used = {name for node in remaining for name in node.input} | {o.name for o in graph.output}
         self.constants = {n: a for n, a in self.constants.items() if n in used}
 
     def _pair(self, node: NodeProto) -> Pair:
@@ -409,7 +409,7 @@ class QdqGraph:
 def _decoders(graph: onnx.GraphProto) -> dict[str, str]:
     """What is decoded from each quantized activation, by the activation's name."""
     quantized = {node.output[0] for node in graph.node if node.op_type == QUANTIZE}
-    found: dict[str, str] = {}
+    decoded: dict[str, str] = {}
     for node in graph.node:
         for name in quantized.intersection(node.input):
             if node.op_type != DEQUANTIZE:
@@ -418,5 +418,5 @@ def _decoders(graph: onnx.GraphProto) -> dict[str, str]:
                     where=node.name or node.output[0],
                     remedy="write the model in QDQ format",
                 )
-            found.setdefault(name, str(node.output[0]))
-    return found
+            decoded.setdefault(name, str(node.output[0]))
+    return decoded

@@ -34,12 +34,12 @@ class ChannelClasses:
 
     Attributes:
         count: How many there are; class ``FIXED`` is the first.
-        part_scales: As given.
+        part_scales: The multiplications that may be changed.
     """
 
     def __init__(self, graph: ir.Graph, part_scales: Collection[str] = ()) -> None:
         self._parents = [FIXED]
-        self._found: dict[str, np.ndarray] = {}
+        self._classes: dict[str, np.ndarray] = {}
         self.part_scales = part_scales
         for node in graph:
             if node.name in part_scales:
@@ -48,10 +48,10 @@ class ChannelClasses:
                 PASSING[row_of(node).channels](self, node)
         for output in graph.outputs:
             self.fix(output)
-        roots = [self._root(each) for each in range(len(self._parents))]
+        roots = [self._root(one) for one in range(len(self._parents))]
         distinct, dense = np.unique(roots, return_inverse=True)
         self.count = len(distinct)
-        self._ids = {name: dense[ids] for name, ids in self._found.items()}
+        self._ids = {name: dense[ids] for name, ids in self._classes.items()}
 
     def of(self, value: ir.Value, count: int | None = None) -> np.ndarray:
         """Int [C]: the class of each channel (axis 1) of a tensor.
@@ -62,8 +62,8 @@ class ChannelClasses:
                 channels are fixed.
         """
         count = channel_count(value) if count is None else count
-        found: Mapping[str, np.ndarray] = getattr(self, "_ids", self._found)
-        ids = found.get(name_of(value))
+        classes: Mapping[str, np.ndarray] = getattr(self, "_ids", self._classes)
+        ids = classes.get(name_of(value))
         return np.full(count, FIXED) if ids is None or len(ids) != count else ids
 
     def new(self, value: ir.Value, *, alone: bool = False) -> None:
@@ -71,11 +71,11 @@ class ChannelClasses:
         first, count = len(self._parents), channel_count(value)
         ids = np.full(count, first) if alone else np.arange(first, first + count)
         self._parents.extend(np.unique(ids).tolist())
-        self._found[name_of(value)] = ids
+        self._classes[name_of(value)] = ids
 
     def assign(self, value: ir.Value, ids: np.ndarray) -> None:
         """Let a tensor's channels belong to these classes."""
-        self._found[name_of(value)] = ids
+        self._classes[name_of(value)] = ids
 
     def join(self, one: np.ndarray, other: np.ndarray) -> None:
         """Make the classes of two tensors' channels the same, channel by channel."""
@@ -90,7 +90,7 @@ class ChannelClasses:
 
     def is_fixed(self, value: ir.Value) -> bool:
         """Whether none of a tensor's channels can be rescaled, by what is known so far."""
-        return all(self._root(each) == FIXED for each in self.of(value).tolist())
+        return all(self._root(one) == FIXED for one in self.of(value).tolist())
 
     def _root(self, one: int) -> int:
         while self._parents[one] != one:
@@ -123,9 +123,9 @@ def taken_channels(node: ir.Node) -> np.ndarray | None:
 
     A slice of other axes takes them all.
     """
-    source, *given = node.inputs
-    parameters = [None if value is None else constant(value) for value in given]
-    unknown = any(a is None and v is not None for a, v in zip(parameters, given, strict=True))
+    source, *operands = node.inputs
+    parameters = [None if value is None else constant(value) for value in operands]
+    unknown = any(a is None and v is not None for a, v in zip(parameters, operands, strict=True))
     starts, ends, axes, steps = [*parameters, None, None][:4]
     if source is None or unknown or starts is None or ends is None:
         return None
@@ -198,8 +198,8 @@ def _flatten(classes: ChannelClasses, node: ir.Node) -> None:
 def _values_per_image(value: ir.Value) -> int | None:
     """Product of all axes but the first, None where one is not known."""
     sizes = list(value.shape or ())[1:]
-    known = [size for size in sizes if isinstance(size, int)]
-    return math.prod(known) if sizes and len(known) == len(sizes) else None
+    static = [size for size in sizes if isinstance(size, int)]
+    return math.prod(static) if sizes and len(static) == len(sizes) else None
 
 
 def _concat(classes: ChannelClasses, node: ir.Node) -> None:
@@ -211,7 +211,7 @@ def _concat(classes: ChannelClasses, node: ir.Node) -> None:
     elif sum(map(channel_count, inputs)) != channel_count(node.outputs[0]):
         _fix_all(classes, node)
     else:
-        classes.assign(node.outputs[0], np.concatenate([classes.of(each) for each in inputs]))
+        classes.assign(node.outputs[0], np.concatenate([classes.of(value) for value in inputs]))
 
 
 def _slice(classes: ChannelClasses, node: ir.Node) -> None:
@@ -228,8 +228,8 @@ def _together(classes: ChannelClasses, node: ir.Node) -> None:
     inputs = [value for value in node.inputs if value is not None]
     computed = [value for value in inputs if not value.is_initializer()]
     aligned = all(_lines_up(value, node.outputs[0]) for value in computed)
-    known = len(computed) == len(inputs) or per_channel_constant(node) is not None
-    if not (computed and aligned and known):
+    constant_per_channel = len(computed) == len(inputs) or per_channel_constant(node) is not None
+    if not (computed and aligned and constant_per_channel):
         _fix_all(classes, node)
         return
     ids = classes.of(computed[0])

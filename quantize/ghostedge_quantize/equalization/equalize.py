@@ -40,7 +40,7 @@ LEARNING_RATE = 0.16
 STATS_PIXELS, STATS_IMAGES = 2**21, 64
 """Channels are looked at on images of so many pixels, and on no fewer images than that."""
 NOISE_PIXELS, NOISE_IMAGES = 2**18, 8
-"""Likewise what each tensor's own noise is measured on, which takes a run for every tensor."""
+"""Each tensor's own noise takes a run for every tensor, so it is measured on fewer."""
 
 
 @dataclass(frozen=True)
@@ -142,31 +142,31 @@ def rescale(graph: ir.Graph, classes: ChannelClasses, scales: np.ndarray) -> Non
         scales: float64, one per class, positive; that of the fixed class is 1.
     """
     for node in graph:
-        made = classes.of(node.outputs[0])
+        written = classes.of(node.outputs[0])
         if rule_of(node).role is Role.WEIGHTED:
             groups, _, inputs, _ = grouped_weights(node).shape
             read = classes.of(first_input(node), groups * inputs)
-            if read.any() or made.any():
-                _rescale_layer(graph, node, scales[read], scales[made])
+            if read.any() or written.any():
+                _rescale_layer(graph, node, scales[read], scales[written])
         elif node.name in classes.part_scales:
-            factor = np.asarray(1 / scales[made[0]])
+            factor = np.asarray(1 / scales[written[0]])
             name = f"{node.name}_factor"
             node.replace_input_with(1, add_initializer(graph, name, _float32(factor)))
-        elif node.op_type in ("Add", "Sub") and made.any():
-            _rescale_constant(graph, node, scales[made])
+        elif node.op_type in ("Add", "Sub") and written.any():
+            _rescale_constant(graph, node, scales[written])
 
 
-def _rescale_constant(graph: ir.Graph, node: ir.Node, made: np.ndarray) -> None:
-    found = per_channel_constant(node)
-    if found is not None:
-        index, array = found
+def _rescale_constant(graph: ir.Graph, node: ir.Node, factors: np.ndarray) -> None:
+    operand = per_channel_constant(node)
+    if operand is not None:
+        index, array = operand
         rank = len(node.outputs[0].shape or ())
-        full = (array / made).reshape(1, -1, *[1] * (rank - 2))
+        full = (array / factors).reshape(1, -1, *[1] * (rank - 2))
         name = f"{node.name}_equalized_{index}"
         node.replace_input_with(index, add_initializer(graph, name, _float32(full)))
 
 
-def _rescale_layer(graph: ir.Graph, node: ir.Node, read: np.ndarray, made: np.ndarray) -> None:
+def _rescale_layer(graph: ir.Graph, node: ir.Node, read: np.ndarray, written: np.ndarray) -> None:
     weight, bias = constant(node.inputs[1]), None
     if weight is None:
         raise ValueError(f"{node.name} has computed weights")
@@ -174,13 +174,13 @@ def _rescale_layer(graph: ir.Graph, node: ir.Node, read: np.ndarray, made: np.nd
         bias = constant(node.inputs[2])
     grouped = grouped_weights(node)
     groups = len(grouped)
-    scaled = grouped * read.reshape(groups, 1, -1, 1) / made.reshape(groups, -1, 1, 1)
+    scaled = grouped * read.reshape(groups, 1, -1, 1) / written.reshape(groups, -1, 1, 1)
     scaled = output_first(node.op_type, scaled.reshape(output_first(node.op_type, weight).shape))
     name = f"{node.name}_weight_equalized"
     node.replace_input_with(1, add_initializer(graph, name, _float32(scaled)))
     if bias is not None:
         name = f"{node.name}_bias_equalized"
-        node.replace_input_with(2, add_initializer(graph, name, _float32(bias / made)))
+        node.replace_input_with(2, add_initializer(graph, name, _float32(bias / written)))
 
 
 def _descend(problem: Problem, start: np.ndarray) -> np.ndarray:

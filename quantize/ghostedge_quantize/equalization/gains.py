@@ -67,7 +67,7 @@ def channel_stats(
         images = first + count
     if images == 0:
         raise InputError("no calibration images", remedy="pass at least one batch of images")
-    return {name: each.stats() for name, each in sums.items()}
+    return {name: tensor.stats() for name, tensor in sums.items()}
 
 
 class _Sums:
@@ -106,9 +106,9 @@ def power_of(value: ir.Value, stats: Stats) -> np.ndarray:
         if taken is not None and len(taken) == channels:
             return np.asarray(power_of(producer.inputs[0], stats)[taken])
     if producer is not None and producer.inputs and producer.inputs[0] is not None:
-        found = power_of(producer.inputs[0], stats)
-        if len(found) == channels:
-            return found
+        power = power_of(producer.inputs[0], stats)
+        if len(power) == channels:
+            return power
     return np.ones(channels if isinstance(channels, int) else 0)
 
 
@@ -155,8 +155,8 @@ def _layer(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
 
 
 def _rectify(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
-    found = stats.get(name_of(node.outputs[0]))
-    return [(first_input(node), gain * (_HALF_ACTIVE if found is None else found.active))]
+    measured = stats.get(name_of(node.outputs[0]))
+    return [(first_input(node), gain * (_HALF_ACTIVE if measured is None else measured.active))]
 
 
 def _average(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:

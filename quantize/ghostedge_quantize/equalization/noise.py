@@ -68,16 +68,16 @@ class ActivationNoise:
     effect: np.ndarray
 
     def add(self, scales: np.ndarray, gradient: np.ndarray) -> float:
-        """See ``Term``."""
+        """Its value at ``scales``; its derivative is added to ``gradient``."""
         own = scales[self.classes]
         high, by_high = _norm(self.high / own)
         low, by_low = _norm(self.low / own)
         span = high + low
-        each = self.effect * own**2
+        lost = self.effect * own**2
         weight = _ROUNDING / _CODES**2
-        slope = 2 * span**2 * each - 2 * span * each.sum() * (by_high + by_low)
+        slope = 2 * span**2 * lost - 2 * span * lost.sum() * (by_high + by_low)
         np.add.at(gradient, self.classes, weight * slope)
-        return float(weight * span**2 * each.sum())
+        return float(weight * span**2 * lost.sum())
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,18 @@ class ChannelWeightNoise:
     effect: np.ndarray
 
     def add(self, scales: np.ndarray, gradient: np.ndarray) -> float:
-        """See ``Term``."""
+        """Its value at ``scales``; its derivative is added to ``gradient``."""
         own = scales[self.inputs]
         raised = own**ORDER
         sums = np.maximum(np.einsum("goi,gi->go", self.magnitude, raised), _TINY)
         steps = self.effect * sums ** (2 / ORDER)
-        heard = (self.power / own**2).sum(axis=1)
+        received = (self.power / own**2).sum(axis=1)
         weight = _ROUNDING / _WEIGHT_CODES**2
         by_steps = np.einsum("go,goi->gi", steps / sums, self.magnitude) * raised
-        slope = 2 * by_steps * heard[:, None]
+        slope = 2 * by_steps * received[:, None]
         slope -= 2 * steps.sum(axis=1)[:, None] * self.power / own**2
         np.add.at(gradient, self.inputs, weight * slope)
-        return float(weight * (steps.sum(axis=1) * heard).sum())
+        return float(weight * (steps.sum(axis=1) * received).sum())
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,11 @@ class TensorWeightNoise:
     Attributes:
         inputs: int [G, I].
         outputs: int [G, O]: classes of the output channels.
-        magnitude: As in ``ChannelWeightNoise``.
-        power: Likewise.
-        effect: Likewise.
+        magnitude: Largest weight of an output and input channel, to the power ``ORDER``;
+            float64 [G, O, I].
+        power: Mean square of each input channel times the kernel's taps, float64 [G, I].
+        effect: What an output's noise weighs, divided by the weighted power of the outputs;
+            float64 [G, O].
     """
 
     inputs: np.ndarray
@@ -132,21 +134,21 @@ class TensorWeightNoise:
     effect: np.ndarray
 
     def add(self, scales: np.ndarray, gradient: np.ndarray) -> float:
-        """See ``Term``."""
-        own, made = scales[self.inputs], scales[self.outputs]
-        parts = self.magnitude * (own**ORDER)[:, None, :] / (made**ORDER)[:, :, None]
+        """Its value at ``scales``; its derivative is added to ``gradient``."""
+        own, written = scales[self.inputs], scales[self.outputs]
+        parts = self.magnitude * (own**ORDER)[:, None, :] / (written**ORDER)[:, :, None]
         total = max(float(parts.sum()), _TINY)
         step = total ** (2 / ORDER)
-        lost = self.effect * made**2
-        heard = self.power / own**2
-        by_group = heard.sum(axis=1)
+        lost = self.effect * written**2
+        received = self.power / own**2
+        by_group = received.sum(axis=1)
         noise = float((lost.sum(axis=1) * by_group).sum())
         weight = _ROUNDING / _WEIGHT_CODES**2
         share = parts * (2 * step / total * noise)
         np.add.at(
             gradient,
             self.inputs,
-            weight * (share.sum(axis=1) - 2 * step * lost.sum(axis=1)[:, None] * heard),
+            weight * (share.sum(axis=1) - 2 * step * lost.sum(axis=1)[:, None] * received),
         )
         np.add.at(
             gradient,
@@ -227,13 +229,13 @@ class Problem:
 
     def ends(self, scales: np.ndarray) -> dict[str, Range]:
         """Range of every sharing group, its channels divided by ``scales``."""
-        found = {}
+        ranges = {}
         for group, names in self.groups.items():
             parts = [(self._stats[n], scales[self._ids(n)]) for n in names]
             low = max(float((stats.low / own).max()) for stats, own in parts)
             high = max(float((stats.high / own).max()) for stats, own in parts)
-            found[group] = hull([Range(-low, high)])
-        return found
+            ranges[group] = hull([Range(-low, high)])
+        return ranges
 
     def _even_ranges(self) -> tuple[np.ndarray, np.ndarray]:
         """Per class: the factor that evens the channels' ranges, and whether there are values.
@@ -247,13 +249,15 @@ class Problem:
             ends = np.maximum(stats.high, stats.low)
             alive = (ends > 0) & (self._ids(name) != FIXED)
             if alive.any():
-                ranges = np.maximum(ends[alive], SMALLEST * ends.max())
-                members.append((self._ids(name)[alive], np.log(ranges)))
+                spans = np.maximum(ends[alive], SMALLEST * ends.max())
+                members.append((self._ids(name)[alive], np.log(spans)))
         logs = np.zeros(count)
-        ids = np.concatenate([np.zeros(0, np.intp), *(each for each, _ in members)])
+        ids = np.concatenate([np.zeros(0, np.intp), *(classes for classes, _ in members)])
         sizes = np.bincount(ids, minlength=count)
         for turn in range(FITTING_TURNS):
-            rest = [known - (known - logs[each]).mean() * (turn > 0) for each, known in members]
+            rest = [
+                ranges - (ranges - logs[classes]).mean() * (turn > 0) for classes, ranges in members
+            ]
             sums = np.bincount(ids, np.concatenate([np.zeros(0), *rest]), minlength=count)
             logs = sums / np.maximum(sizes, 1)
         return np.exp(logs), sizes > 0
@@ -272,9 +276,9 @@ class Problem:
             ids = self.classes.of(first_input(node), groups * inputs)
             largest = np.abs(weights).max(axis=(1, 3)).reshape(-1) * self.even[ids]
             silent = (ids != FIXED) & ~self.free[ids] & (largest > 0)
-            heard = largest[(ids == FIXED) | self.free[ids]]
-            if inputs > 1 and silent.any() and heard.any():
-                np.minimum.at(factors, ids[silent], np.median(heard) / largest[silent])
+            active = largest[(ids == FIXED) | self.free[ids]]
+            if inputs > 1 and silent.any() and active.any():
+                np.minimum.at(factors, ids[silent], np.median(active) / largest[silent])
         self.even *= np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
 
     def _activation_terms(self) -> Iterator[tuple[str, ActivationNoise]]:
@@ -290,14 +294,16 @@ class Problem:
                 )
                 * unit**2
             )
-            signal = float((np.concatenate([each.power for each in stats]) / unit**2).mean())
+            signal = float(
+                (np.concatenate([channels.power for channels in stats]) / unit**2).mean()
+            )
             if signal > 0 and gains.sum() > 0:
                 yield (
                     group,
                     ActivationNoise(
                         classes=ids,
-                        high=np.concatenate([each.high for each in stats]) / unit,
-                        low=np.concatenate([each.low for each in stats]) / unit,
+                        high=np.concatenate([channels.high for channels in stats]) / unit,
+                        low=np.concatenate([channels.low for channels in stats]) / unit,
                         effect=gains / gains.sum() / signal,
                     ),
                 )
@@ -312,14 +318,14 @@ class Problem:
             weights = grouped_weights(node)
             groups, outputs, inputs, taps = weights.shape
             read = self.classes.of(first_input(node), groups * inputs).reshape(groups, inputs)
-            made = self.classes.of(node.outputs[0]).reshape(groups, outputs)
+            written = self.classes.of(node.outputs[0]).reshape(groups, outputs)
             gains = self._gain(node.outputs[0], groups * outputs).reshape(groups, outputs)
             target = power_of(fused_output(node, rule), self._stats).reshape(groups, outputs)
             signal = float((gains * target).sum())
             depthwise_alone = self.per_channel and inputs == 1
-            if depthwise_alone or signal <= 0 or not (read.any() or made.any()):
+            if depthwise_alone or signal <= 0 or not (read.any() or written.any()):
                 continue
-            even_in, even_out = self.even[read], self.even[made]
+            even_in, even_out = self.even[read], self.even[written]
             largest = np.abs(weights).max(axis=3) * even_in[:, None, :] / even_out[:, :, None]
             effect = gains * even_out**2 / signal
             power = (
@@ -330,7 +336,7 @@ class Problem:
             if self.per_channel:
                 yield ChannelWeightNoise(read, magnitude, power, effect)
             else:
-                yield TensorWeightNoise(read, made, magnitude, power, effect)
+                yield TensorWeightNoise(read, written, magnitude, power, effect)
 
     def _ids(self, name: str) -> np.ndarray:
         """Classes of a measured tensor's channels."""

@@ -63,17 +63,17 @@ class OutputNoise:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         name = session.get_inputs()[0].name
-        batches = [session.run(None, {name: each}) for each in self._images]
+        batches = [session.run(None, {name: images}) for images in self._images]
         return [
             [out.reshape(-1).astype(np.float64) for out in column]
             for column in zip(*batches, strict=True)
         ]
 
 
-def _relative(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+def _relative(disturbed: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
     """One output's noise power over its signal power."""
-    errors = [np.sqrt(np.mean(np.square(a - b))) for a, b in zip(found, wanted, strict=True)]
-    power = np.mean([np.mean(np.square(each)) for each in wanted])
+    errors = [np.sqrt(np.mean(np.square(a - b))) for a, b in zip(disturbed, reference, strict=True)]
+    power = np.mean([np.mean(np.square(batch)) for batch in reference])
     return float(np.mean(errors) ** 2 / max(power, np.finfo(float).tiny))
 
 
@@ -83,7 +83,7 @@ def with_pairs(
     """A copy in which every reader of ``tensors`` gets them through an int8 pair."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    graph, wanted = copy.graph, set(tensors)
+    graph, names = copy.graph, set(tensors)
     graph.initializer.extend(
         [
             numpy_helper.from_array(np.asarray(params.scale, np.float32), "pair_scale"),
@@ -92,13 +92,13 @@ def with_pairs(
     )
     for node in graph.node:
         for index, name in enumerate(node.input):
-            if name in wanted:
+            if name in names:
                 node.input[index] = f"{name}_paired"
-    nodes = [pair for value in graph.input if value.name in wanted for pair in _pair(value.name)]
+    nodes = [pair for value in graph.input if value.name in names for pair in _pair(value.name)]
     for node in graph.node:
         nodes.append(node)
-        nodes.extend(pair for name in node.output if name in wanted for pair in _pair(name))
-    outputs = [f"{o.name}_paired" if o.name in wanted else o.name for o in graph.output]
+        nodes.extend(pair for name in node.output if name in names for pair in _pair(name))
+    outputs = [f"{o.name}_paired" if o.name in names else o.name for o in graph.output]
     del graph.node[:], graph.output[:]
     graph.node.extend(nodes)
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)

@@ -78,7 +78,7 @@ def _span(value: ir.Value, plan: Plan, stats: Stats) -> float:
     rule = None if node is None else plan.nodes.get(str(node.name))
     if node is None or rule is None or rule.role is not Role.SHARES:
         return 0.0
-    return max(_span(each, plan, stats) for _, each in data_inputs(node, rule))
+    return max(_span(part, plan, stats) for _, part in data_inputs(node, rule))
 
 
 def _multiply(graph: ir.Graph, node: ir.Node, index: int) -> ir.Node:

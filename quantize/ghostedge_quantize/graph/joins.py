@@ -70,7 +70,7 @@ def float_ends(graph: ir.Graph, float_joins: Collection[str]) -> frozenset[str]:
         The sigmoids whose results leave the graph, concats of nothing else, and products with
         constants that make channels unlike.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     waiting, seen = list(graph.outputs), set()
     while waiting:
         node = waiting.pop().producer()
@@ -82,10 +82,10 @@ def float_ends(graph: ir.Graph, float_joins: Collection[str]) -> frozenset[str]:
             continue
         ends = joins or node.op_type == "Sigmoid" or _parts_channels(node)
         if ends:
-            found.add(str(node.name))
+            names.add(str(node.name))
         if ends or _moves(node):
-            waiting.extend(each for _, each in data_inputs(node, rule_of(node)))
-    return frozenset(found)
+            waiting.extend(source for _, source in data_inputs(node, rule_of(node)))
+    return frozenset(names)
 
 
 def part_ranges(
@@ -98,11 +98,11 @@ def part_ranges(
         plan: In which they stay float, so that no part shares another's scale.
         measured: By tensor; those of the plan's groups and those of float parts.
     """
-    found = {}
+    ranges = {}
     for name in dict.fromkeys(part for join in joins for part in join.parts):
         dictated = plan.fixed.get(plan.groups.get(name, name))
-        found[name] = dictated or plan.constants.get(name) or measured[name]
-    return found
+        ranges[name] = dictated or plan.constants.get(name) or measured[name]
+    return ranges
 
 
 def refuse_int8(graph: ir.Graph, float_joins: Collection[str], ranges: Mapping[str, Range]) -> None:
@@ -119,8 +119,8 @@ def refuse_int8(graph: ir.Graph, float_joins: Collection[str], ranges: Mapping[s
     joins = [join for join in output_joins(graph) if join.node in float_joins]
     if not joins:
         return
-    known = part_ranges(joins, make_plan(graph, "int8", float_joins), ranges)
-    spans = [f"{name} ({known[name].low:.3g} to {known[name].high:.3g})" for name in joins[0].parts]
+    ends = part_ranges(joins, make_plan(graph, "int8", float_joins), ranges)
+    spans = [f"{name} ({ends[name].low:.3g} to {ends[name].high:.3g})" for name in joins[0].parts]
     raise InputError(
         f"it joins parts of unlike ranges, which one int8 scale cannot serve: {', '.join(spans)}",
         where=f"output {joins[0].output}",
@@ -164,7 +164,7 @@ def _parts(node: ir.Node, plan: Plan) -> Iterator[str]:
 
 def _parts_channels(node: ir.Node) -> bool:
     """Whether a node is a product with a constant whose numbers are unlike."""
-    sizes = [np.abs(each) for each in map(constant, node.inputs) if each is not None]
+    sizes = [np.abs(array) for array in map(constant, node.inputs) if array is not None]
     if node.op_type != "Mul" or not sizes:
         return False
     (numbers,) = sizes

@@ -269,7 +269,7 @@ def _group_ranges(graph: ir.Graph, plan: Plan, ranges: Mapping[str, Range]) -> d
         members[plan.groups[name]].append(ranges.get(name, ends))
     for group, ends in plan.fixed.items():
         members[group].append(ends)
-    hulls = {group: hull(each) for group, each in members.items()}
+    hulls = {group: hull(parts) for group, parts in members.items()}
     for node in graph:
         if str(node.name) in plan.nodes:
             for _, name, group in shared_edges(node, plan):

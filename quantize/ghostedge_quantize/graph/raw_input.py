@@ -51,7 +51,9 @@ def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, R
             f"it has {channels} channels, the preprocessing has {len(preprocessing.mean)}",
             where=old.name,
         )
-    mean, std = (np.asarray(each, np.float32) for each in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        np.asarray(values, np.float32) for values in (preprocessing.mean, preprocessing.std)
+    )
     image = ir.Value(
         name=IMAGE,
         shape=ir.Shape([batch, height, width, channels]),
@@ -196,6 +198,8 @@ def _divide_by_std(graph: ir.Graph, node: ir.Node, std: np.ndarray) -> None:
 def raw_pixels(batch: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """The uint8 NHWC pixels that were normalised to a float32 NCHW batch."""
     nhwc = batch.transpose(0, 2, 3, 1)
-    mean, std = (np.asarray(each, np.float32) for each in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        np.asarray(values, np.float32) for values in (preprocessing.mean, preprocessing.std)
+    )
     pixels = np.rint((nhwc * std + mean) * 255)
     return np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -314,10 +314,10 @@ def integer_outputs(model: onnx.ModelProto) -> tuple[OutputQuantization, ...]:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    found = []
+    quantized = []
     for output in graph.output:
         maker = makers.get(output.name)
         if maker is not None and maker.op_type == "QuantizeLinear":
             scale, zero_point = (numpy_helper.to_array(constants[name]) for name in maker.input[1:])
-            found.append(OutputQuantization(output.name, float(scale), int(zero_point)))
-    return tuple(found)
+            quantized.append(OutputQuantization(output.name, float(scale), int(zero_point)))
+    return tuple(quantized)

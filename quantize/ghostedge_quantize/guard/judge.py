@@ -103,8 +103,8 @@ def outputs(
 
 def answers(backends: Sequence[Runs], image: Image, count: int) -> Classes:
     """Top-1 of the first ``count`` images, (count,)."""
-    found = [rows.argmax(axis=1) for _, rows in outputs(backends, image, range(count))]
-    return np.concatenate(found)
+    classes = [rows.argmax(axis=1) for _, rows in outputs(backends, image, range(count))]
+    return np.concatenate(classes)
 
 
 class Judge:
@@ -192,7 +192,7 @@ def prices(model: onnx.ModelProto) -> Mapping[str, float]:
         if rule_of(node).role is Role.WEIGHTED
     }
     total = sum(cycles.values())
-    return {name: 0.5 / len(cycles) + 0.5 * each / total for name, each in cycles.items()}
+    return {name: 0.5 / len(cycles) + 0.5 * extra / total for name, extra in cycles.items()}
 
 
 def _extra_cycles(node: ir.Node) -> float:

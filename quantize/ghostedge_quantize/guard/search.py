@@ -266,7 +266,7 @@ class _Search:
         # With every layer float it would be the float network by another name.
         every = len(self._layers)
         mixed = [
-            each for each in self._checks if not each.keep_float or len(each.keep_float) < every
+            check for check in self._checks if not check.keep_float or len(check.keep_float) < every
         ]
         best = min(mixed, key=self._badness)
         return Outcome(
@@ -286,16 +286,16 @@ class _Search:
     def _rank(self) -> tuple[LayerCost, ...]:
         """Measure the layers, in at most half of the time, and sort them by worth."""
         deadline = self._deadline.halfway()
-        known = self._state.noise
-        self._resumed += len(known.keys() & set(self._layers))
-        missing = [layer for layer in self._layers if layer not in known]
+        noise = self._state.noise
+        self._resumed += len(noise.keys() & set(self._layers))
+        missing = [layer for layer in self._layers if layer not in noise]
         try:
             for layer in self._listener.measuring(missing):
                 deadline.check()
                 self._state.add_noise(layer, self._noise(layer))
         except TimeUpError:
             self._deadline.check()
-        costs = [LayerCost(name, known.get(name), self._price[name]) for name in self._layers]
+        costs = [LayerCost(name, noise.get(name), self._price[name]) for name in self._layers]
         return tuple(sorted(costs, key=lambda cost: -cost.worth))
 
     def _shortest_prefix(self, ranked: Sequence[str]) -> tuple[str, ...] | None:
@@ -317,16 +317,16 @@ class _Search:
                 fails = middle
         return tuple(ranked[:holds])
 
-    def _drop_idle(self, kept: tuple[str, ...]) -> tuple[str, ...]:
+    def _drop_idle(self, layers: tuple[str, ...]) -> tuple[str, ...]:
         """Drop runs of layers, then single ones, the least worth first, while the budget holds."""
-        size = len(kept) // 2
+        size = len(layers) // 2
         while size:
-            for start in range(len(kept) - size, -1, -size):
-                trial = kept[:start] + kept[start + size :]
+            for start in range(len(layers) - size, -1, -size):
+                trial = layers[:start] + layers[start + size :]
                 if self._holds("dropping", trial):
-                    kept = trial
+                    layers = trial
             size //= 2
-        return kept
+        return layers
 
     def _holds(
         self, step: Step, keep_float: Sequence[str], deadline: Deadline | None = None

@@ -250,7 +250,7 @@ def extremes(name: str, values: np.ndarray, first: int) -> Range:
 
 def _refuse(name: str, values: np.ndarray, first: int) -> None:
     """Name the image that made an activation NaN or infinite."""
-    bad = [index for index, each in enumerate(values) if not np.isfinite(each).all()]
+    bad = [index for index, image in enumerate(values) if not np.isfinite(image).all()]
     raise InputError(
         f"this activation is NaN or infinite for calibration image {first + bad[0]}",
         where=name,

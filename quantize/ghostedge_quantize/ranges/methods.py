@@ -77,9 +77,9 @@ def merged(histograms: Sequence[Histogram]) -> Histogram:
     total = Histogram()
     total.ends = Range(min(h.ends.low for h in histograms), max(h.ends.high for h in histograms))
     total._cover(max(-total.ends.low, total.ends.high))
-    for each in map(deepcopy, histograms):
-        each._cover(max(-total.ends.low, total.ends.high))
-        total.counts += each.counts
+    for widened in map(deepcopy, histograms):
+        widened._cover(max(-total.ends.low, total.ends.high))
+        total.counts += widened.counts
     return total
 
 
@@ -110,10 +110,10 @@ def entropy_range(histogram: Histogram) -> Range:
     would drown everything else.
     """
     centers, counts = histogram.filled()
-    kept = np.floor(centers / histogram.width) != 0
+    away = np.floor(centers / histogram.width) != 0
     # An outermost bin's middle may lie beyond the outermost value.
-    values = np.clip(centers[kept], *histogram.ends)
-    return _least(histogram, divergence, values, counts[kept])
+    values = np.clip(centers[away], *histogram.ends)
+    return _least(histogram, divergence, values, counts[away])
 
 
 def _least(histogram: Histogram, loss: Loss, values: np.ndarray, counts: np.ndarray) -> Range:
@@ -170,8 +170,8 @@ def divergence(ends: Range, values: np.ndarray, counts: np.ndarray) -> float:
     starts = np.flatnonzero(np.diff(steps, prepend=steps[0] - 1))
     sizes = np.diff(starts, append=len(steps))
     coarse = np.repeat(np.add.reduceat(inside, starts) / sizes, sizes)
-    total, kept = folded.sum(), inside.sum()
-    return float(np.dot(folded, np.log(folded / coarse)) / total - math.log(total / kept))
+    total, within = folded.sum(), inside.sum()
+    return float(np.dot(folded, np.log(folded / coarse)) / total - math.log(total / within))
 
 
 READERS: Mapping[Method, Callable[[Histogram], Range]] = {

@@ -62,23 +62,23 @@ def bias_shift(target: np.ndarray, present: np.ndarray, tail: Tail) -> np.ndarra
 
     Args:
         target: The float graph's output, float32 [N, C, …], before the tail.
-        present: The quantized graph's, likewise.
+        present: The quantized graph's output, of the same shape, before the tail.
         tail: What follows.
 
     Returns:
         float32 [C], to be added to the bias.
     """
-    wanted = np.clip(_flat(target), tail.low, tail.high)
-    given = _flat(present)
-    shift = np.zeros(given.shape[1])
+    expected = np.clip(_flat(target), tail.low, tail.high)
+    actual = _flat(present)
+    shift = np.zeros(actual.shape[1])
     for _ in range(ROUNDS if tail != Tail() else 1):
-        errors, passing = _errors(wanted, given + shift.astype(np.float32)[:, None], tail)
+        errors, passing = _errors(expected, actual + shift.astype(np.float32)[:, None], tail)
         shift += errors.sum(axis=0) / np.maximum(passing.sum(axis=0), 1)
-    errors, passing = _errors(wanted, given, tail)
+    errors, passing = _errors(expected, actual, tail)
     each_image = errors / np.maximum(passing.mean(axis=0), 1e-9)
     doubt = each_image.var(axis=0) / len(each_image)
     agreed = np.maximum(shift**2 - doubt, 0) / np.maximum(shift**2, np.finfo(float).tiny)
-    enough = passing.sum(axis=0) >= min(FEWEST, given.shape[0])
+    enough = passing.sum(axis=0) >= min(FEWEST, actual.shape[0])
     return np.asarray(np.where(enough, shift * agreed, 0), np.float32)
 
 
@@ -88,19 +88,19 @@ def sample_positions(batches: Sequence[np.ndarray]) -> np.ndarray:
     The same positions of every image, evenly apart, so that two tensors' samples can be compared.
     """
     positions = batches[0][0, 0].size
-    values = sum(len(each) for each in batches) * positions
+    values = sum(len(batch) for batch in batches) * positions
     step = max(1, min(positions, values // POSITIONS))
-    return np.concatenate([_flat(each)[:, :, ::step] for each in batches])
+    return np.concatenate([_flat(batch)[:, :, ::step] for batch in batches])
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(*values.shape[:2], -1)
 
 
-def _errors(wanted: np.ndarray, given: np.ndarray, tail: Tail) -> tuple[np.ndarray, np.ndarray]:
+def _errors(expected: np.ndarray, actual: np.ndarray, tail: Tail) -> tuple[np.ndarray, np.ndarray]:
     """Summed error [N, C] of the values that pass the tail, and how many do."""
-    passes = (given > tail.low) & (given < tail.high)
-    errors = np.where(passes, wanted - given, 0).sum(axis=2, dtype=np.float64)
+    passes = (actual > tail.low) & (actual < tail.high)
+    errors = np.where(passes, expected - actual, 0).sum(axis=2, dtype=np.float64)
     return errors, passes.sum(axis=2)
 
 

@@ -93,8 +93,8 @@ def _steps(
     weight: np.ndarray, scale: np.ndarray, groups: int, dtype: type[np.floating] = np.float64
 ) -> np.ndarray:
     """The weights in steps of their scale, [G, K, O/G]."""
-    each = np.broadcast_to(scale, len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
-    return _columns_first(weight.astype(dtype) / each.astype(dtype), groups)
+    scales = np.broadcast_to(scale, len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+    return _columns_first(weight.astype(dtype) / scales.astype(dtype), groups)
 
 
 def _columns_first(array: np.ndarray, groups: int) -> np.ndarray:
@@ -122,8 +122,8 @@ def _feed_forward(
     for first in range(0, steps.shape[1], _BLOCK):
         end = min(first + _BLOCK, steps.shape[1])
         for j in range(first, end):
-            wanted = steps[:, j] - carried[:, j] / root[:, j, j, None]
-            error[:, j] = np.clip(np.rint(wanted), low[:, j], high[:, j]) - steps[:, j]
+            best = steps[:, j] - carried[:, j] / root[:, j, j, None]
+            error[:, j] = np.clip(np.rint(best), low[:, j], high[:, j]) - steps[:, j]
             carried[:, j:end] += root[:, j, j:end, None] * error[:, None, j]
         carried[:, end:] += root[:, first:end, end:].swapaxes(1, 2) @ error[:, first:end]
     return np.asarray(np.rint(error + steps))
@@ -233,7 +233,7 @@ def _joined(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     held: list[np.ndarray] = []
     for piece in pieces:
         held.append(piece)
-        if sum(each.size for each in held) >= _CHUNK:
+        if sum(columns.size for columns in held) >= _CHUNK:
             yield np.concatenate(held, axis=2)
             held = []
     if held:
@@ -247,7 +247,9 @@ def _columns(
     if node.op_type == "Gemm":
         yield from (np.ascontiguousarray(batch.T)[None] for batch in batches)
         return
-    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    attributes = {
+        attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute
+    }
     for batch in batches:
         window = _window(attributes, weight_shape, batch.shape)
         windows = _windows(batch, window)
@@ -270,7 +272,7 @@ def _window(
     if auto in (b"SAME_UPPER", b"SAME_LOWER"):
         reach = ((height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1)
         sizes = zip(shape[2:], strides, reach, strict=True)
-        down, across = (_same(*each, upper=auto == b"SAME_UPPER") for each in sizes)
+        down, across = (_same(*axis, upper=auto == b"SAME_UPPER") for axis in sizes)
         pads = (down, across)
     groups = shape[1] // weight_shape[1]
     return _Window(groups, (height, width), strides, dilations, pads)
@@ -315,7 +317,7 @@ def _cut(windows: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _ints(value: object) -> tuple[int, ...]:
-    return tuple(int(each) for each in np.asarray(value).tolist())
+    return tuple(int(number) for number in np.asarray(value).tolist())
 
 
 def _pair(value: object) -> tuple[int, int]:

@@ -230,8 +230,8 @@ class _Tuner:
         else:
             target = sample_positions(self._reference.compute(twin))
             shift = bias_shift(target, sample_positions(outputs), self._behind[node.name])
-        for each in outputs:
-            np.add(each, shift.reshape(-1, *[1] * (each.ndim - 2)), out=each)
+        for batch in outputs:
+            np.add(batch, shift.reshape(-1, *[1] * (batch.ndim - 2)), out=batch)
         self._shifts[node.name] = shift
 
 
@@ -274,17 +274,17 @@ def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
     def array(name: str) -> np.ndarray:
         return np.asarray(numpy_helper.to_array(constants[name]))
 
-    found = {}
+    layers = {}
     for node in qdq.graph.node:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in decoders:
             source, weight = decoders[node.input[0]], decoders[node.input[1]]
-            found[node.name] = Layer(
+            layers[node.name] = Layer(
                 source=QuantParams(np.float32(array(source.input[1])), int(array(source.input[2]))),
                 codes=output_first(node.op_type, array(weight.input[0])),
                 scale=array(weight.input[1]),
                 weight=node.input[1],
             )
-    return found
+    return layers
 
 
 def _decoded(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ from ghostedge_quantize.guard.judge import (
 )
 from ghostedge_quantize.guard.score import Budget, Target
 from ghostedge_quantize.guard.search import (
+    Candidates,
     Check,
     Deadline,
     LayerCost,
@@ -135,17 +136,19 @@ def hold_budget(
     target = _target(budget, float_network, pixels, loaded)
     key = key_of(_dependencies(budget, prepared, float_model, images, calibration))
     outcome = guard(
-        prepared.layers,
-        noise=_layer_noise(prepared, float_network, sample, loaded.kind),
-        price=prices(prepared.model),
-        score=Judge(
-            prepared,
-            pixels,
-            target,
-            [
-                lambda model: _scoring(open_in_onnxruntime(model, cores), loaded.kind),
-                lambda model: _scoring(_open_in_tflite(model, cores), loaded.kind),
-            ],
+        Candidates(
+            layers=prepared.layers,
+            noise=_layer_noise(prepared, float_network, sample, loaded.kind),
+            price=prices(prepared.model),
+            score=Judge(
+                prepared,
+                pixels,
+                target,
+                [
+                    lambda model: _scoring(open_in_onnxruntime(model, cores), loaded.kind),
+                    lambda model: _scoring(_open_in_tflite(model, cores), loaded.kind),
+                ],
+            ),
         ),
         deadline=Deadline(60 * options.guard.guard_minutes),
         state=_state(options, key, reporter),

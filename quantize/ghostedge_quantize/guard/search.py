@@ -182,7 +182,7 @@ class Outcome:
 
 
 class Listener(Protocol):
-    """Who is told how the search goes."""
+    """What a search calls as it goes."""
 
     def measuring(self, layers: Sequence[str]) -> Iterable[str]:
         """Pass the layers through while each is measured."""
@@ -194,55 +194,44 @@ class Listener(Protocol):
         """A choice was scored."""
 
 
-def guard(
-    layers: Sequence[str],
-    *,
-    noise: Callable[[str], float],
-    price: Mapping[str, float],
-    score: Callable[[frozenset[str], Deadline], Score],
-    deadline: Deadline,
-    state: State,
-    listener: Listener,
-) -> Outcome:
-    """Find the layers to leave float.
+@dataclass(frozen=True)
+class Candidates:
+    """The layers that may be left float, and what is asked about them.
 
-    Args:
-        layers: All that may be, in graph order.
+    Attributes:
+        layers: All of them, in graph order.
         noise: Measures what a layer's quantization alone does to the output.
         price: Of leaving a layer float, above 0, by name.
         score: Scores a choice of float layers; raises ``TimeUpError`` when the deadline that it
             is given passes meanwhile.
-        deadline: When to end with what was found. The look at full int8 is not bound by it.
-        state: Measurements made before, and where new ones go.
-        listener: Told of every step.
     """
-    search = _Search(
-        layers=layers,
-        noise=noise,
-        price=price,
-        score=score,
-        deadline=deadline,
-        state=state,
-        listener=listener,
-    )
-    stopped = search.run()
-    return search.outcome(stopped)
+
+    layers: tuple[str, ...]
+    noise: Callable[[str], float]
+    price: Mapping[str, float]
+    score: Callable[[frozenset[str], Deadline], Score]
+
+
+def guard(
+    candidates: Candidates, *, deadline: Deadline, state: State, listener: Listener
+) -> Outcome:
+    """Find the layers to leave float.
+
+    Args:
+        candidates: Among which to choose.
+        deadline: When to end with the best choice so far. Full int8 is scored whatever it says.
+        state: Measurements made before, and where new ones go.
+        listener: Is called at every step.
+    """
+    search = _Search(candidates, deadline, state, listener)
+    return search.outcome(search.run())
 
 
 class _Search:
     def __init__(
-        self,
-        *,
-        layers: Sequence[str],
-        noise: Callable[[str], float],
-        price: Mapping[str, float],
-        score: Callable[[frozenset[str], Deadline], Score],
-        deadline: Deadline,
-        state: State,
-        listener: Listener,
+        self, candidates: Candidates, deadline: Deadline, state: State, listener: Listener
     ) -> None:
-        self._layers, self._price = tuple(layers), price
-        self._noise, self._score = noise, score
+        self._candidates, self._layers = candidates, candidates.layers
         self._deadline, self._state, self._listener = deadline, state, listener
         self._costs: tuple[LayerCost, ...] = ()
         self._checks: list[Check] = []
@@ -280,7 +269,7 @@ class _Search:
 
     def _badness(self, check: Check) -> tuple[bool, float, float]:
         """Choices that hold by their price, the others by what they lose."""
-        price = sum(self._price[name] for name in check.keep_float)
+        price = sum(self._candidates.price[name] for name in check.keep_float)
         return not check.score.holds, 0.0 if check.score.holds else check.score.loss, price
 
     def _rank(self) -> tuple[LayerCost, ...]:
@@ -292,10 +281,12 @@ class _Search:
         try:
             for layer in self._listener.measuring(missing):
                 deadline.check()
-                self._state.add_noise(layer, self._noise(layer))
+                self._state.add_noise(layer, self._candidates.noise(layer))
         except TimeUpError:
             self._deadline.check()
-        costs = [LayerCost(name, noise.get(name), self._price[name]) for name in self._layers]
+        costs = [
+            LayerCost(name, noise.get(name), self._candidates.price[name]) for name in self._layers
+        ]
         return tuple(sorted(costs, key=lambda cost: -cost.worth))
 
     def _shortest_prefix(self, ranked: Sequence[str]) -> tuple[str, ...] | None:
@@ -339,7 +330,7 @@ class _Search:
         if score is None:
             bound = deadline or self._deadline
             bound.check()
-            score = self._score(keep, bound)
+            score = self._candidates.score(keep, bound)
             self._state.add_score(keep, score)
         else:
             self._resumed += 1

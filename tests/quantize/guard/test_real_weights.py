@@ -22,7 +22,7 @@ from ghostedge_quantize.guard.judge import (
     prices,
 )
 from ghostedge_quantize.guard.score import Budget, Target
-from ghostedge_quantize.guard.search import Check, Deadline, LayerCost, State, guard
+from ghostedge_quantize.guard.search import Candidates, Check, Deadline, LayerCost, State, guard
 from ghostedge_runtime.formats.backend import Backend
 from ghostedge_runtime.metadata import Preprocessing
 
@@ -96,10 +96,12 @@ def test_layers_beside_ruined_activations_are_found_and_left_float(
     layers = hurt.layers[place[0] - 6 : place[1] + 4]  # of 96, to be quick
     assert judge(frozenset(), Deadline(None)).loss > 15
     outcome = guard(
-        layers,
-        noise=LayerNoise(hurt, pixels.__getitem__, logits.astype(np.float32), load),
-        price=prices(hurt.model),
-        score=judge,
+        Candidates(
+            layers,
+            noise=LayerNoise(hurt, pixels.__getitem__, logits.astype(np.float32), load),
+            price=prices(hurt.model),
+            score=judge,
+        ),
         deadline=Deadline(None),
         state=State(),
         listener=Quiet(),

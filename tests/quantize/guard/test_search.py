@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ghostedge_quantize.guard.score import Score
 from ghostedge_quantize.guard.search import (
+    Candidates,
     Check,
     Deadline,
     LayerCost,
@@ -83,10 +84,7 @@ class Toy:
 
     def run(self, state: State | None = None) -> Outcome:
         return guard(
-            list(self.noise_of),
-            noise=self.noise,
-            price=self.price,
-            score=self.score,
+            Candidates(tuple(self.noise_of), self.noise, self.price, self.score),
             deadline=Deadline(self.seconds, self.clock),
             state=state or State(),
             listener=self.listener,

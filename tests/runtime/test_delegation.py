@@ -16,7 +16,7 @@ import ghostedge_runtime
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.tflite import interpreter as tflite
-from ghostedge_runtime.formats.tflite.interpreter import Node, delegation_of, interpreter_nodes
+from ghostedge_runtime.formats.tflite.delegation import Node, delegation_of, interpreter_nodes
 from ghostedge_runtime.record import Delegation
 
 F32, I8 = tfl.TensorType.FLOAT32, tfl.TensorType.INT8
@@ -114,7 +114,7 @@ import sys
 from pathlib import Path
 from tflite_runtime.interpreter import Interpreter
 sys.path.insert(0, sys.argv[1])
-from ghostedge_runtime.formats.tflite.interpreter import delegation_of, interpreter_nodes
+from ghostedge_runtime.formats.tflite.delegation import delegation_of, interpreter_nodes
 for path in sys.argv[2:]:
     interpreter = Interpreter(model_content=Path(path).read_bytes())
     interpreter.allocate_tensors()

@@ -281,7 +281,7 @@ _SLOW = (
     "tests/examples/",
     "tests/arm/",
     "tests/base_install/",
-    "tests/devices/",
+    "tests/ghostedge/devices/",
     "tests/unchanged/",
     "tests/report/",
     "tests/convert/",

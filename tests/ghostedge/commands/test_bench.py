@@ -24,7 +24,7 @@ from ghostedge_runtime.record import (
 )
 from ghostedge_runtime.record import Result as CaseResult
 
-MODEL = Path(__file__).parents[2] / "examples" / "glyphs" / "ghostnet_050_glyphs_int8.tflite"
+MODEL = Path(__file__).parents[3] / "examples" / "glyphs" / "ghostnet_050_glyphs_int8.tflite"
 SLOW = Mark("drifted", "it got slower", case=0, fails_strict=True)
 BUSY = Mark("busy", "others ran")
 

@@ -22,7 +22,7 @@ from ghostedge.devices import Limits
 from ghostedge_runtime.bench.job import make_job
 from ghostedge_runtime.record import BenchJob, Settings
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 PRIVILEGES = Path("/run/sshd")  # where sshd, run by root, wants an empty folder
 SHORT = Limits(

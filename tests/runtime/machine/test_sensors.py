@@ -1,4 +1,4 @@
-"""A look at a machine reads what its files say at that moment; see test_machine_facts for them."""
+"""A look at a machine reads what its files say at that moment; see test_facts for them."""
 
 from __future__ import annotations
 

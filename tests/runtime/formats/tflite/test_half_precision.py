@@ -171,7 +171,7 @@ except MissingDependencyError as error:
 @pytest.fixture(scope="module")
 def glyphs() -> ModuleType:
     """The generator of the images that the bundled network was trained on."""
-    path = Path(__file__).parents[2] / "examples" / "glyphs" / "generate.py"
+    path = Path(__file__).parents[4] / "examples" / "glyphs" / "generate.py"
     spec = importlib.util.spec_from_file_location("glyphs_generator", path)
     assert spec is not None
     assert spec.loader is not None

@@ -17,7 +17,7 @@ from ghostedge.conversion.parts import output_parts
 from ghostedge.conversion.signals import OutputGap
 from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import Int8Settings, prepare
-from ghostedge_runtime.formats.tflite.interpreter import delegation_of, interpreter_nodes
+from ghostedge_runtime.formats.tflite.delegation import delegation_of, interpreter_nodes
 from ghostedge_runtime.record import Delegation
 
 Floats = npt.NDArray[np.float32]

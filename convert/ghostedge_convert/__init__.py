@@ -1,6 +1,6 @@
 """Checkpoint → module → ONNX → TFLite.
 
-Names are imported when they are first asked for, so that importing the package costs neither
+Names are imported when they are first used, so that importing the package costs neither
 torch nor onnx.
 """
 

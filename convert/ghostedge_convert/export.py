@@ -1,7 +1,7 @@
 """A torch module becomes an ONNX model, once, with torch's current exporter.
 
 The result is a static-shape float graph at opset 18, checked by onnx in full, named after the
-module tree and free of anything that tells of the machine it was made on, so that exporting twice
+module tree and free of traces of the machine it was made on, so that exporting twice
 gives the same bytes. Opset 18 is the oldest that the exporter writes without converting, and so
 the one most readers take. Simplifying the graph for a device is the passes' work. GhostEdge's
 metadata is one entry of the model's ``metadata_props``.
@@ -116,7 +116,7 @@ def _trace(
                 torch.ops.aten._upsample_nearest_exact2d.vec: _nearest_exact,
             },
         )
-    if exported is None:  # the type says so of its older, file-writing form
+    if exported is None:  # by its type it may be None, as its older, file-writing form returned
         raise RuntimeError("torch.onnx.export returned no program")
     name_outputs(exported.model, names)
     return exported.model

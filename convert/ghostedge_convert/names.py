@@ -1,6 +1,6 @@
 """Names for an exported graph: of its outputs, its nodes and its tensors.
 
-Errors, quantization reports and TFLite tensors are told apart by these names, so they come from the
+Errors, quantization reports and TFLite tensors refer to nodes by these names, so they come from the
 module tree (``blocks.3.0.se/Mul``) rather than from the exporter's counters (``mul_2``), and stay
 the same from one export, width or version of torch to the next. Weights keep their ``state_dict``
 keys, which the exporter already gives them.
@@ -101,7 +101,7 @@ def check_names(names: Sequence[str], count: int, source: str) -> None:
 def name_outputs(model: ir.Model, names: Sequence[str]) -> None:
     """Give a graph's outputs their names, in place.
 
-    A tensor that is an input too, or stands at two places, is copied, so that every output is a
+    A tensor that is an input too, or is at two places, is copied, so that every output is a
     tensor of its own.
     """
     graph = model.graph

@@ -1,6 +1,6 @@
 """What a family of networks states so that its weights are recognised, sized and built.
 
-A `Family` is data. Detection, building and their errors ask nothing of a family but what stands
+A `Family` is data. Detection, building and their errors read nothing of a family but what is stated
 here, so a new one is one module, which ends in its `Family`, and one row in ``table``. Families
 whose members differ by one channel multiplier have a `Multiplier` as their sizes.
 
@@ -33,10 +33,10 @@ class Size:
     """One member's size.
 
     Attributes:
-        label: What stands for it in the member's name: ``130`` in ``ghostnet_130``.
+        label: Its part of the member's name: ``130`` in ``ghostnet_130``.
         description: How messages put it: ``width 1.3``.
         width: The channel multiplier; 1.0 in a family that has none.
-        options: What the network's constructor is given for it, besides ``num_classes``.
+        options: Arguments of the network's constructor for it, besides ``num_classes``.
     """
 
     label: str
@@ -97,7 +97,7 @@ class Family:
     """A family of networks.
 
     Attributes:
-        title: What people call it: ``GhostNetV2``.
+        title: Its published name: ``GhostNetV2``.
         name: What its members' names begin with: ``ghostnetv2`` in ``ghostnetv2_100``.
         sizes: How its sizes are named and found.
         forms: How its weights are stored; the first is taken whose pattern a key has.

@@ -188,7 +188,7 @@ class Depths:
         return self.like(shapes)
 
     def stated_by(self, architecture: ArchitectureInfo, shapes: Shapes) -> Size:  # noqa: ARG002 - of the protocol; the depths suffice
-        """What the shapes tell; a member has no other size."""
+        """The size that the shapes show; a member has no other."""
         return self.like(shapes)
 
     def evidence(self, size: Size, shapes: Shapes) -> str:

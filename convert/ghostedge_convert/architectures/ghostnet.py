@@ -3,7 +3,7 @@
 A module of our own whose ``state_dict`` keys are those of Huawei's and timm's published weights,
 so that a trained file loads strictly. It exists to be exported: it covers inference and training
 of V1 at any width and number of classes. V2's attention and V3's re-parameterisation are other
-blocks between the same stem and head, and stand in files of their own.
+blocks between the same stem and head, in files of their own.
 """
 
 from __future__ import annotations

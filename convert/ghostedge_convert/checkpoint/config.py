@@ -36,7 +36,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What the file says; None where it says nothing.
+    """What the file states; None where it states nothing.
 
     Attributes:
         architecture: The model's name, e.g. ``ghostnet_100``.
@@ -45,8 +45,8 @@ class CheckpointConfig:
             defaults, and ``defaulted`` names them.
         labels: Class names in order.
         defaulted: Preprocessing fields that the file does not give.
-        origin: What says so, in words.
-        labels_origin: What gives the labels.
+        origin: Where that is stated, in words.
+        labels_origin: Where the labels are stated.
     """
 
     architecture: str | None = None
@@ -82,7 +82,7 @@ def config_of(data: object, path: Path, origin: str) -> CheckpointConfig:
 
     Args:
         data: The parsed JSON.
-        path: The file that it stood in.
+        path: The file that it was in.
         origin: What to call that in messages.
 
     Raises:
@@ -164,7 +164,7 @@ def _preprocessing(
 
 
 def of_one_length(base: Preprocessing, fields: Mapping[str, Any]) -> Preprocessing:
-    """A preprocessing with other fields, its mean and std as long as the longer that is given."""
+    """A preprocessing with other fields; its mean and std get the length of the longer one."""
     values = {name: fields.get(name, getattr(base, name)) for name in ("mean", "std")}
     counts = [len(values[name]) for name in values if name in fields] or [len(base.mean)]
     fitted = {name: for_channels(sequence, max(counts)) for name, sequence in values.items()}
@@ -273,7 +273,7 @@ def _short(value: object) -> str:
 def own_config(
     path: Path, metadata: Mapping[str, str], labels: tuple[str, ...] | None
 ) -> tuple[CheckpointConfig | None, tuple[str, ...]]:
-    """The ``config.json`` beside a weights file, else what the file's metadata says.
+    """The ``config.json`` beside a weights file, else what the file's metadata states.
 
     Args:
         path: The weights file.
@@ -281,11 +281,11 @@ def own_config(
         labels: Class names that the file's content holds; used where nothing else names them.
 
     Returns:
-        The configuration, None where nothing says anything, and notes on where it is from.
+        The configuration, None where nothing is stated, and notes on where it is from.
 
     Raises:
         CheckpointError: The ``config.json`` is malformed. Malformed metadata is passed over with a
-            note, for nobody can edit it in place.
+            note, for it cannot be edited in place.
     """
     config = read_config(path.parent / "config.json")
     notes = [f"its metadata says {_summary(metadata)}"] if metadata else []

@@ -200,7 +200,7 @@ def _choose_family(checkpoint: Checkpoint, stated: Family | None) -> _Choice:
 
 
 def _choose_among(alike: tuple[Family, ...], checkpoint: Checkpoint) -> _Choice:
-    """One of families that keys do not tell apart: as measured, else the one that is assumed."""
+    """One of families with the same keys: the one that fits as measured, else the assumed one."""
     measured = [family.misfit(checkpoint.weights) for family in alike if family.misfit is not None]
     misfits = [misfit for misfit in measured if misfit is not None]
     if len(misfits) == len(alike):

@@ -1,4 +1,4 @@
-"""A weights file becomes a ``Checkpoint``: float32 tensors by name, and what stood beside them.
+"""A weights file becomes a ``Checkpoint``: float32 tensors by name, and what was beside them.
 
 Two formats hold weights: safetensors, and torch's own (a zip of a pickle and raw storages since
 1.6, a row of pickles before). The first bytes of a file decide which one it is, not its name:
@@ -71,7 +71,7 @@ class WeightsFile:
 
     Attributes:
         content: Usually a mapping of names to tensors, perhaps wrapped.
-        metadata: What a safetensors header says besides; empty for torch's format.
+        metadata: The texts of a safetensors header; empty for torch's format.
         notes: How it was read, a line each.
     """
 
@@ -198,7 +198,7 @@ class Checkpoint:
 
     Attributes:
         weights: Finite tensors by ``state_dict`` key; floating ones are float32.
-        config: What the ``config.json`` beside the file says, or None where there is none.
+        config: What the ``config.json`` beside the file states, or None where there is none.
         source: The file's name and SHA-256.
         prefix: What was taken off the front of every key, such as ``module.``; empty for most.
         notes: What was chosen, converted or ignored on the way, a line each.
@@ -222,8 +222,8 @@ def load_checkpoint(
     """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt``, ``.bin`` or ``.safetensors`` file.
 
     Takes a bare ``state_dict`` or one inside the wrappers of ``unwrap``, with or without the
-    ``prefixes``. What the file does not say of classes and preprocessing, the
-    ``config.json`` beside it does, where there is one; that comes first where both do. Pickles are
+    ``prefixes``. Classes and preprocessing are read from the
+    ``config.json`` beside the file, and from the file itself where that states nothing. Pickles are
     loaded with ``weights_only=True``, which runs no code of the file's. Of a network of the family
     whatever prefix its keys have is dropped, and what pruning, weight norm, spectral norm and
     quantization-aware training left is made plain weights.

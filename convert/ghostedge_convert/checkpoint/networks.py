@@ -100,7 +100,7 @@ def choose_network(
 
 @dataclass(frozen=True)
 class _Split:
-    """A network's own weights, and what stands outside it and is of no sibling."""
+    """A network's own weights, and what is outside it and of no sibling."""
 
     own: dict[str, Tensor]
     outside: dict[str, Tensor]
@@ -109,11 +109,11 @@ class _Split:
     beside: Collection[str]
 
     def spare(self) -> dict[str, Tensor]:
-        """What outside may be computed with."""
+        """What is outside and may be computed with."""
         return {key: value for key, value in self.outside.items() if _may_compute(key, value)}
 
     def doubtful(self) -> list[str]:
-        """What outside of a whole network may be computed with all the same.
+        """What is outside of a whole network and may be computed with all the same.
 
         Beside a teacher, and in a Lightning module, training has layers of its own.
         """
@@ -127,7 +127,7 @@ class _Split:
         ]
 
     def taken(self) -> Chosen:
-        """The network, with what outside may be its classifier."""
+        """The network, with what is outside and may be its classifier."""
         head = self.spare() if _own_classes(self.own) is None else {}
         notes = [
             *_taken(self.prefix, self.siblings, everything=not self.outside),

@@ -1,7 +1,7 @@
 """What a pickle wanted to run, read from its opcodes without running any.
 
 A pickle's names are not those of its classes alone: it calls what it names. So it is loaded by
-torch's own restricted reader, and a refusal says which names were too many.
+torch's own restricted reader, and a refusal lists the names that are not allowed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PickleContent:
     Attributes:
         globals: Importable names, which loading it would call.
         strings: Plain strings.
-        protocol: The newest pickle protocol that it says it is of.
+        protocol: The newest pickle protocol that it states.
     """
 
     globals: tuple[str, ...]
@@ -115,8 +115,8 @@ def scan_pickle(data: bytes) -> PickleContent:
     """Read the opcodes of every pickle at the start of a torch file, as far as they go."""
     stream = io.BytesIO(_pickle_bytes(data))
     seen = _Seen()
-    # The reader ends by raising: at the end of the bytes, or wherever damage trips it, in any way.
-    # What it has seen until then is what there is to tell.
+    # The reader ends by raising, at the end of the bytes or at any damage; what it has read until
+    # then is kept.
     with contextlib.suppress(Exception):
         while True:
             for opcode, argument, _ in pickletools.genops(stream):

@@ -16,7 +16,7 @@ class ResolvedPreprocessing:
 
     Attributes:
         preprocessing: What to use.
-        origin: What says so, such as ``config.json``; ``family default`` where nothing does.
+        origin: Where it is stated, such as ``config.json``; ``family default`` where it is not.
         defaulted: Fields that are the family's default although a ``config.json`` gave others.
     """
 
@@ -26,7 +26,7 @@ class ResolvedPreprocessing:
 
     @property
     def inferred(self) -> bool:
-        """Whether any of it is the family's default rather than what the user's files say."""
+        """Whether any of it is the family's default rather than what the user's files state."""
         return self.origin == "family default" or bool(self.defaulted)
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ def resolve_preprocessing(
     """The preprocessing that a checkpoint's ``config.json`` gives, or its family's default.
 
     Args:
-        checkpoint: The weights and what stood beside them.
+        checkpoint: The weights and what was beside them.
         architecture: What they were found to be; without it the default is GhostNet V1's.
     """
     family = None if architecture is None else FAMILIES.get(architecture.family)

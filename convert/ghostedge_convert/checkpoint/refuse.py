@@ -134,7 +134,7 @@ def _tar_names(data: bytes) -> list[str]:
             while len(names) < _LISTED and (member := archive.next()) is not None:
                 names.append(member.name)
     except (tarfile.TarError, EOFError, ValueError, OSError, OverflowError):
-        pass  # cut: those seen so far are what there is to tell
+        pass  # cut: those read so far are returned
     return names
 
 
@@ -224,7 +224,7 @@ def _checked_names(path: Path, data: bytes) -> list[str]:
 
 
 def _least_length(data: bytes) -> int:
-    """Bytes of the storages that the pickle in the first record speaks of; 0 where unreadable."""
+    """Bytes of the storages that the pickle in the first record names; 0 where unreadable."""
     name_length, extra_length = (int.from_bytes(data[i : i + 2], "little") for i in (26, 28))
     start = 30 + name_length + extra_length
     total, storage, number = 0, "", 0

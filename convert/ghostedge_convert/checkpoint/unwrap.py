@@ -31,7 +31,7 @@ WRAPPERS = (
 EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 # Lightning writes its version into every checkpoint.
 _LIGHTNING = ("pytorch-lightning_version", "lightning_version")
-# A wrapper inside a wrapper is seen; one more is nobody's.
+# Wrappers inside wrappers are seen in the wild, not deeper than this.
 _DEPTH = 3
 # torchvision's ImageFolder calls it class_to_idx; the others are seen in training scripts.
 CLASS_MAPS = (

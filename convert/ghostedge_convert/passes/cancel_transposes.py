@@ -1,11 +1,11 @@
-"""Transposes of images meet their inverses and go.
+"""Remove transposes of images by moving each to where its inverse is.
 
 A channels-last network comes with a transpose before and after each convolution. One that follows
 another is joined with it; one that an axis-blind op reads moves behind that op, the op's axes,
 pads and constants turned to match, until it meets the next. A transpose that moves no element, as
 of a ``[N, 1, 1, C]`` tensor, is a reshape.
 
-What is left stands at the graph's outputs or before an op that looks at the axes in another way
+A transpose is left at the graph's outputs and before an op that uses the axes in another way
 (a reshape of an image, a matrix product).
 """
 
@@ -121,7 +121,7 @@ def _transpose_into(
 
 
 def _remove_unread(model: ir.Model, values: list[ir.Value | None]) -> None:
-    """Drop the transposes and constants that nobody reads any more."""
+    """Drop the transposes and constants that nothing reads any more."""
     for value in values:
         if value is None or value.uses() or value.is_graph_output():
             continue

@@ -1,4 +1,4 @@
-"""An Expand in front of arithmetic that broadcasts by itself goes.
+"""Remove an Expand in front of arithmetic that broadcasts by itself.
 
 ``F.normalize`` and ``expand_as`` are exported with one; on a device it would copy a number to every
 place where it is read.

@@ -1,7 +1,7 @@
-"""A slice that keeps everything goes.
+"""Remove slices that keep everything.
 
-Ghost modules end in ``[:, :out]``, which cuts only where ``out`` is odd; exporters of other
-makes write it out all the same, and on a device it would be a copy.
+Ghost modules end in ``[:, :out]``, which cuts only where ``out`` is odd; other exporters
+write it out all the same, and on a device it would be a copy.
 """
 
 from __future__ import annotations

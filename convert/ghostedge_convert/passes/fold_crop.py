@@ -73,7 +73,7 @@ def _cuts(crop: ir.Node) -> dict[int, tuple[int, int]] | None:
 
 
 def _inside_kernel(conv: ir.Node, pads: list[int]) -> bool:
-    """Whether no side loses more than the kernel reaches over it, as runtimes want it."""
+    """Whether no side loses more than the kernel reaches over it, as runtimes require."""
     weight = constant(conv.inputs[1])
     if weight is None:
         return False

@@ -5,7 +5,7 @@ bias, 1/6 into the weights of the linear ops (Conv, Gemm, MatMul) that read the 
 unchanged, and what remains is Conv, Clip(0, 6), Mul: on XNNPACK a conv with fused RELU6 and a
 multiplication, instead of two more element-wise ops.
 
-It holds only where nobody else sees the values that change. So a gate is folded when
+It holds only where nothing else reads the values that change. So a gate is folded when
 
 - the expanding conv, of constant weights, is read by the gate alone;
 - every value between it and the product has one reader;

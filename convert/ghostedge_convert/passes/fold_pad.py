@@ -88,6 +88,6 @@ def _amounts(pad: ir.Node) -> Array | None:
 
 
 def _inside_kernel(pool: ir.Node, pads: Array) -> bool:
-    """ONNX wants pads of a pool smaller than its kernel."""
+    """ONNX requires pads of a pool to be smaller than its kernel."""
     kernel = np.asarray(pool.attributes["kernel_shape"].as_ints())
     return bool(np.all(pads.reshape(2, -1) < kernel))

@@ -59,7 +59,7 @@ def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
 
 
 def only_consumer(value: ir.Value) -> ir.Node | None:
-    """The one node that reads a value, once, where nobody else sees it; else None."""
+    """The one node that reads a value, once, where it is no graph output; else None."""
     uses = list(value.uses())
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
@@ -197,7 +197,7 @@ def per_channel(array: Array, channels: int, rank: int) -> Array | None:
 
 
 def remove_unused(model: ir.Model, values: Iterable[ir.Value | None]) -> None:
-    """Drop those of the values that are initializers nobody reads any more."""
+    """Drop those of the values that are initializers nothing reads any more."""
     for value in values:
         if value is not None and value.is_initializer() and not value.uses():
             model.graph.initializers.pop(str(value.name), None)

@@ -62,7 +62,7 @@ IDENTITY = Affine(np.ones(()), np.zeros(()))
 def join_constant_arithmetic(model: ir.Model) -> PassNote:
     """Write each row of two or more constant Add, Sub, Mul, Div as one Mul and one Add, in place.
 
-    A row that is a Mul and an Add already is left; a single one that changes nothing goes.
+    A row that is a Mul and an Add already is left; a single op that changes nothing is removed.
     """
     joined = 0
     for node in nodes_of(model, *_OPS):

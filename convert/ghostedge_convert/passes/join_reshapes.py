@@ -1,4 +1,4 @@
-"""A reshape of a reshape is one; one back to where it began is none."""
+"""Join a reshape of a reshape, and remove one that ends in the shape it began with."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _would_name_twice(node: ir.Node, origin: ir.Value) -> bool:
 
 
 def _remove_unread(model: ir.Model, value: ir.Value) -> None:
-    """Drop the row of reshapes that ended in a value, as far as nobody reads it any more."""
+    """Drop the row of reshapes that ended in a value, as far as nothing reads it any more."""
     node = value.producer()
     while node is not None and node.op_type in RESHAPES and node.graph is not None:
         if node.outputs[0].uses() or node.outputs[0].is_graph_output():

@@ -49,7 +49,7 @@ def run_passes(model: ir.Model, passes: Sequence[Pass]) -> tuple[PassNote, ...]:
     Raises:
         PassFailedError: A pass failed or broke the contract; the message names it and those that
             ran before it.
-        GhostEdgeError: A pass refused the model; what it says is for the user, and kept as it is.
+        GhostEdgeError: A pass refused the model; its message is for the user and kept as it is.
     """
     notes: list[PassNote] = []
     interface = _interface(model)

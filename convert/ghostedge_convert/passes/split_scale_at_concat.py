@@ -1,8 +1,8 @@
 """A factor or term per channel behind a concat moves to each of the concat's parts.
 
-So a batch norm of two streams at once ends in the convolutions that make the streams, as one of
-each stream would. It is done where at least one part can take it up; on the others a factor or term
-of their own channels stays.
+So a batch norm of two streams is folded into the convolutions that make the streams, as one of each
+stream would be. It is done where a convolution makes at least one part; on the other parts a factor
+or term of their own channels stays.
 """
 
 from __future__ import annotations

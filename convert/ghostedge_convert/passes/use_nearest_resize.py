@@ -2,7 +2,7 @@
 
 Keras's UpSampling2D, ``repeat_interleave`` and ``x[:, :, :, None].expand(...)`` write an axis of
 size 1, its expansion and a reshape, of tensors with five or six axes that no runtime has a kernel
-for. Channels last is taken where a Transpose says so; two in a row are joined.
+for. Channels are taken as last where a Transpose shows it; two in a row are joined.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _write(model: ir.Model, merge: ir.Node) -> bool:
 
 
 def _producer(node: ir.Node, ops: tuple[str, ...]) -> ir.Node | None:
-    """What makes a node's first input, where it is of these ops and nobody else reads that."""
+    """What makes a node's first input, where it is of these ops and nothing else reads that."""
     source = node.inputs[0]
     above = source.producer() if source is not None else None
     if source is None or above is None or above.op_type not in ops or len(source.uses()) != 1:
@@ -88,7 +88,7 @@ def _factors(
     repeated: tuple[int, ...] | None,
     merged: tuple[int, ...] | None,
 ) -> list[int] | None:
-    """How often each of four axes is repeated, None where the shapes say something else."""
+    """How often each of four axes is repeated, None where the shapes are of something else."""
     if image is None or spread is None or repeated is None or merged is None:
         return None
     if len(image) != 4 or len(spread) != len(repeated):
@@ -112,7 +112,7 @@ def _only_in_space(image: ir.Value, factors: list[int]) -> bool:
 
 
 def _is_channels_last(image: ir.Value) -> bool:
-    """Whether a Transpose says so, above ops that it would move behind."""
+    """Whether a Transpose shows it, before ops that it would move behind."""
     above = image.producer()
     while above is not None and above.op_type in COMMUTING:
         data = [v for v in above.inputs if v is not None and constant(v) is None]

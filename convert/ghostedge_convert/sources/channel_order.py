@@ -1,6 +1,6 @@
 """An exchange of a network's input channels: found at its start, put into its first weights.
 
-Networks trained with OpenCV's images take blue first and, where their file says so itself, begin
+Networks trained with OpenCV's images take blue first and, where their file holds it, begin
 with the exchange: ``x[:, [2, 1, 0]]``, ``x[:, ::-1]``, a split and a concat.
 """
 

@@ -147,7 +147,7 @@ def _from_package(target: str) -> ModuleType:
 def _from_file(path: Path, spec: str) -> ModuleType:
     if not path.is_file():
         raise InputError(f"there is no file {path}", where=f"{_FLAG} {spec}", remedy=_FORM)
-    # A name of its own: `test.py` must not stand in for the package `test`.
+    # A name of its own: `test.py` must not replace the package `test`.
     name = f"ghostedge_factory_{path.stem}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:

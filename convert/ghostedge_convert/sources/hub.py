@@ -90,7 +90,7 @@ def _split(model: str) -> tuple[str, str | None]:
 
 
 class _UnreachableError(Exception):
-    """The Hub could not be asked; says why."""
+    """The Hub gave no answer; the text gives the reason."""
 
 
 def _asked(repo: str, revision: str | None, model: str) -> list[str]:
@@ -110,8 +110,8 @@ def _translated(call: Callable[[], T], model: str) -> T:
     """The call's result, or the Hub's answer as an error of ours.
 
     Raises:
-        InputError: The Hub says no.
-        _UnreachableError: It says nothing.
+        InputError: The Hub refuses.
+        _UnreachableError: It gives no answer.
     """
     try:
         return call()

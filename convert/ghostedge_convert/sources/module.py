@@ -1,4 +1,4 @@
-"""A torch module that somebody else's code made, ready to be exported.
+"""A torch module of the user's, ready to be exported.
 
 The result is a copy in evaluation mode, float32, on the CPU: the caller's module is never touched.
 It is run on one batch of images, to see that it computes; what it computes is not checked. The
@@ -145,7 +145,7 @@ def find_channels(module: torch.nn.Module, shape: tuple[int, int, int], where: s
         where: What to call it.
 
     Raises:
-        InputError: It takes none of ``CHANNELS`` at this size; says why, of the first.
+        InputError: It takes none of ``CHANNELS`` at this size; gives the reason for the first.
     """
     batch, height, width = shape
     for channels in CHANNELS:

@@ -1,4 +1,4 @@
-"""An ``.onnx`` file that somebody else made: read whole, or refused.
+"""An ``.onnx`` file of any maker: read whole, or refused.
 
 The weights that lie in other files are taken in, and nodes are put in order. A file that is no
 ONNX, is cut or lacks its weights is refused here, before anything is done with it; so is one that
@@ -122,19 +122,19 @@ def _refuse_other_formats(model: onnx.ModelProto, where: Path) -> None:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The operator set of ONNX's own ops that a model asks for; 0 where it names none."""
+    """The operator set of ONNX's own ops of a model; 0 where it names none."""
     return next((int(o.version) for o in model.opset_import if o.domain in ONNX_DOMAINS), 0)
 
 
 def parse(data: bytes, path: Path) -> onnx.ModelProto:
     """The model in a file, with the weights that lie beside it and each node behind what it reads.
 
-    ONNX wants that order, but ONNX Runtime does not, and the usual converters to float16 append
+    ONNX requires that order, ONNX Runtime does not, and the usual converters to float16 append
     their casts at the end.
 
     Args:
         data: The ``.onnx`` file.
-        path: Where it lies.
+        path: Where it is.
 
     Raises:
         google.protobuf.message.DecodeError: It is no protobuf.
@@ -146,7 +146,7 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
 
 
 def _is_in_order(graph: onnx.GraphProto) -> bool:
-    """Whether each node stands behind those that it reads."""
+    """Whether each node is behind those that it reads."""
     available: set[str] = set()
     later = {name for node in graph.node for name in node.output}
     for node in graph.node:

@@ -103,7 +103,7 @@ def pinned(
 
 
 def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model with the shape of every tensor that can be told.
+    """A copy of the model with the shape of every tensor that can be inferred.
 
     Raises:
         ModelFileError: Its shapes contradict each other.
@@ -131,7 +131,7 @@ def _updated(model: onnx.ModelProto, version: int, opset: int) -> onnx.ModelProt
     """The same function in a newer operator set.
 
     Args:
-        model: With the shapes that can be told, which the converter asks for.
+        model: With the shapes that can be inferred, which the converter needs.
         version: Its operator set.
         opset: A newer one.
     """
@@ -144,7 +144,7 @@ def _updated(model: onnx.ModelProto, version: int, opset: int) -> onnx.ModelProt
             where="opset_import",
             remedy=f"export it with opset {opset} or later, and quantize it again if it was",
         ) from error
-    del newer.graph.value_info[:]  # sizes it could not tell stay unknown as long as they are there
+    del newer.graph.value_info[:]  # left in, sizes that it could not infer stay unknown
     if version < _RESIZE_SAYS_HOW:
         _name_old_sampling(newer)
     return newer

@@ -24,7 +24,7 @@ from ghostedge_convert.sources.module import CHANNELS, LoadedModule, in_a_line, 
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 from ghostedge_runtime.metadata import Source
 
-# Ops that compute otherwise in training, and where their arguments say that it is on.
+# Ops that compute otherwise in training, and the argument that switches it on.
 _TRAINING_ARGUMENT = {
     "aten.batch_norm.default": 5,
     "aten.dropout.default": 2,

@@ -72,7 +72,7 @@ def load_torchscript(path: Path, *, batch: int, input_size: tuple[int, int]) -> 
     Args:
         path: The file.
         batch: N of the batch it is traced for.
-        input_size: Height and width, likewise. How many channels it takes is found by trying.
+        input_size: Height and width of that batch. The number of channels is found by trying.
 
     Raises:
         ModelFileError: It cannot be loaded, uses ops that are refused, or cannot be traced.
@@ -143,7 +143,7 @@ def _exported(path: Path, program: Any, example: torch.Tensor) -> torch.export.E
         with _quiet(), torch.no_grad():
             exported: torch.export.ExportedProgram = TS2EPConverter(program, (example,)).convert()
             return exported
-    except Exception as error:  # what the converter lacks, it says in any way
+    except Exception as error:  # the converter raises in any way for what it lacks
         raise ModelFileError(
             f"torch cannot turn this TorchScript program into one to export ({in_a_line(error)})",
             where=path,
@@ -154,7 +154,7 @@ def _exported(path: Path, program: Any, example: torch.Tensor) -> torch.export.E
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what torch says of TorchScript's age and of its own tracing off the terminal."""
+    """Keep torch's warnings of TorchScript's age and of its own tracing off the terminal."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -30,7 +30,7 @@ class _MissingClassError(Exception):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Python's own, except that it says which name it could not find."""
+    """Python's own, but its error names what it could not find."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -97,7 +97,7 @@ def _say(answer: IO[bytes], problem: str, *texts: str) -> None:
 
 if __name__ == "__main__":
     # Python puts the script's folder first, where its siblings would pass for modules of these
-    # names; and the empty entry, the current folder, was put there by nobody on purpose.
+    # names; and the empty entry stands for the current folder, which nobody put there on purpose.
     _here = str(Path(__file__).resolve().parent)
     sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != _here]
     main(sys.argv[1:])

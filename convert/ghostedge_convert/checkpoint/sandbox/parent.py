@@ -1,7 +1,7 @@
 """``--unsafe-pickle``: a file that runs code when loaded, loaded where that can do little.
 
 Many checkpoints hold whole modules, schedulers or configurations with classes of their own. Python
-loads those by running what the file says. Here a child process does, confined first (see
+loads those by running what the file names. Here a child process does, confined first (see
 ``confine``): it cannot write to any file, open a socket or start a process, it can read only where
 Python's modules and the system's libraries lie, and its time and memory are bounded. It hands back
 tensors as safetensors and the rest as JSON; this process never unpickles. Where a process cannot be

@@ -161,14 +161,14 @@ def _times(value: Tensor) -> str:
     return " × ".join(map(str, value.shape)) or "a scalar"
 
 
-def refuse_keys(found: Collection[str], expected: Collection[str], title: str, where: str) -> None:
+def refuse_keys(keys: Collection[str], expected: Collection[str], title: str, where: str) -> None:
     """Raise where keys are missing or surplus; counters of batches may be missing.
 
     Raises:
         CheckpointError: Pairs each missing key with the surplus key most like it.
     """
-    missing = [key for key in expected if key not in found and not key.endswith(_OPTIONAL)]
-    surplus = [key for key in found if key not in expected]
+    missing = [key for key in expected if key not in keys and not key.endswith(_OPTIONAL)]
+    surplus = [key for key in keys if key not in expected]
     if not missing and not surplus:
         return
     prefix = _shared_prefix(surplus, missing)
@@ -178,10 +178,10 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
             where=where,
             remedy=f"remove the prefix {prefix!r} from the keys",
         )
-    matching = len(found) - len(surplus)
+    matching = len(keys) - len(surplus)
     if matching < len(expected) / 2:
         raise CheckpointError(
-            f"these are not the weights of a {title}: {matching} of {len(found)} keys are its own; "
+            f"these are not the weights of a {title}: {matching} of {len(keys)} keys are its own; "
             f"the file has {listed(surplus)}; missing are {_pairs(missing, surplus)}",
             where=where,
             remedy=f"pass a {title} checkpoint",
@@ -199,7 +199,7 @@ def refuse_keys(found: Collection[str], expected: Collection[str], title: str, w
 
 
 def refuse_shapes(
-    found: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
     member: str,
     where: str,
@@ -209,7 +209,7 @@ def refuse_shapes(
     """Raise where a weight is not of the shape that the network needs.
 
     Args:
-        found: Shapes by key.
+        shapes: In the file, by key.
         expected: Those of the network.
         member: What the network is called.
         where: The file.
@@ -218,10 +218,10 @@ def refuse_shapes(
     Raises:
         CheckpointError: Shows the shapes in the file and those needed.
     """
-    wrong = [key for key in expected if key in found and found[key] != expected[key]]
+    wrong = [key for key in expected if key in shapes and shapes[key] != expected[key]]
     if not wrong:
         return
-    shown = "; ".join(f"{k} is {found[k]}, needs {expected[k]}" for k in wrong[:_SHOWN])
+    shown = "; ".join(f"{k} is {shapes[k]}, needs {expected[k]}" for k in wrong[:_SHOWN])
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     raise CheckpointError(
         f"{len(wrong)} weights have other shapes than {member}'s: {shown}{more}",

@@ -182,8 +182,8 @@ def _product(kind: _Kind, parts: list[Tensor | None]) -> Tensor | None:
     if len(dense) != len(parts):
         return None
     first, *others = (part.detach().to(torch.float64) for part in dense)
-    found = kind.product(first, *others)
-    return None if found is None else found.to(torch.float32)
+    product = kind.product(first, *others)
+    return None if product is None else product.to(torch.float32)
 
 
 def _is_dense(part: Tensor) -> bool:

@@ -47,7 +47,7 @@ def load_from_factory(
     args, kwargs = _arguments(arguments)
     target, function = _split(spec)
     with _importable(target):
-        returned = _called(_found(target, function, spec), spec, args, kwargs)
+        returned = _called(_function_named(target, function, spec), spec, args, kwargs)
     if not isinstance(returned, torch.nn.Module):
         raise InputError(
             f"it returned {_kind(returned)}, not a torch.nn.Module",
@@ -103,7 +103,7 @@ def _importable(target: str) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _found(target: str, function: str, spec: str) -> Callable[..., Any]:
+def _function_named(target: str, function: str, spec: str) -> Callable[..., Any]:
     value: Any = _imported(target, spec)
     for name in function.split("."):
         if not hasattr(value, name):

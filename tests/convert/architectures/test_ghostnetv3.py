@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ghostedge_convert import Checkpoint, build, identify
-from ghostedge_convert.architectures.branches import ConvNorm, summed
 from ghostedge_convert.architectures.ghostnetv3 import GhostNetV3, fuse
 from ghostedge_runtime.metadata import Source
 
@@ -78,27 +77,6 @@ def test_keys_of_the_deployed_forms_are_huaweis_timms_and_without_norms(fused, c
     assert f"blocks.3.0.{has}" in keys
     assert f"blocks.3.0.{lacks}" not in keys
     assert ("blocks.3.0.conv_dw.bias" in keys) == ("strided" in fused)
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    channels=st.integers(1, 5),
-    kernel=st.sampled_from([1, 3, 5]),
-    stride=st.integers(1, 2),
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    seed=st.integers(0, 99),
-)
-def test_summed_branches_compute_the_branches_sum(channels, kernel, stride, size, seed):
-    large = [ConvNorm(channels, channels, kernel, stride=stride, groups=channels) for _ in "123"]
-    small = ConvNorm(channels, channels, 1, stride=stride, groups=channels)
-    identity = nn.BatchNorm2d(channels) if stride == 1 else None
-    for branch in [*large, small, *([identity] if identity else [])]:
-        lively(branch, seed)
-    x = torch.randn(2, channels, *size)
-    with torch.no_grad():
-        wanted = sum(branch(x) for branch in [*large, small])
-        wanted = wanted + identity(x) if identity else wanted
-        torch.testing.assert_close(summed([*large, small], identity)(x), wanted)
 
 
 @settings(max_examples=4, deadline=None)

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of every published member, to the digits published."""
+"""Every published member: its name, its parameters and multiply-accumulates as published."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 from torch.overrides import TorchFunctionMode
 
 from ghostedge_convert.architectures.family import empty_network
-from ghostedge_convert.architectures.table import parse_architecture
+from ghostedge_convert.architectures.table import FAMILIES, parse_architecture
+from ghostedge_runtime.errors import InputError
 
 
 def costs(network: nn.Module) -> tuple[int, int, int]:
@@ -162,3 +163,31 @@ def test_ghost_resnets_cost_what_the_paper_says(published, name, millions, gmacs
     parameters, macs, _ = costs(published(name))
     assert round(parameters / 1e6, 2) == millions
     assert round(macs / 1e9, 1) == gmacs
+
+
+def test_every_published_member_of_every_family_has_a_name_that_parses():
+    names = [name for family in FAMILIES.values() for name in family.published()]
+    assert {"repghostnet_058", "repghostnet_111", "g_ghost_regnetx_160"} < set(names)
+    for name in names:
+        family, size = parse_architecture(name.upper())
+        assert size is not None
+        assert family.member(size) == name
+        assert family.published().count(name) == 1
+        assert parse_architecture(family.name) == (family, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "closest"),
+    [
+        ("repghost_058", "repghostnet_058"),
+        ("repghosnet_130", "repghostnet_130"),
+        ("g_ghost_regnet_032", "g_ghost_regnetx_032"),
+        ("g_ghost_regnetx_033", "g_ghost_regnetx_032"),
+        ("g_ghost_regnetx_32", "g_ghost_regnetx_032"),
+        ("gghost_regnetx_080", "g_ghost_regnetx_080"),
+    ],
+)
+def test_an_unknown_name_is_met_with_the_closest(wrong, closest):
+    with pytest.raises(InputError) as raised:
+        parse_architecture(wrong)
+    assert raised.value.remedy == f"did you mean {closest}?"

@@ -70,3 +70,20 @@ def apply(photos_32, run) -> Callable[[Pass, onnx.ModelProto], tuple[onnx.ModelP
 def ops() -> Callable[[onnx.ModelProto], list[str]]:
     """The ops of a graph in order."""
     return lambda model: [node.op_type for node in model.graph.node]
+
+
+@pytest.fixture
+def norm(weights: Callable[..., npt.NDArray[np.float32]]) -> Weights:
+    """Parameters of a batch norm of seven channels."""
+    return {
+        "gamma": weights(7, seed=1),
+        "beta": weights(7, seed=2),
+        "mean": weights(7, seed=3),
+        "var": np.abs(weights(7, seed=4)) + 0.1,
+    }
+
+
+@pytest.fixture
+def streams(weights: Callable[..., npt.NDArray[np.float32]]) -> Weights:
+    """Weights of two convolutions, of four and three output channels."""
+    return {"v": weights(4, 3, 3, 3), "w": weights(3, 3, 1, 1)}

@@ -4,13 +4,11 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 import torch
 from torch.nn import functional
 
 from ghostedge_convert import embed_onnx_metadata, export_onnx, read_onnx_metadata, to_deploy_graph
-from ghostedge_convert.passes.run import PassFailedError, PassNote, run_passes
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing
 
@@ -118,17 +116,3 @@ def test_an_invalid_model_is_refused():
     model.graph.node[0].input[0] = "nowhere"
     with pytest.raises(ModelFileError, match="not a valid ONNX model"):
         to_deploy_graph(model)
-
-
-def test_a_failing_pass_is_named_with_those_before_it(exported):
-    def fine(model: ir.Model) -> PassNote:
-        return PassNote("fine", 0, "nothing")
-
-    def broken(model: ir.Model) -> PassNote:
-        raise KeyError("lost")
-
-    with pytest.raises(
-        PassFailedError, match=r"broken failed: KeyError.*before it: fine"
-    ) as raised:
-        run_passes(ir.from_proto(exported), (fine, broken))
-    assert raised.value.exit_code == 1

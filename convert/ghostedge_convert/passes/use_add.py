@@ -32,8 +32,8 @@ def _replace(model: ir.Model, node: ir.Node) -> bool:
         shapes = (static_shape(total), static_shape(value))
         add = insert_before(model, node, "Add", [total, value], f"{node.name}/Add_{number}")
         total = add.outputs[0]
-        known_shapes = [shape for shape in shapes if shape is not None]
-        total.shape = ir.Shape(np.broadcast_shapes(*known_shapes)) if len(known_shapes) == 2 else None
+        sizes = [shape for shape in shapes if shape is not None]
+        total.shape = ir.Shape(np.broadcast_shapes(*sizes)) if len(sizes) == 2 else None
     if node.op_type == "Mean" and others:
         share = add_constant(model, f"{node.name}:share", np.asarray(1 / (len(others) + 1), "f"))
         total = insert_before(model, node, "Mul", [total, share], f"{node.name}/Mul").outputs[0]

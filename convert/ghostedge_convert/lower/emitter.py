@@ -298,8 +298,8 @@ class Emitter:
         fuses = BUILTINS[builtin].fuses
         if fuses:
             options["fusedActivationFunction"] = node.activation or "NONE"
-        made = Tensor(self._unique(f"{name}/raw"), natural, value.dtype, quant)
-        index = self.op(builtin, inputs, [self._add(made)], traits, **options)
+        raw = Tensor(self._unique(f"{name}/raw"), natural, value.dtype, quant)
+        index = self.op(builtin, inputs, [self._add(raw)], traits, **options)
         if node.activation is not None and not fuses:
             target = self.temporary(f"{name}/activated", natural, index)
             index = self.op(node.activation, [index], [target])

@@ -1,14 +1,8 @@
 """Nodes that TFLite computes inside a neighbour, or not at all.
 
 Graph edits, all exact: a clamp in front of a QuantizeLinear that clamps at least as hard is
-dropped, RELU-like nodes move into the op that feeds them when nothing else reads it, and a group
-norm in its parts becomes one node.
-
-A Relu or Clip between two pairs moves into the op that wrote the integers it clamps.
-
-Quantizers that want symmetric activations, or do not know the fusion, put a pair between a conv and
-its Relu. LiteRT has an integer RELU, but XNNPACK has none. The fused activation clamps at the same
-integer, so the conv may do it; where the second pair has other parameters, a QUANTIZE follows.
+dropped, a clamp that alone reads an op's result moves into that op, in float and in int8, and a
+group norm in its parts becomes one node.
 """
 
 from __future__ import annotations
@@ -114,8 +108,51 @@ def fuse_activations(graph: Graph, takes_activation: Callable[[Node], bool]) -> 
             continue
         fused[producer.outputs[0]] = replace(producer, activation=activation, outputs=node.outputs)
         gone.add(node.outputs[0])
-    kept = (n for n in graph.nodes if n.outputs[0] not in gone)
-    return replace(graph, nodes=tuple(fused.get(n.outputs[0], n) for n in kept))
+    remaining = (n for n in graph.nodes if n.outputs[0] not in gone)
+    return replace(graph, nodes=tuple(fused.get(n.outputs[0], n) for n in remaining))
+
+
+def fuse_integer_clamps(graph: Graph, takes_activation: Callable[[Node], bool]) -> Graph:
+    """Move a Relu or Clip between two pairs into the op that wrote the integers it clamps.
+
+    Quantizers that want symmetric activations, or do not know the fusion, put a pair between a conv
+    and its Relu. LiteRT has an integer RELU, but XNNPACK has none. The fused activation clamps at
+    the same integer, so the conv may do it; where the second pair has other parameters, a QUANTIZE
+    follows.
+
+    Args:
+        graph: The graph, quantization already folded.
+        takes_activation: Whether the op table gives a node's op a fused activation.
+    """
+    clamping: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        activation = _activation(graph, node, takes_activation)
+        if activation is None:
+            nodes.append(node)
+            continue
+        source, target = node.inputs[0], node.outputs[0]
+        clamping[source] = activation
+        same = graph.values[source].quant == graph.values[target].quant
+        op = "Identity" if same else QUANTIZE
+        nodes.append(Node(op, node.name, (source,), (target,), integer=same))
+    fused = (
+        replace(n, activation=clamping[n.outputs[0]]) if n.outputs[0] in clamping else n
+        for n in nodes
+    )
+    return replace(graph, nodes=tuple(fused))
+
+
+def _activation(graph: Graph, node: Node, takes_activation: Callable[[Node], bool]) -> str | None:
+    """What the producer of a clamp's integers could do in its place."""
+    if node.op not in _CLAMPS or not node.integer:
+        return None
+    producer = graph.producers.get(node.inputs[0])
+    if producer is None or not producer.integer or producer.activation is not None:
+        return None
+    if not takes_activation(producer) or graph.only_reader(node.inputs[0]) is None:
+        return None
+    return FUSABLE.get(bounds(graph, node))
 
 
 def join_group_norms(graph: Graph) -> Graph:
@@ -160,41 +197,3 @@ def _group_norm_parts(graph: Graph, node: Node) -> tuple[str, Node | None, Node]
     same = graph.values[node.outputs[0]].shape == image and image[0] == grouped[0]
     whole = len(image) > 1 and image[1] % grouped[1] == 0
     return (before.inputs[0], dequantize, norm) if same and whole else None
-
-
-def fuse_integer_clamps(graph: Graph, takes_activation: Callable[[Node], bool]) -> Graph:
-    """Move integer clamps into their producers.
-
-    Args:
-        graph: The graph, quantization already folded.
-        takes_activation: Whether the op table gives a node's op a fused activation.
-    """
-    clamping: dict[str, str] = {}
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        activation = _activation(graph, node, takes_activation)
-        if activation is None:
-            nodes.append(node)
-            continue
-        source, target = node.inputs[0], node.outputs[0]
-        clamping[source] = activation
-        same = graph.values[source].quant == graph.values[target].quant
-        op = "Identity" if same else QUANTIZE
-        nodes.append(Node(op, node.name, (source,), (target,), integer=same))
-    fused = (
-        replace(n, activation=clamping[n.outputs[0]]) if n.outputs[0] in clamping else n
-        for n in nodes
-    )
-    return replace(graph, nodes=tuple(fused))
-
-
-def _activation(graph: Graph, node: Node, takes_activation: Callable[[Node], bool]) -> str | None:
-    """What the producer of a clamp's integers could do in its place."""
-    if node.op not in _CLAMPS or not node.integer:
-        return None
-    producer = graph.producers.get(node.inputs[0])
-    if producer is None or not producer.integer or producer.activation is not None:
-        return None
-    if not takes_activation(producer) or graph.only_reader(node.inputs[0]) is None:
-        return None
-    return FUSABLE.get(bounds(graph, node))

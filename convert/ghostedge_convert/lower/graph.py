@@ -117,9 +117,9 @@ class Graph:
 def without_dead_nodes(graph: Graph) -> Graph:
     """Drop the nodes whose results nothing reads."""
     needed = set(graph.outputs)
-    kept: list[Node] = []
+    alive: list[Node] = []
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs):
-            kept.append(node)
+            alive.append(node)
             needed.update(node.inputs)
-    return Graph(graph.name, tuple(reversed(kept)), graph.values, graph.inputs, graph.outputs)
+    return Graph(graph.name, tuple(reversed(alive)), graph.values, graph.inputs, graph.outputs)

@@ -1,13 +1,8 @@
-"""The words of lowering: axis orders, quantization, and a TFLite program before it is bytes.
+"""A TFLite program before it is bytes: axis orders, quantization, tensors and operators.
 
-A :class:`Program` is what the emitter collects and the flatbuffer writer serialises. Shapes in
-this module are in TFLite's axis order; ONNX's graph has its own words in :mod:`.graph`.
-
-The TFLite operators that lowering writes: their option tables and their versions, as data.
-
-Versions are the lowest that a runtime must know for the form used, so that old runtimes load the
-file (source: ``op_version.cc`` of LiteRT). A trait (``"grouped"``, ``"rank5"``, …) of one op
-raises its version.
+The emitter collects a :class:`Program` and :mod:`.write` serialises it. Shapes in this module are
+in TFLite's axis order; the types of ONNX's graph are in :mod:`.graph`. ``BUILTINS`` is the table of
+the operators that can be written.
 """
 
 from __future__ import annotations
@@ -65,18 +60,18 @@ def order_of(shape: Shape, places: Array) -> Order | None:
     """
     strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
     left = [axis for axis, size in enumerate(shape) if size > 1]
-    found: list[int] = []
+    inner: list[int] = []
     block = 1
     while left:
         distance = int(places[block] - places[0])
         axis = next((a for a in left if strides[a] == distance), None)
         if axis is None:
             return None
-        found.insert(0, axis)
+        inner.insert(0, axis)
         left.remove(axis)
         block *= shape[axis]
-    order = (*(axis for axis, size in enumerate(shape) if size == 1), *found)
-    if found == sorted(found):
+    order = (*(axis for axis, size in enumerate(shape) if size == 1), *inner)
+    if inner == sorted(inner):
         order = identity(len(shape))
     return order if np.array_equal(memory(shape, order), places) else None
 
@@ -199,6 +194,9 @@ class Builtin:
         return max([base, *(self.traits.get(trait, 1) for trait in traits)])
 
 
+# Versions are the lowest that a runtime must know for the form used, so that old runtimes load the
+# file (source: op_version.cc of LiteRT). A trait ("grouped", "rank5", …) of one op raises its
+# version.
 BUILTINS: dict[str, Builtin] = {
     "ADD": Builtin("AddOptions", fuses=True),
     "SUB": Builtin("SubOptions", traits={"rank5": 3}, fuses=True),

@@ -235,9 +235,9 @@ def _integer_outputs(graph: Graph, node: Node) -> tuple[str, ...] | None:
 
 def _without_absorbed(graph: Graph) -> Graph:
     """Drop each QuantizeLinear that a node now writes itself; a second equal one copies it."""
-    made = {name for node in graph.nodes if node.op != QUANTIZE for name in node.outputs}
+    computed = {name for node in graph.nodes if node.op != QUANTIZE for name in node.outputs}
     quantizers = [node for node in graph.nodes if node.op == QUANTIZE]
-    written = {n.inputs[0]: n.outputs[0] for n in quantizers if n.outputs[0] in made}
+    written = {n.inputs[0]: n.outputs[0] for n in quantizers if n.outputs[0] in computed}
     nodes: list[Node] = []
     for node in graph.nodes:
         first = written.get(node.inputs[0]) if node.op == QUANTIZE else None

@@ -2,8 +2,8 @@
 
 A row says which TFLite operator an op becomes, what it asks of the axis order, which attributes
 are understood, and whether it exists on integers; a handler of its own stands only where the
-behaviour differs. Versions of the TFLite operators are in :mod:`.builtins`. What is not here is
-refused with the node's name.
+behaviour differs. Versions of the TFLite operators are in :data:`.program.BUILTINS`. What is not
+here is refused with the node's name.
 """
 
 from __future__ import annotations

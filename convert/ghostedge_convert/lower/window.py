@@ -77,7 +77,7 @@ def windows(node: Node, image: Shape, out: Shape, kernel: Sequence[int]) -> tupl
         node.refuse(f"auto_pad={auto!r}", "state the padding with pads")
     if min(pads) < 0:
         node.refuse("negative pads", "crop with a Slice instead")
-    made = []
+    spans = []
     for a in range(axes):
         size, steps, reach = image[2 + a], strides[a], (kernel[a] - 1) * dilations[a] + 1
         before, after = pads[a], pads[axes + a]
@@ -92,8 +92,8 @@ def windows(node: Node, image: Shape, out: Shape, kernel: Sequence[int]) -> tupl
                 "a last window that starts in the padding (ceil_mode=1)",
                 "export with ceil_mode=0: runtimes do not agree on the output size",
             )
-        made.append(Window(size, out[2 + a], reach, steps, before, after))
-    return tuple(made)
+        spans.append(Window(size, out[2 + a], reach, steps, before, after))
+    return tuple(spans)
 
 
 def image_windows(

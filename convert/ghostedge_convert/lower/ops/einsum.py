@@ -69,10 +69,10 @@ def _summed(e: Emitter, node: Node, terms: list[str], position: int, out: str) -
     gone = [axis for axis, letter in enumerate(term) if letter not in others]
     if not gone:
         return x, term
-    kept = "".join(letter for letter in term if letter in others)
+    letters = "".join(letter for letter in term if letter in others)
     shape = [size for axis, size in enumerate(e.tensor(x).shape) if axis not in gone]
     target = e.temporary(f"{node.outputs[0]}/sum", shape, x)
-    return e.op("SUM", [x, e.int32(gone, "axes")], [target], keepDims=False), kept
+    return e.op("SUM", [x, e.int32(gone, "axes")], [target], keepDims=False), letters
 
 
 def _as_matrices(e: Emitter, a: Part, b: Part, out: str, sizes: Mapping[str, int]) -> Part:

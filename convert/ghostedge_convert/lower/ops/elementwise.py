@@ -81,12 +81,12 @@ def absolute(e: Emitter, node: Node) -> None:
 def power(e: Emitter, node: Node) -> None:
     """Pow: products, roots and quotients for the exponents that are these, else POW."""
     exponent = e.graph.constant(node, 1)
-    known = None
+    value = None
     if exponent is not None and exponent.size == 1:
-        known = float(exponent.reshape(-1)[0])
+        value = float(exponent.reshape(-1)[0])
     x = first(e, node)
-    if known in _POWERS:
-        _POWERS[known](e, node, x)
+    if value in _POWERS:
+        _POWERS[value](e, node, x)
     elif exponent is None:
         e.result(node, "POW", [x, e.operand(node, 1, e.order(node.outputs[0]))])
     else:

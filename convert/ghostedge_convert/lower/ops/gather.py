@@ -59,8 +59,8 @@ def scatter_nd(e: Emitter, node: Node) -> None:
     count = math.prod(updates.shape) // (math.prod(shape) // shape[axis])
     box = (*shape[:axis], count, *shape[axis + 1 :])
     whole = joined(e, [e.shaped(old, shape), e.shaped(new, box)], axis)
-    made = take(e, whole, axis, order)
-    e.bind(node, e.transposed(e.shaped(made, out.shape), e.order(out.name)))
+    elements = take(e, whole, axis, order)
+    e.bind(node, e.transposed(e.shaped(elements, out.shape), e.order(out.name)))
 
 
 def _along_one_axis(sources: Array) -> tuple[int, Array] | None:

@@ -1,6 +1,7 @@
-"""AveragePool and MaxPool with any padding.
+"""Pools over windows; means, sums, norms, extremes and ranks over whole axes.
 
-Means, sums, norms and extremes over axes, and where along an axis the extremes are.
+Pools take any padding. A reduction computes in its input's axis order, so that no transpose is
+needed before it.
 """
 
 from __future__ import annotations

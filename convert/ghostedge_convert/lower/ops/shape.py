@@ -1,6 +1,6 @@
-"""Ops that move or repeat elements without computing: reshape, concat, slice, pad, tile.
+"""Ops that move or repeat elements without computing.
 
-DepthToSpace and SpaceToDepth: channels against blocks of pixels.
+Reshape, transpose, concat, slice, split, pad, expand and tile, and DepthToSpace and its inverse.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def conv_transpose(e: Emitter, node: Node) -> None:
     if shape == wanted:
         e.result(node, "TRANSPOSE_CONV", inputs, **options, **place)
         return
-    made = e.temporary(f"{node.outputs[0]}/whole", shape, x, quant=e.value(node.outputs[0]).quant)
-    whole = e.op("TRANSPOSE_CONV", inputs, [made], **options)
+    target = e.temporary(f"{node.outputs[0]}/whole", shape, x, quant=e.value(node.outputs[0]).quant)
+    whole = e.op("TRANSPOSE_CONV", inputs, [target], **options)
     begins = e.int32((0, *(s.before for s in spreads), 0), "begin")
     e.result(node, "SLICE", [whole, begins, e.int32(wanted, "size")], **place)
 
@@ -134,7 +134,7 @@ def _spreads(
     pads = node.attributes.get("pads", [0] * (2 * axes))
     extra = node.attributes.get("output_padding", [0] * axes)
     auto = node.attributes.get("auto_pad", "NOTSET")
-    made = [Spread(1, 1, 1, 1, 0)] * (2 - axes)
+    spreads = [Spread(1, 1, 1, 1, 0)] * (2 - axes)
     for axis in range(axes):
         size, reach, result = image[2 + axis], kernel[2 - axes + axis], out[2 + axis]
         before = pads[axis]
@@ -143,5 +143,5 @@ def _spreads(
             before = total // 2 if auto == "SAME_UPPER" else total - total // 2
         elif auto == "VALID":
             before = 0
-        made.append(Spread(size, result, reach, strides[axis], before))
-    return tuple(made)
+        spreads.append(Spread(size, result, reach, strides[axis], before))
+    return tuple(spreads)

@@ -115,7 +115,7 @@ def bias(
         x: The tensor it reads.
         count: Output channels.
         weight_quant: Quantization of the weights, None in float.
-        repeat: How often the channels follow one another (see :mod:`.fold`).
+        repeat: How often the channels follow one another (:func:`.conv.fold_columns`).
     """
     name = node.input(_BIAS)
     if name is not None and not e.graph.is_constant(name):

@@ -1,4 +1,4 @@
-"""The other end of :mod:`.remote`: loads the model and answers until its input closes.
+"""The other end of :mod:`.process`: loads the model and answers until its input closes.
 
 Standard output carries the answers, so whatever the frameworks print goes to standard error.
 """

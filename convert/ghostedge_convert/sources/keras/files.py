@@ -1,10 +1,9 @@
-"""What kind of Keras model a path is, by its content; no framework is imported here.
+"""A Keras model's file before any framework is imported: its kind, and its configuration.
 
-A Keras model's configuration, read and mended before Keras builds anything from it.
-
-Refused: layers that hold code (Lambda), or that only old Keras or TensorFlow can build. Mended:
-what Keras 2 wrote and Keras 3 reads otherwise or not at all, and reduced precision, which is a
-matter of training speed and not of the function.
+The configuration is checked and mended before Keras builds anything from it. Refused: layers that
+hold code (Lambda), or that only old Keras or TensorFlow can build. Mended: what Keras 2 wrote and
+Keras 3 reads otherwise or not at all, and reduced precision, which is a matter of training speed
+and not of the function.
 """
 
 from __future__ import annotations
@@ -24,6 +23,21 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _CONFIG = "config.json"
 _SAVED_MODEL = "saved_model.pb"
 _MOST_CONFIG_BYTES = 64 << 20
+
+HARD_SIGMOID_2 = "keras2_hard_sigmoid"
+"""What ``hard_sigmoid`` is called where Keras 2 wrote it: ``clip(0.2 x + 0.5, 0, 1)`` there."""
+
+_CODE = ("Lambda",)
+_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "TFSMLayer")
+_CONTAINERS = ("Functional", "Model", "Sequential")
+_SEPARABLE = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
+_UNKNOWN_TO_3 = {
+    "Conv2DTranspose": ("groups",),
+    "DepthwiseConv2D": ("groups",),
+    "SeparableConv2D": ("groups", *_SEPARABLE),
+}
+"""What Keras 2 writes of layers that Keras 3 does not take, and that never meant anything there."""
+_REDUCED = ("float16", "bfloat16")
 
 
 class Kind(str, Enum):
@@ -110,10 +124,10 @@ def config_of(path: Path) -> Config:
 def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
     if archive.getinfo(name).file_size > _MOST_CONFIG_BYTES:
         raise ValueError(f"its {name} unpacks to more than {_MOST_CONFIG_BYTES >> 20} MiB")
-    found = json.loads(archive.read(name))
-    if not isinstance(found, dict):
+    document = json.loads(archive.read(name))
+    if not isinstance(document, dict):
         raise ValueError(f"its {name} is no JSON object")
-    return found
+    return document
 
 
 def sha256_of(path: Path) -> str:
@@ -130,22 +144,6 @@ def sha256_of(path: Path) -> str:
 def _starts_with(path: Path, magic: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(len(magic)) == magic
-
-
-HARD_SIGMOID_2 = "keras2_hard_sigmoid"
-"""What ``hard_sigmoid`` is called where Keras 2 wrote it: ``clip(0.2 x + 0.5, 0, 1)`` there."""
-
-_CODE = ("Lambda",)
-_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "TFSMLayer")
-_CONTAINERS = ("Functional", "Model", "Sequential")
-_SEPARABLE = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
-_UNKNOWN_TO_3 = {
-    "Conv2DTranspose": ("groups",),
-    "DepthwiseConv2D": ("groups",),
-    "SeparableConv2D": ("groups", *_SEPARABLE),
-}
-"""What Keras 2 writes of layers that Keras 3 does not take, and that never meant anything there."""
-_REDUCED = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -220,12 +218,12 @@ def refuse_other_kernels(config: dict[str, Any], path: Path) -> None:
             )
 
 
-def refuse_unknown(config: dict[str, Any], known: Set[str], custom: Set[str], path: Path) -> None:
+def refuse_unknown(config: dict[str, Any], builtin: Set[str], custom: Set[str], path: Path) -> None:
     """Refuse classes that neither Keras nor the custom objects have.
 
     Args:
         config: The tree.
-        known: Layer classes of Keras itself.
+        builtin: Layer classes of Keras itself.
         custom: Names under which classes of the user's are at hand.
         path: Of the file.
 
@@ -236,7 +234,7 @@ def refuse_unknown(config: dict[str, Any], known: Set[str], custom: Set[str], pa
     for layer in layers_of(config):
         kind = str(layer.get("class_name"))
         names = (kind, kind.rpartition(">")[2], str(layer.get("registered_name")))
-        if not _is_keras(layer, known) and custom.isdisjoint(names) and kind not in missing:
+        if not _is_keras(layer, builtin) and custom.isdisjoint(names) and kind not in missing:
             missing.append(kind)
     if missing:
         words = ", ".join(repr(name) for name in missing)
@@ -248,12 +246,12 @@ def refuse_unknown(config: dict[str, Any], known: Set[str], custom: Set[str], pa
         )
 
 
-def _is_keras(layer: dict[str, Any], known: Set[str]) -> bool:
+def _is_keras(layer: dict[str, Any], builtin: Set[str]) -> bool:
     """Whether a class is Keras's: by its module, which HDF5 files of Keras 2 do not state."""
     module, kind = layer.get("module"), layer.get("class_name")
     if module:
         return str(module).split(".")[0] == "keras"
-    return not layer.get("registered_name") and (kind in known or kind in _CONTAINERS)
+    return not layer.get("registered_name") and (kind in builtin or kind in _CONTAINERS)
 
 
 def mended(config: dict[str, Any], *, keras_version: str) -> Mended:

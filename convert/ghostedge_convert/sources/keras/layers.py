@@ -3,17 +3,6 @@
 The backend makes the model a torch module, so it is exported as every other network is, and
 TensorFlow is not needed. Keras's own ONNX export takes torch's older exporter here, which leaves
 dynamic shapes and three times as many nodes.
-
-A Keras model as a torch module of one NCHW input whose nodes are named by Keras's layers.
-
-torch names what it traces after the modules it passes through, and Keras calls its layers without
-passing through torch. So each layer's ``call`` is led through a small module of the layer's name.
-
-Average pooling with "same" padding as Keras documents it, on the torch backend.
-
-The elements that padding adds are no part of the average. Where the padding is not symmetric, the
-torch backend repeats the border and averages over that too (Keras 3.15), so a model trained on
-TensorFlow would compute something else.
 """
 
 from __future__ import annotations
@@ -51,104 +40,12 @@ from ghostedge_runtime.errors import CheckpointError, InputError
 
 _TO_LAST = (0, 2, 3, 1)
 _TO_FIRST = (0, 3, 1, 2)
-
-
-class Named(torch.nn.Module):
-    """Maps float32 ``[N, C, H, W]`` to the model's output, or a dict of its outputs by name.
-
-    Args:
-        model: A Keras model on the torch backend.
-        channels_last: Whether the model itself takes, and returns, images channels last.
-    """
-
-    def __init__(self, model: Any, *, channels_last: bool) -> None:
-        super().__init__()
-        self.model = model
-        self._channels_last = channels_last
-        for layer in model._flatten_layers(include_self=False, recursive=True):
-            if not getattr(layer, "layers", None):
-                self._lead_through(layer)
-
-    def forward(self, images: torch.Tensor) -> Any:
-        """Run the model as it is at inference."""
-        found = self.model(
-            images.permute(_TO_LAST) if self._channels_last else images, training=False
-        )
-        if isinstance(found, dict):
-            return {str(name): self._first(value) for name, value in found.items()}
-        if isinstance(found, (list, tuple)):
-            if len(found) == 1:
-                return self._first(found[0])
-            return {
-                name: self._first(value)
-                for name, value in zip(self.model.output_names, found, strict=True)
-            }
-        return self._first(found)
-
-    def _first(self, value: torch.Tensor) -> torch.Tensor:
-        return value.permute(_TO_FIRST) if self._channels_last and value.ndim == 4 else value
-
-    def _lead_through(self, layer: Any) -> None:
-        name = str(layer.name).replace(".", "_")
-        if hasattr(self, name):
-            return
-        led = _Led(layer.call)
-        self.add_module(name, led)
-        object.__setattr__(layer, "call", led)
-
-
-class _Led(torch.nn.Module):
-    """A layer's ``call`` as a module; the layer itself is not its child."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        super().__init__()
-        self._call = call
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
-
-
-def mend_average_pools(model: Any) -> None:
-    """Give each AveragePooling2D of a model that pads to "same" the documented behaviour."""
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":
-            object.__setattr__(layer, "call", _Pool(layer))
-
-
-class _Pool:
-    """The ``call`` of one layer."""
-
-    def __init__(self, layer: Any) -> None:
-        self._size = tuple(layer.pool_size)
-        self._strides = tuple(layer.strides)
-        self._last = layer.data_format == "channels_last"
-
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        images = inputs.permute(_TO_FIRST) if self._last else inputs
-        height, width = images.shape[2:]
-        around = [*self._around(width, 1), *self._around(height, 0)]
-        averages = self._averages(images, around)
-        share = self._averages(torch.ones(1, 1, height, width), around)
-        result = averages * (1.0 / share)
-        return result.permute(_TO_LAST) if self._last else result
-
-    def _averages(self, images: torch.Tensor, around: list[int]) -> torch.Tensor:
-        padded = torch.nn.functional.pad(images, around)
-        return torch.nn.functional.avg_pool2d(padded, self._size, self._strides)
-
-    def _around(self, size: int, axis: int) -> tuple[int, int]:
-        """Elements before and after: as many as keep ``ceil(size / stride)`` windows."""
-        stride, kernel = self._strides[axis], self._size[axis]
-        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        return total // 2, total - total // 2
-
-
 _CHANNELS = (1, 3, 4)
 _IMAGE_RANK = 4
 
 
 class LayeredModel:
-    """A model of Keras layers; see ``RemoteKeras``.
+    """A model of Keras layers on the torch backend; ``RemoteKeras`` has the same methods.
 
     Args:
         path: Of the file.
@@ -167,20 +64,20 @@ class LayeredModel:
         ready = mended(config.model, keras_version=config.keras_version)
         self._path = path
         self._model = _load(path, kind, ready.model, {**custom, HARD_SIGMOID_2: _hard_sigmoid_2})
-        mend_average_pools(self._model)
+        _mend_average_pools(self._model)
         self._channels_last, self.facts = _facts(self._model, path, ready.notes)
-        self._module = Named(self._model, channels_last=self._channels_last).eval()
+        self._module = _Named(self._model, channels_last=self._channels_last).eval()
 
     def export(self, *, input_size: tuple[int, int], batch: int) -> onnx.ModelProto:
-        """See ``RemoteKeras``."""
+        """The model as ONNX, NCHW at both ends, every size static."""
         channels = self.facts.in_channels
         return export_onnx(self._module, input_size=input_size, batch=batch, in_channels=channels)
 
     def answers(self, images: Array) -> tuple[Array, ...]:
-        """See ``RemoteKeras``."""
+        """Keras's outputs for float32 NCHW images; feature maps NCHW."""
         with torch.inference_mode():
-            found = self._module(torch.from_numpy(images))
-        tensors = found.values() if isinstance(found, dict) else (found,)
+            outputs = self._module(torch.from_numpy(images))
+        tensors = outputs.values() if isinstance(outputs, dict) else (outputs,)
         return tuple(tensor.numpy() for tensor in tensors)
 
 
@@ -313,3 +210,104 @@ def _facts(model: Any, path: Path, notes: tuple[str, ...]) -> tuple[bool, KerasF
 def _hard_sigmoid_2(x: Any) -> Any:
     """Keras 2's hard sigmoid; Keras 3's has the slope 1/6."""
     return keras.ops.clip(np.float32(0.2) * x + np.float32(0.5), 0.0, 1.0)
+
+
+class _Named(torch.nn.Module):
+    """Maps float32 ``[N, C, H, W]`` to the model's output, or a dict of its outputs by name.
+
+    torch names what it traces after the modules it passes through, and Keras calls its layers
+    without passing through torch. So each layer's ``call`` goes through a small module of the
+    layer's name.
+
+    Args:
+        model: A Keras model on the torch backend.
+        channels_last: Whether the model itself takes, and returns, images channels last.
+    """
+
+    def __init__(self, model: Any, *, channels_last: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._channels_last = channels_last
+        for layer in model._flatten_layers(include_self=False, recursive=True):
+            if not getattr(layer, "layers", None):
+                self._name_call(layer)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Run the model as it is at inference."""
+        result = self.model(
+            images.permute(_TO_LAST) if self._channels_last else images, training=False
+        )
+        if isinstance(result, dict):
+            return {str(name): self._first(value) for name, value in result.items()}
+        if isinstance(result, (list, tuple)):
+            if len(result) == 1:
+                return self._first(result[0])
+            return {
+                name: self._first(value)
+                for name, value in zip(self.model.output_names, result, strict=True)
+            }
+        return self._first(result)
+
+    def _first(self, value: torch.Tensor) -> torch.Tensor:
+        return (
+            value.permute(_TO_FIRST) if self._channels_last and value.ndim == _IMAGE_RANK else value
+        )
+
+    def _name_call(self, layer: Any) -> None:
+        name = str(layer.name).replace(".", "_")
+        if hasattr(self, name):
+            return
+        call = _Call(layer.call)
+        self.add_module(name, call)
+        object.__setattr__(layer, "call", call)
+
+
+class _Call(torch.nn.Module):
+    """A layer's ``call`` as a module; the layer itself is not its child."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+
+def _mend_average_pools(model: Any) -> None:
+    """Give each AveragePooling2D of a model that pads to "same" the documented behaviour.
+
+    The elements that padding adds are no part of the average. Where the padding is not symmetric,
+    the torch backend repeats the border and averages over that too (Keras 3.15), so a model trained
+    on TensorFlow would compute something else.
+    """
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":
+            object.__setattr__(layer, "call", _AveragePool(layer))
+
+
+class _AveragePool:
+    """The ``call`` of one AveragePooling2D layer."""
+
+    def __init__(self, layer: Any) -> None:
+        self._size = tuple(layer.pool_size)
+        self._strides = tuple(layer.strides)
+        self._last = layer.data_format == "channels_last"
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        images = inputs.permute(_TO_FIRST) if self._last else inputs
+        height, width = images.shape[2:]
+        around = [*self._around(width, 1), *self._around(height, 0)]
+        averages = self._averages(images, around)
+        share = self._averages(torch.ones(1, 1, height, width), around)
+        result = averages * (1.0 / share)
+        return result.permute(_TO_LAST) if self._last else result
+
+    def _averages(self, images: torch.Tensor, around: list[int]) -> torch.Tensor:
+        padded = torch.nn.functional.pad(images, around)
+        return torch.nn.functional.avg_pool2d(padded, self._size, self._strides)
+
+    def _around(self, size: int, axis: int) -> tuple[int, int]:
+        """Elements before and after: as many as keep ``ceil(size / stride)`` windows."""
+        stride, kernel = self._strides[axis], self._size[axis]
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return total // 2, total - total // 2

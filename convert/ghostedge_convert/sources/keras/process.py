@@ -34,8 +34,8 @@ _NEEDED: Mapping[Kind, tuple[str, ...]] = {
     Kind.SAVED_MODEL: ("tensorflow",),
 }
 _ERRORS: Mapping[str, type[GhostEdgeError]] = {
-    each.__name__: each
-    for each in (CheckpointError, InputError, MissingDependencyError, UnsupportedOpError)
+    error.__name__: error
+    for error in (CheckpointError, InputError, MissingDependencyError, UnsupportedOpError)
 }
 
 

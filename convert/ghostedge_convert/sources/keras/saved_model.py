@@ -3,12 +3,6 @@
 A SavedModel holds a program and no layers, so Keras 3 cannot build it anew on another backend.
 TensorFlow loads it, inlines its functions and freezes its variables; what is left are a few dozen
 kinds of op, which :mod:`.tf_ops` writes as ONNX.
-
-A frozen TensorFlow graph is written as ONNX, from its outputs back to its input.
-
-Only what the outputs need is written, so shape arithmetic, whose results the static shapes give,
-never is. Images keep TensorFlow's axis order between ops; an op that ONNX knows channels first only
-stands between two transposes, which the passes cancel.
 """
 
 from __future__ import annotations
@@ -35,58 +29,6 @@ from ghostedge_convert.sources.keras.wire import Array, KerasFacts
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 _IMAGE_RANK = 4
-
-
-def write_onnx(
-    *, source: Any, outputs: Mapping[str, Any], channels_last: bool, where: str
-) -> onnx.ModelProto:
-    """Write a graph of one image input as ONNX, channels first at both ends.
-
-    Args:
-        source: The input tensor, of static shape.
-        outputs: The output tensors by the names to give them.
-        channels_last: Whether images are, in the graph.
-        where: What to call the model in messages.
-
-    Raises:
-        UnsupportedOpError: An op has no ONNX form here; it is named.
-    """
-    graph = Writer(TABLE, reserved=[INPUT_NAME, *outputs], where=where)
-    shape = source.shape.as_list()
-    first = [shape[axis] for axis in TO_FIRST] if channels_last else shape
-    graph.names[source.ref()] = INPUT_NAME
-    if channels_last:
-        graph.names[source.ref()] = graph.node("Transpose", [INPUT_NAME], "input", perm=TO_LAST)
-    results = []
-    for name, tensor in outputs.items():
-        value, size = graph.value(tensor), tensor.shape.as_list()
-        if channels_last and len(size) == _IMAGE_RANK:
-            value, size = graph.first(value, name), [size[axis] for axis in TO_FIRST]
-        graph.nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}/Identity"))
-        results.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, size))
-    made = helper.make_graph(
-        graph.nodes,
-        "keras",
-        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, first)],
-        results,
-        initializer=graph.constants,
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    return _named(model)
-
-
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The weights named after their readers: freezing numbers them, otherwise in every run."""
-    graph = ir.from_proto(model)
-    fold_constants(graph)
-    remove_dead_nodes(graph)
-    name_constants(graph)
-    strip_origin(graph)  # where folding took weights from, by the numbers that freezing gave
-    named = ir.to_proto(graph)
-    onnx.checker.check_model(named, full_check=True)
-    return named
-
-
 _SIGNATURES = ("serving_default", "serve")
 _TOUCHES_FILES = frozenset(
     {"EagerPyFunc", "MatchingFiles", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile"}
@@ -96,7 +38,7 @@ _CHANNELS = (1, 3, 4)
 
 
 class SavedModel:
-    """A SavedModel; see ``RemoteKeras``.
+    """A SavedModel that TensorFlow has loaded; ``RemoteKeras`` has the same methods.
 
     Args:
         path: Its folder.
@@ -128,7 +70,7 @@ class SavedModel:
         self.facts = KerasFacts(size, int(channels), names, ())
 
     def export(self, *, input_size: tuple[int, int], batch: int) -> onnx.ModelProto:
-        """See ``RemoteKeras``."""
+        """The serving function as ONNX, NCHW at both ends, every size static."""
         channels = self.facts.in_channels
         last = (batch, *input_size, channels)
         first = (batch, channels, *input_size)
@@ -136,7 +78,7 @@ class SavedModel:
         traced = tf.function(self._outputs).get_concrete_function(spec)
         frozen = convert_variables_to_constants_v2(traced)
         names = self.facts.outputs if len(self.facts.outputs) > 1 else (SINGLE_OUTPUT,)
-        return write_onnx(
+        return _write_onnx(
             source=frozen.inputs[0],
             outputs=dict(zip(names, frozen.outputs, strict=True)),
             channels_last=self._channels_last,
@@ -144,18 +86,18 @@ class SavedModel:
         )
 
     def answers(self, images: Array) -> tuple[Array, ...]:
-        """See ``RemoteKeras``."""
-        given = images.transpose(0, 2, 3, 1) if self._channels_last else images
-        found = self._outputs(tf.constant(np.ascontiguousarray(given)))
-        return tuple(self._first(value.numpy()) for value in found)
+        """TensorFlow's outputs for float32 NCHW images; feature maps NCHW."""
+        inputs = images.transpose(TO_LAST) if self._channels_last else images
+        outputs = self._outputs(tf.constant(np.ascontiguousarray(inputs)))
+        return tuple(self._first(value.numpy()) for value in outputs)
 
     def _outputs(self, images: Any) -> list[Any]:
-        found = self._call(**{self._input: images})
-        return [found[name] for name in self.facts.outputs]
+        outputs = self._call(**{self._input: images})
+        return [outputs[name] for name in self.facts.outputs]
 
     def _first(self, value: Array) -> Array:
         last = self._channels_last and value.ndim == _IMAGE_RANK
-        return np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if last else value
+        return np.ascontiguousarray(value.transpose(TO_FIRST)) if last else value
 
 
 def _refuse_unsafe(path: Path) -> None:
@@ -189,14 +131,15 @@ def _signature(loaded: Any, path: Path) -> Any:
     Raises:
         InputError: There is none, or more than one and none of the usual name.
     """
-    found = loaded.signatures
+    signatures = loaded.signatures
     for name in _SIGNATURES:
-        if name in found:
-            return found[name]
-    if len(found) == 1:
-        return next(iter(found.values()))
+        if name in signatures:
+            return signatures[name]
+    if len(signatures) == 1:
+        return next(iter(signatures.values()))
     raise InputError(
-        f"it has the signatures {', '.join(sorted(found)) or 'none'}, none of them serving_default",
+        f"it has the signatures {', '.join(sorted(signatures)) or 'none'}, "
+        "none of them serving_default",
         where=path,
         remedy="save it with model.export(folder), or with a serving_default signature",
     )
@@ -218,3 +161,60 @@ def _input(call: Any, path: Path) -> tuple[str, Any]:
             remedy="save a signature of one image input",
         )
     return next(iter(specs)), image[0]
+
+
+def _write_onnx(
+    *, source: Any, outputs: Mapping[str, Any], channels_last: bool, where: str
+) -> onnx.ModelProto:
+    """Write a graph of one image input as ONNX, channels first at both ends.
+
+    From its outputs back to its input: only what the outputs need is written, so shape arithmetic,
+    whose results the static shapes give, never is. Images keep TensorFlow's axis order between ops;
+    an op that ONNX knows channels first only stands between two transposes, which the passes
+    cancel.
+
+    Args:
+        source: The input tensor, of static shape.
+        outputs: The output tensors by the names to give them.
+        channels_last: Whether images are, in the graph.
+        where: What to call the model in messages.
+
+    Raises:
+        UnsupportedOpError: An op has no ONNX form here; it is named.
+    """
+    graph = Writer(TABLE, reserved=[INPUT_NAME, *outputs], where=where)
+    shape = source.shape.as_list()
+    first = [shape[axis] for axis in TO_FIRST] if channels_last else shape
+    graph.names[source.ref()] = INPUT_NAME
+    if channels_last:
+        graph.names[source.ref()] = graph.node("Transpose", [INPUT_NAME], "input", perm=TO_LAST)
+    results = []
+    for name, tensor in outputs.items():
+        value, size = graph.value(tensor), tensor.shape.as_list()
+        if channels_last and len(size) == _IMAGE_RANK:
+            value, size = graph.first(value, name), [size[axis] for axis in TO_FIRST]
+        graph.nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}/Identity"))
+        results.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, size))
+    written = helper.make_graph(
+        graph.nodes,
+        "keras",
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, first)],
+        results,
+        initializer=graph.constants,
+    )
+    model = helper.make_model(
+        written, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10
+    )
+    return _named(model)
+
+
+def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The weights named after their readers: freezing numbers them, otherwise in every run."""
+    graph = ir.from_proto(model)
+    fold_constants(graph)
+    remove_dead_nodes(graph)
+    name_constants(graph)
+    strip_origin(graph)  # where folding took weights from, by the numbers that freezing gave
+    named = ir.to_proto(graph)
+    onnx.checker.check_model(named, full_check=True)
+    return named

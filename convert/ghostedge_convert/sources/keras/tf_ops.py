@@ -35,9 +35,9 @@ def _const(graph: Writer, op: Any) -> list[str]:
 
 
 def _cast(graph: Writer, op: Any) -> list[str]:
-    known = tf.get_static_value(op.outputs[0])
-    if known is not None:
-        return [graph.constant(np.asarray(known), op.name)]
+    value = tf.get_static_value(op.outputs[0])
+    if value is not None:
+        return [graph.constant(np.asarray(value), op.name)]
     source, target = op.inputs[0].dtype, op.outputs[0].dtype
     if source.is_bool and target == tf.float32:
         return [graph.node("Cast", [graph.value(op.inputs[0])], op.name, to=onnx.TensorProto.FLOAT)]
@@ -119,9 +119,9 @@ def _extreme(onnx_op: str) -> Row:
 def _bound(op: Any) -> tuple[Any, float] | None:
     """The tensor and the number that a Minimum or Maximum compares."""
     for tensor, other in (op.inputs, list(op.inputs)[::-1]):
-        known = tf.get_static_value(other)
-        if known is not None and np.size(known) == 1 and tensor.shape.rank:
-            return tensor, float(np.ravel(known)[0])
+        number = tf.get_static_value(other)
+        if number is not None and np.size(number) == 1 and tensor.shape.rank:
+            return tensor, float(np.ravel(number)[0])
     return None
 
 

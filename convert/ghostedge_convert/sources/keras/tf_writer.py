@@ -76,10 +76,10 @@ class Writer:
         Raises:
             UnsupportedOpError: It does.
         """
-        known = tf.get_static_value(tensor)
-        if known is None:
+        value = tf.get_static_value(tensor)
+        if value is None:
             self.refuse(tensor.op, "one of its parameters is computed by the graph")
-        return np.asarray(known)
+        return np.asarray(value)
 
     def node(
         self, op: str, inputs: Sequence[str], name: str, *, outputs: int = 1, **attributes: Any
@@ -123,8 +123,8 @@ class Writer:
         return list(row.reads(op))
 
     def _write(self, op: Any) -> None:
-        found = self._table[op.type].write(self, op)
-        for tensor, name in zip(op.outputs, found, strict=False):
+        names = self._table[op.type].write(self, op)
+        for tensor, name in zip(op.outputs, names, strict=False):
             self.names[tensor.ref()] = name
 
     def _free(self, name: str) -> str:

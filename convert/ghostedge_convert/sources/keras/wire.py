@@ -2,8 +2,6 @@
 
 The other end runs a stranger's graph, or the user's custom layers, so nothing that it sends is
 executed here.
-
-What a Keras model says of itself, in either process.
 """
 
 from __future__ import annotations
@@ -24,6 +22,23 @@ _LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
+class KerasFacts:
+    """What the model says of itself.
+
+    Attributes:
+        input_size: Height and width of its input, None for one that takes any.
+        in_channels: Channels of its input.
+        outputs: Names of its outputs.
+        notes: What a person should know of how it was read, a line each.
+    """
+
+    input_size: tuple[int, int] | None
+    in_channels: int
+    outputs: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Frame:
     """One message."""
 
@@ -34,8 +49,8 @@ class Frame:
 def send(stream: IO[bytes], head: dict[str, Any], arrays: Sequence[Array] = ()) -> None:
     """Write a message and flush it."""
     packed = [_packed(array) for array in arrays]
-    words = json.dumps({**head, "arrays": [len(part) for part in packed]}).encode()
-    stream.write(_LENGTH.pack(len(words)) + words)
+    encoded = json.dumps({**head, "arrays": [len(part) for part in packed]}).encode()
+    stream.write(_LENGTH.pack(len(encoded)) + encoded)
     for part in packed:
         stream.write(part)
     stream.flush()
@@ -67,20 +82,3 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
     if len(data) != count:
         raise EOFError(f"{count} bytes expected, {len(data)} came")
     return data
-
-
-@dataclass(frozen=True)
-class KerasFacts:
-    """What the model says of itself.
-
-    Attributes:
-        input_size: Height and width of its input, None for one that takes any.
-        in_channels: Channels of its input.
-        outputs: Names of its outputs.
-        notes: What a person should know of how it was read, a line each.
-    """
-
-    input_size: tuple[int, int] | None
-    in_channels: int
-    outputs: tuple[str, ...]
-    notes: tuple[str, ...]

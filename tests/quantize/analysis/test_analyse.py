@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from onnx import helper, numpy_helper, parser
+from onnx import numpy_helper, parser
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -21,8 +19,7 @@ from onnxruntime.quantization import (
 
 from ghostedge_quantize import analyse, calibrate, quantize, unsigned_activations
 from ghostedge_quantize.analysis.findings import Analysis, LayerAnalysis
-from ghostedge_quantize.analysis.qdq_graph import Codes, QdqGraph
-from ghostedge_quantize.analysis.weight_noise import fit, rounding_step
+from ghostedge_quantize.analysis.qdq_graph import QdqGraph
 from ghostedge_runtime.errors import InputError, ModelFileError
 
 # A 1×1 convolution with its pairs, small enough to be computed by hand. The output's range ends
@@ -139,60 +136,6 @@ def test_weights_without_a_float_model_are_taken_to_err_uniformly_within_a_step(
     assert weights.sqnr_db == pytest.approx(-10 * math.log10(ratios.mean()), abs=1e-4)
 
 
-@pytest.mark.parametrize("lost_bits", [0, 3, 5])
-def test_codes_that_skip_values_have_a_longer_rounding_step(lost_bits: int) -> None:
-    codes = np.random.default_rng(0).integers(-3, 4, (4, 8)).astype(np.int8) << lost_bits
-    found = Codes(codes, np.float32(1).reshape(()), np.int8(0).reshape(()), 0)
-    assert rounding_step(found) == 2**lost_bits
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    groups=st.integers(1, 3),
-    outputs=st.integers(1, 4),
-    inputs=st.integers(1, 4),
-    taps=st.integers(2, 3),
-    seed=st.integers(0, 2**16),
-)
-def test_rescaled_channels_are_found_again(
-    groups: int, outputs: int, inputs: int, taps: int, seed: int
-) -> None:
-    random = np.random.default_rng(seed)
-    weights = random.normal(size=(groups * outputs, inputs, taps, taps))
-    rows = 8 ** random.uniform(-1, 1, (groups * outputs, 1, 1, 1))
-    columns = np.repeat(8 ** random.uniform(-1, 1, (groups, inputs)), outputs, axis=0)
-    scaled = weights * rows * columns[:, :, None, None]
-    scale = np.abs(scaled).max((1, 2, 3)) / 127
-    values = np.rint(scaled / scale[:, None, None, None]).astype(np.int8)
-    codes = Codes(values, scale.astype(np.float32), np.zeros(len(scale), np.int8), 0)
-    node = helper.make_node("Conv", ["x", "w"], ["y"], group=groups)
-    found = fit(codes, node, weights.astype(np.float32))
-    assert found is not None
-    half_a_step = np.broadcast_to(scale[:, None, None, None], scaled.shape) * 0.51
-    assert (np.abs(found - codes.real) <= 3 * half_a_step).all()
-    assert np.square(found - scaled).sum() <= np.square(codes.real - scaled).sum() + 1e-9
-
-
-@pytest.fixture(scope="module")
-def named(ghost: onnx.ModelProto) -> onnx.ModelProto:
-    """The ghost module with its nodes named after what they make, as exporters name them."""
-    model = onnx.ModelProto.FromString(ghost.SerializeToString())
-    for node in model.graph.node:
-        node.name = node.output[0]
-    return model
-
-
-@pytest.fixture(scope="module")
-def feed(batches: Callable[..., list[np.ndarray]]) -> list[np.ndarray]:
-    return [batch[0] for batch in batches(24, seed=5)]
-
-
-@pytest.fixture(scope="module")
-def ghost_int8(named: onnx.ModelProto, batches: Callable[..., list[np.ndarray]]) -> onnx.ModelProto:
-    ranges = calibrate(named, batches(24, seed=5), method="minmax")
-    return unsigned_activations(quantize(named, ranges, preprocessing=None))
-
-
 def test_with_the_float_model_the_weights_error_is_measured(
     named: onnx.ModelProto, ghost_int8: onnx.ModelProto, feed: list[np.ndarray]
 ) -> None:
@@ -234,19 +177,6 @@ def test_equalized_weights_are_compared_by_function_not_by_spelling(
             assert a.weights.source == b.weights.source == "float model"
             assert a.weights.sqnr_db == pytest.approx(b.weights.sqnr_db, abs=0.05)
         assert a.effect.mse == pytest.approx(b.effect.mse, rel=0.05)
-
-
-def test_with_every_pair_on_the_graph_computes_what_the_model_does(
-    ghost_int8: onnx.ModelProto,
-    feed: list[np.ndarray],
-    run: Callable[..., np.ndarray],
-) -> None:
-    graph = QdqGraph(ghost_int8)
-    everything = onnx.ModelProto.FromString(graph.variant(on=list(graph.pairs.values())))
-    batches = [image[None] for image in feed]
-    step = max(float(p.scale) for p in graph.pairs.values() if p.tensor.startswith("logits"))
-    difference = run(everything, batches, optimise=False) - run(ghost_int8, batches, optimise=False)
-    assert np.abs(difference).max() <= step * 1.01
 
 
 def test_effects_of_single_layers_add_up_to_the_whole(

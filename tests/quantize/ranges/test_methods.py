@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -212,3 +214,7 @@ def test_merged_histograms_are_the_one_of_all_values(parts: list[np.ndarray]) ->
     one, other = merged([filled(part) for part in parts]), filled(*parts)
     assert (one.ends, one.width) == (other.ends, other.width)
     assert np.array_equal(one.counts, other.counts)
+
+
+def test_every_method_has_a_reader_and_auto_chooses_among_them() -> None:
+    assert get_args(Method) == ("auto", *READERS)

@@ -26,12 +26,13 @@ _SUFFIXES = {
     ".md": "markdown",
     ".markdown": "markdown",
 }
-# Imported when asked for: two of them need matplotlib.
+# Imported when asked for: two of them need packages of the extra.
 _WRITERS = {
     "html": ("page", "page"),
     "png": ("picture", "picture"),
     "markdown": ("markdown", "markdown"),
 }
+_EXTRA = frozenset({"matplotlib", "jinja2", "markupsafe"})
 _DEFAULTS = {"html": "report.html", "png": "report.png", "markdown": "report.md"}
 
 
@@ -133,10 +134,11 @@ def _render(contents: Contents, form: str) -> bytes:
     try:
         write = getattr(importlib.import_module(f"ghostedge.show.{module}"), function)
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] != "matplotlib":
+        package = str(error.name).partition(".")[0]
+        if package not in _EXTRA:
             raise
         raise MissingDependencyError(
-            "this needs matplotlib, which is not installed",
+            f"this needs {package}, which is not installed",
             where=f"--format {form}",
             remedy="pip install 'ghostedge[report]', or use --format markdown",
         ) from error

@@ -10,51 +10,157 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from ghostedge.show import case_sections, head_sections, machine_sections
-from ghostedge.show.contents import Contents
-from ghostedge.show.drawing import DARK, LIGHT, SERIES, css_variables, styled
-from ghostedge.show.figures import Figures, plotted, work_out
-from ghostedge.show.html import text
-from ghostedge.show.sentences import title
-from ghostedge.show.svg import ChartMaker
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ghostedge.show import sentences, words
+from ghostedge.show.charts import histogram_words
+from ghostedge.show.columns import select
+from ghostedge.show.contents import Contents, Entry
+from ghostedge.show.drawing import (
+    DARK,
+    LIGHT,
+    MARKERS,
+    SERIES,
+    css_variables,
+    series_marker,
+    series_name,
+)
+from ghostedge.show.figures import DRAWN_SENSORS, plotted, work_out
+from ghostedge.show.layer_columns import (
+    LAYER_FIGURES,
+    LAYER_SHARE,
+    OPERATOR,
+    OPERATOR_P50,
+    OPERATOR_SHARE,
+    OUTPUT,
+    SHAPE,
+    op_shares,
+)
+from ghostedge.show.page_charts import draw_charts
+from ghostedge.show.result_columns import FILE, RUNTIME, SHA256, SIZE, common_words, results_table
+from ghostedge.terminal import printable
+from ghostedge_runtime.machine.words import fact_rows
+from ghostedge_runtime.record import BenchRun
 
 DATA_ID = "plotted"
+_SHOWN = 12
+"""Operators and layers that are seen without asking for the others."""
+_GLYPHS = dict(zip(MARKERS, "●■◆▲▼✚✖", strict=True))
 
 
 def page(contents: Contents) -> str:
     """The page's text."""
     figures = work_out(contents)
-    charts = ChartMaker()
-    with styled():
-        body = "\n".join(_body(contents, figures, charts))
-    style = _style(charts.sheet.css())
-    script = _resource("page.js")
-    data = _json(plotted(contents, figures))
+    charts = draw_charts(contents, figures)
+    style, script = _style(charts.style), _resource("page.js")
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title(contents))}</title>\n"
-        '<link rel="icon" href="data:,">\n'
-        f"<style>{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-        '<div id="tip" role="status" hidden></div>\n'
-        f'<script type="application/json" id="{DATA_ID}">{data}</script>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n"
+        _environment()
+        .get_template("report.html")
+        .render(
+            contents=contents,
+            figures=figures,
+            charts=charts,
+            policy=Markup(_policy(style, script)),
+            style=Markup(style),
+            script=Markup(script),
+            data=Markup(_json(plotted(contents, figures))),
+        )
     )
 
 
-def _body(contents: Contents, figures: Figures, charts: ChartMaker) -> Iterator[str]:
-    yield from head_sections.opening(contents, figures, charts)
-    yield from case_sections.tables(contents, figures)
-    yield from case_sections.cards(contents, figures, charts)
-    yield from case_sections.operators(contents)
-    yield from case_sections.quantization(contents, charts)
-    yield from machine_sections.machines(contents, figures, charts)
-    yield from machine_sections.reproduction(contents)
-    yield f"<footer>{text(contents.producer)}</footer>"
+def _environment() -> Environment:
+    """What the templates are filled with; text is made printable, then escaped."""
+    environment = Environment(
+        loader=PackageLoader("ghostedge.show"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(
+        DRAWN_SENSORS=DRAWN_SENSORS,
+        FILES=(FILE, SIZE, RUNTIME, SHA256),
+        LAYERS=(*LAYER_FIGURES, LAYER_SHARE),
+        OPERATORS=(OPERATOR, OUTPUT, SHAPE, OPERATOR_P50, OPERATOR_SHARE),
+        SHOWN=_SHOWN,
+        WARNING=words.WARNING,
+        best_entries=best_entries,
+        common_words=common_words,
+        data_id=DATA_ID,
+        histogram_words=histogram_words,
+        machine_facts=_machine_facts,
+        op_shares=op_shares,
+        results_table=results_table,
+        run_facts=_run_facts,
+        select=select,
+        sentences=sentences,
+        series_glyph=lambda series: _GLYPHS[series_marker(series)],
+        series_name=series_name,
+        words=words,
+    )
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value) if is_text else value
+
+
+@dataclass(frozen=True)
+class Best:
+    """An entry that is the best of its machine.
+
+    Attributes:
+        what: At what.
+        entry: Which.
+        machine: The machine's name, where there are several.
+    """
+
+    what: str
+    entry: Entry
+    machine: str
+
+    @property
+    def figures(self) -> str:
+        """Its latency, and its accuracy where it has one."""
+        score = self.entry.result.score
+        latency = f"{words.ms(_latency(self.entry))} ms"
+        return latency if score is None else f"{latency} · {score.top1_pct:.2f} %"
+
+
+def best_entries(contents: Contents) -> Iterator[Best]:
+    """The fastest and the most accurate entry of each machine."""
+    for series, machine in enumerate(contents.series):
+        timed = [entry for entry in contents.timed if entry.series == series]
+        scored = [entry for entry in contents.scored if entry.series == series]
+        about = machine if len(contents.series) > 1 else ""
+        best = {"fastest": min(timed, key=_latency)} if timed else {}
+        if scored:
+            best["most accurate"] = max(scored, key=lambda entry: entry.place[1])
+        if len({entry.number for entry in best.values()}) == 1:
+            best = {" and ".join(best): next(iter(best.values()))}
+        for what, entry in best.items():
+            yield Best(what, entry, about)
+
+
+def _latency(entry: Entry) -> float:
+    return entry.result.p50_ms.value if entry.result.p50_ms else float("inf")
+
+
+def _machine_facts(run: BenchRun) -> list[tuple[str, str]]:
+    return [*fact_rows(run.machine).items(), *words.changes(run.trace)]
+
+
+def _run_facts(run: BenchRun) -> list[tuple[str, str]]:
+    version = ("GhostEdge", run.ghostedge_version)
+    return [version, ("run", run.id), *words.settings_facts(run.settings)]
 
 
 def _style(charts: str) -> str:

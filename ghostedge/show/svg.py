@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from ghostedge.show.drawing import LIGHT, Chart, Dot, new_figure, place_axes
@@ -176,7 +177,7 @@ class ChartMaker:
         self.sheet = StyleSheet()
         self._made = 0
 
-    def make(self, frame: Frame, words: str, draw: Callable[[Axes], Dots | None]) -> str:
+    def make(self, frame: Frame, words: str, draw: Callable[[Axes], Dots | None]) -> Markup:
         """One chart.
 
         Args:
@@ -190,4 +191,5 @@ class ChartMaker:
         )
         dots = draw(ax) or {}
         self._made += 1
-        return svg(Chart(figure, words, dict(dots)), f"c{self._made}", self.sheet, frame.kind)
+        chart = Chart(figure, words, dict(dots))
+        return Markup(svg(chart, f"c{self._made}", self.sheet, frame.kind))

@@ -36,11 +36,11 @@ def main() -> None:
     add_arguments(parser, photos=report.PHOTOS)
     args = parser.parse_args()
     use_two_cores()
-    made = workload(args)
+    inputs = workload(args)
     machine = report.machine()
-    conversions = [_said("ghostedge", convert_ours(made))]
+    conversions = [_said("ghostedge", convert_ours(inputs))]
     if not args.skip_peers:
-        conversions += [_said(peer.name, convert_with(peer, made)) for peer in PEERS_MEASURED]
+        conversions += [_said(peer.name, convert_with(peer, inputs)) for peer in PEERS_MEASURED]
     print(
         report.table(
             ["converter", "seconds", "CPU seconds", "peak MB"], [_row(c) for c in conversions]
@@ -50,8 +50,8 @@ def main() -> None:
         {
             "benchmark": "conversion",
             "model": "GhostNet 1.0x, 224, to int8",
-            "weights": made.weights_source,
-            "photos": made.photo_source,
+            "weights": inputs.weights_source,
+            "photos": inputs.photo_source,
             "converters": {c.name: c.as_json() for c in conversions},
             "budget": _budget(conversions[0]),
             "machine": machine,

@@ -153,9 +153,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50)
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    layers, skipped, found = _layers(), None, {}
+    layers, skipped, packages = _layers(), None, {}
     try:
-        found = _tflite_files(layers)
+        packages = _tflite_files(layers)
     except (PeerUnavailableError, ChildFailedError) as error:
         skipped = str(error)
         print(f"skipped LiteRT: {skipped}", file=sys.stderr)
@@ -163,7 +163,7 @@ def main() -> None:
     for name, layer in layers.items():
         print(f"timing {name} …", file=sys.stderr)
         results[name] = _measured(name, layer, args.rounds, with_tflite=skipped is None)
-    _report(results, found, skipped)
+    _report(results, packages, skipped)
 
 
 def _layers() -> dict[str, Layer]:
@@ -208,27 +208,27 @@ def _measured(name: str, layer: Layer, rounds: int, *, with_tflite: bool) -> dic
     if with_tflite:
         forms["litert"] = {p: InLiteRT(FOLDER / f"{name}_{p}.tflite", image) for p in PRECISIONS}
     for turn in range(rounds):
-        for made in forms.values():
+        for by_precision in forms.values():
             for shift in range(len(PRECISIONS)):
-                made[PRECISIONS[(turn + shift) % len(PRECISIONS)]].burst()
-    return {runtime: _figures(made, exact) for runtime, made in forms.items()}
+                by_precision[PRECISIONS[(turn + shift) % len(PRECISIONS)]].burst()
+    return {runtime: _figures(by_precision, exact) for runtime, by_precision in forms.items()}
 
 
-def _figures(made: dict[str, Timed], exact: Array) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for precision, each in made.items():
-        output = each.output()
+def _figures(forms: dict[str, Timed], exact: Array) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for precision, form in forms.items():
+        output = form.output()
         noise = np.square(output - exact).mean() / np.square(exact).mean()
-        found[precision] = {
-            "p50_ms": round(statistics.median(t for r in each.rounds for t in r), 4),
-            "integer_kernel": each.fast and precision != "float32",
+        figures[precision] = {
+            "p50_ms": round(statistics.median(t for r in form.rounds for t in r), 4),
+            "integer_kernel": form.fast and precision != "float32",
             "error_db": round(float(10 * np.log10(max(noise, 1e-30))), 1),
         }
     for precision in PRECISIONS[1:]:
-        found[f"{precision}_over_float32"] = asdict(
-            ratio(made[precision].rounds, made["float32"].rounds)
+        figures[f"{precision}_over_float32"] = asdict(
+            ratio(forms[precision].rounds, forms["float32"].rounds)
         )
-    return found
+    return figures
 
 
 def _exact(layer: Layer, image: Array) -> Array:
@@ -282,7 +282,7 @@ def _graph(layer: Layer, precision: str, exact: Array) -> onnx.ModelProto:
     if precision == "float32":
         return model
     graph = model.graph
-    weight, bias = (numpy_helper.to_array(each) for each in graph.initializer)
+    weight, bias = (numpy_helper.to_array(tensor) for tensor in graph.initializer)
     steps, dtype = STEPS[precision], helper.tensor_dtype_to_np_dtype(ONNX_TYPES[precision])
     middle = (steps + 1) // 2
     low = min(0.0, float(exact.min()))  # 0 behind a ReLU, which the kernel then applies itself
@@ -330,7 +330,7 @@ def _time_words(precision: str, figures: dict[str, Any]) -> str:
     return f"{figures['p50_ms']:.4f}{'*' if plain else ''}"
 
 
-def _report(results: dict[str, Any], found: dict[str, str], skipped: str | None) -> None:
+def _report(results: dict[str, Any], packages: dict[str, str], skipped: str | None) -> None:
     rows = []
     for name, runtimes in results.items():
         for runtime, figures in runtimes.items():
@@ -353,7 +353,7 @@ def _report(results: dict[str, Any], found: dict[str, str], skipped: str | None)
             "layers": results,
             "int16_ever_faster": faster,
             "skipped": skipped,
-            "versions": {**found, "onnxruntime": onnxruntime.__version__},
+            "versions": {**packages, "onnxruntime": onnxruntime.__version__},
             "machine": report.machine(),
         }
     )

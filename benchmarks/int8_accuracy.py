@@ -81,17 +81,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(made: Study, args: argparse.Namespace) -> dict[str, Any]:
-    images = evaluation_images(made, args.test_images)
-    scorer = Scorer.of(made.deploy_onnx, images)
+def _measure(inputs: Study, args: argparse.Namespace) -> dict[str, Any]:
+    images = evaluation_images(inputs, args.test_images)
+    scorer = Scorer.of(inputs.deploy_onnx, images)
     float_score = score(scorer.reference, scorer.reference, images.labels)
-    ours = convert(made, made.folder / "ours", ["--eval", str(made.test), *args.extra])
+    ours = convert(inputs, inputs.folder / "ours", ["--eval", str(inputs.test), *args.extra])
     ours_scores = ours.scores(scorer)
     peers = {}
     for quantizer in QUANTIZERS:
         if args.peers is None or quantizer.slug in args.peers:
-            peers[quantizer.name] = _peer(quantizer, made, scorer, args.settings)
-    print(f"\n{made.name}: float top-1 {float_score.top1_pct:.2f} %\n")
+            peers[quantizer.name] = _peer(quantizer, inputs, scorer, args.settings)
+    print(f"\n{inputs.name}: float top-1 {float_score.top1_pct:.2f} %\n")
     print(_table(ours_scores, ours, peers), flush=True)
     errors = standard_errors(file_logits(ours.int8_file("tflite"), images), scorer.reference)
     print(f"\nstandard errors of our TFLite's, in points: {errors}", flush=True)
@@ -104,8 +104,8 @@ def _measure(made: Study, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _peer(quantizer: Quantizer, made: Study, scorer: Scorer, limit: int | None) -> dict[str, Any]:
-    tried = attempt_all(quantizer, made, quantizer.settings[:limit])
+def _peer(quantizer: Quantizer, inputs: Study, scorer: Scorer, limit: int | None) -> dict[str, Any]:
+    tried = attempt_all(quantizer, inputs, quantizer.settings[:limit])
     records = [_record(tried, attempt, scorer) for attempt in tried.attempts]
     worked = [index for index, record in enumerate(records) if "failed" not in record]
     best = max(worked, key=lambda index: _sharpness(records[index]), default=None)
@@ -122,7 +122,7 @@ def _record(tried: Attempts, attempt: Attempt, scorer: Scorer) -> dict[str, Any]
     if attempt.file is None or attempt.usage is None:
         record["failed"] = attempt.failed
     else:
-        record |= {**scorer.kept(attempt.file).as_json(), "conversion_s": attempt.usage.seconds}
+        record |= {**scorer.stored(attempt.file).as_json(), "conversion_s": attempt.usage.seconds}
     print(f"{tried.quantizer.name}: {record}", file=sys.stderr, flush=True)
     return record
 
@@ -138,7 +138,7 @@ def _score(record: dict[str, Any]) -> Score:
 
 def _ours(ours: Ours, scores: dict[str, Score]) -> dict[str, Any]:
     return {
-        **{kind: found.as_json() for kind, found in scores.items()},
+        **{kind: score.as_json() for kind, score in scores.items()},
         "conversion_s": ours.usage.seconds,
         "stages_s": ours.stages_s,
         "versions": ours.manifest["versions"],
@@ -181,7 +181,7 @@ def _table(scores: dict[str, Score], ours: Ours, peers: dict[str, dict[str, Any]
     head = ["quantizer", "file", *COLUMNS, "seconds", "setting"]
     seconds = f"{ours.usage.seconds:.0f}"
     setting = " ".join(ours.arguments[2:]) or "defaults"
-    rows = [["GhostEdge", kind, *found.cells(), seconds, setting] for kind, found in scores.items()]
+    rows = [["GhostEdge", kind, *score.cells(), seconds, setting] for kind, score in scores.items()]
     for name, peer in peers.items():
         if peer["best"] is None:
             why = peer.get("skipped") or "no setting worked"

@@ -46,11 +46,11 @@ def main() -> None:
     use_two_cores()
     cases, rows = [], []
     for name in args.studies:
-        made = study(name, args.shared)
-        images = evaluation_images(made, args.test_images)
+        inputs = study(name, args.shared)
+        images = evaluation_images(inputs, args.test_images)
         for spread in args.spreads:
             for seed in range(args.seeds):
-                case, scores = _case(made, images, spread, seed, args)
+                case, scores = _case(inputs, images, spread, seed, args)
                 cases.append(case)
                 rows += [[name, str(spread), str(seed), k, *s.cells()] for k, s in scores.items()]
     print(report.table(["study", "spread", "seed", "file", *COLUMNS], rows))
@@ -84,9 +84,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _case(
-    made: Study, images: EvaluationImages, spread: float, seed: int, args: argparse.Namespace
+    inputs: Study, images: EvaluationImages, spread: float, seed: int, args: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Score]]:
-    hostile, difference = _rescaled(made, spread, seed)
+    hostile, difference = _rescaled(inputs, spread, seed)
     ours = convert(hostile, hostile.deploy_onnx.parent, args.extra)
     scorer = Scorer.of(hostile.deploy_onnx, images)
     scores = ours.scores(scorer)
@@ -100,7 +100,7 @@ def _case(
     if not args.skip_peer:
         scores |= _peers(hostile, scorer)
     case = {
-        "study": made.name,
+        "study": inputs.name,
         "spread": spread,
         "seed": seed,
         "float_difference": difference,
@@ -112,16 +112,22 @@ def _case(
     return case, scores
 
 
-def _rescaled(made: Study, spread: float, seed: int) -> tuple[Study, float]:
+def _rescaled(inputs: Study, spread: float, seed: int) -> tuple[Study, float]:
     """The study with a rescaled checkpoint, and how far float logits moved."""
-    name = f"{made.name}_hostile_{spread:g}_{seed}"
-    hostile = Study(name, made.folder.parent / name / "model.pt", made.calibration, made.test)
+    name = f"{inputs.name}_hostile_{spread:g}_{seed}"
+    hostile = Study(name, inputs.folder.parent / name / "model.pt", inputs.calibration, inputs.test)
     hostile.folder.mkdir(exist_ok=True)
-    shutil.copyfile(made.model.with_name("config.json"), hostile.folder / "config.json")
+    shutil.copyfile(inputs.model.with_name("config.json"), hostile.folder / "config.json")
     if not hostile.calibration_pixels.exists():
-        os.link(made.calibration_pixels, hostile.calibration_pixels)
-    command = [sys.executable, "-m", "support.hostile_files", "--checkpoint", str(made.checkpoint)]
-    command += ["--calibration", str(made.calibration_pixels), "--output", str(hostile.model)]
+        os.link(inputs.calibration_pixels, hostile.calibration_pixels)
+    command = [
+        sys.executable,
+        "-m",
+        "support.hostile_files",
+        "--checkpoint",
+        str(inputs.checkpoint),
+    ]
+    command += ["--calibration", str(inputs.calibration_pixels), "--output", str(hostile.model)]
     command += ["--spread", str(spread), "--seed", str(seed)]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, cwd=report.REPO / "benchmarks"
@@ -134,7 +140,7 @@ def _peers(hostile: Study, scorer: Scorer) -> dict[str, Score]:
     tried = attempt_all(PEER, hostile, PEER_SETTINGS)
     names = (f"{PEER.slug} {attempt.setting}" for attempt in tried.attempts)
     return {
-        name: scorer.kept(attempt.file)
+        name: scorer.stored(attempt.file)
         for name, attempt in zip(names, tried.attempts, strict=True)
         if attempt.file
     }

@@ -51,26 +51,26 @@ COLUMNS = ("p50_ms", "min_ms", "cpu_p50_ms", "from_pixels_p50_ms")
 def main() -> None:
     args = _arguments()
     records: dict[str, dict[str, Any]] = {}
-    made: Workload | None = None
+    inputs: Workload | None = None
     if args.models:
         files = {name: Path(file) for name, _, file in (m.partition("=") for m in args.models)}
         records = {name: {} for name in files}
         image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     else:
-        made = workload(args)
-        conversions = [convert_ours(made)]
-        conversions += [convert_with(p, made, reuse=not args.fresh) for p in PEERS_MEASURED]
+        inputs = workload(args)
+        conversions = [convert_ours(inputs)]
+        conversions += [convert_with(p, inputs, reuse=not args.fresh) for p in PEERS_MEASURED]
         records = {c.name: c.as_json() for c in conversions}
         files = _files(conversions)
-        image = np.load(made.calibration, mmap_mode="r")[0]
+        image = np.load(inputs.calibration, mmap_mode="r")[0]
     models = {name: TimedModel(file, image) for name, file in files.items()}
     print(f"timing {', '.join(models)} in turn, {args.rounds} rounds …", file=sys.stderr)
     time_in_turn(models, args.rounds)
     for name, model in models.items():
         records[name] |= model.figures()
-    if made:
-        _add_likeness(records, models, made)
-    _report(records, models, made)
+    if inputs:
+        _add_likeness(records, models, inputs)
+    _report(records, models, inputs)
 
 
 def _arguments() -> argparse.Namespace:
@@ -92,11 +92,11 @@ def _files(conversions: list[Conversion]) -> dict[str, Path]:
 
 
 def _add_likeness(
-    records: dict[str, dict[str, Any]], models: dict[str, TimedModel], made: Workload
+    records: dict[str, dict[str, Any]], models: dict[str, TimedModel], inputs: Workload
 ) -> None:
     """Guard against a file that is fast because it computes something else."""
-    photos = np.load(made.calibration, mmap_mode="r")[:COMPARED_PHOTOS]
-    session = onnxruntime.InferenceSession(str(made.onnx), providers=["CPUExecutionProvider"])
+    photos = np.load(inputs.calibration, mmap_mode="r")[:COMPARED_PHOTOS]
+    session = onnxruntime.InferenceSession(str(inputs.onnx), providers=["CPUExecutionProvider"])
     batches = normalize(photos, PREPROCESSING).transpose(0, 3, 1, 2)
     reference = [session.run(None, {"input": batch[None]})[0][0] for batch in batches]
     for name, model in models.items():
@@ -105,7 +105,7 @@ def _add_likeness(
 
 
 def _report(
-    records: dict[str, dict[str, Any]], models: dict[str, TimedModel], made: Workload | None
+    records: dict[str, dict[str, Any]], models: dict[str, TimedModel], inputs: Workload | None
 ) -> None:
     peers = [name for name in models if name != OURS] if OURS in models else []
     against = {name: _compared(models[OURS], models[name]) for name in peers}
@@ -123,8 +123,8 @@ def _report(
         {
             "benchmark": "int8_latency",
             "model": "GhostNet 1.0x, 224, batch 1, 1 thread, XNNPACK, interleaved",
-            "weights": made.weights_source if made else "of the given files",
-            "photos": made.photo_source if made else None,
+            "weights": inputs.weights_source if inputs else "of the given files",
+            "photos": inputs.photo_source if inputs else None,
             "models": records,
             "ours_over": against,
             "fastest_peer": fastest,

@@ -68,20 +68,20 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    made = study(name, args.shared)
-    scorer = Scorer.of(made.deploy_onnx, evaluation_images(made, args.test_images))
+    inputs = study(name, args.shared)
+    scorer = Scorer.of(inputs.deploy_onnx, evaluation_images(inputs, args.test_images))
     records: list[dict[str, Any]] = []
     rows: list[list[str]] = []
     for variant in VARIANTS:
         arguments = ["--per-tensor", *variant]
-        ours = convert(made, made.folder / "per_tensor", [*arguments, *args.extra])
+        ours = convert(inputs, inputs.folder / "per_tensor", [*arguments, *args.extra])
         scores = ours.scores(scorer)
-        said = " ".join(arguments)
-        rows += [[name, kind, *found.cells(), said] for kind, found in scores.items()]
+        flags = " ".join(arguments)
+        rows += [[name, kind, *score.cells(), flags] for kind, score in scores.items()]
         records.append(
             {
                 "arguments": arguments,
-                **{kind: found.as_json() for kind, found in scores.items()},
+                **{kind: score.as_json() for kind, score in scores.items()},
                 "conversion_s": ours.usage.seconds,
             }
         )

@@ -208,8 +208,8 @@ def _kernel(model: onnx.ModelProto) -> str:
             delegation = opened.delegation
     if delegation is None:
         raise RuntimeError("this interpreter does not tell what was delegated")
-    made = {"Greater": "GREATER"}.get(model.graph.node[1].op_type)
-    left = [op for op in delegation.left if op != made or len(model.graph.node) == 2]
+    own = {"Greater": "GREATER"}.get(model.graph.node[1].op_type)
+    left = [op for op in delegation.left if op != own or len(model.graph.node) == 2]
     if delegation.ops_total == 1:
         return "none"
     return f"LiteRT: {', '.join(left)}" if left else "XNNPACK"

@@ -67,7 +67,7 @@ COMPARED_PHOTOS = 16
 class Converted:
     """One network's files by name, and how each converter fared."""
 
-    made: Workload
+    inputs: Workload
     converters: dict[str, Conversion]
     files: dict[str, Path]
 
@@ -80,16 +80,16 @@ def main() -> None:
     networks, results = {}, []
     for name, network in converted.items():
         print(f"timing {', '.join(network.files)} of {name} …", file=sys.stderr)
-        networks[name], found = _measured(name, network, args.loads)
-        results += found
+        networks[name], timings = _measured(name, network, args.loads)
+        results += timings
         story.look()
-    made = next(iter(converted.values())).made
+    inputs = next(iter(converted.values())).inputs
     document = {
         "benchmark": "peers_table",
         "input": "224, batch 1, 1 thread, interleaved",
         "interpreters": versions(Path(sys.executable), ("ai-edge-litert", "onnxruntime")),
-        "weights": made.weights_source,
-        "photos": made.photo_source,
+        "weights": inputs.weights_source,
+        "photos": inputs.photo_source,
         "networks": networks,
         "machine": {**report.machine(), **story.told(results)},
     }
@@ -114,31 +114,31 @@ def _arguments() -> argparse.Namespace:
 
 def _convert(name: str, args: argparse.Namespace) -> Converted:
     """One network through every converter."""
-    made = workload(args, name)
-    converters = {OURS: _ours(made, reuse=not args.fresh)}
+    inputs = workload(args, name)
+    converters = {OURS: _ours(inputs, reuse=not args.fresh)}
     _say(name, OURS, converters[OURS])
     for peer in (*PEERS_IN_FLOAT, *PEERS_MEASURED, ONNXRUNTIME):
         key = f"{peer.name}_{peer.writes}"
-        converters[key] = convert_with(peer, made, reuse=not args.fresh)
+        converters[key] = convert_with(peer, inputs, reuse=not args.fresh)
         _say(name, key, converters[key])
-    files = {f"{ONNXRUNTIME.name}_float.onnx": made.onnx}
+    files = {f"{ONNXRUNTIME.name}_float.onnx": inputs.onnx}
     files |= {key: done.file for key, done in converters.items() if done.file and key != OURS}
     if converters[OURS].file:
         kinds = [(p, form) for p in ("float", "int8") for form in ("tflite", "onnx")]
-        files |= {f"{OURS}_{p}.{form}": our_file(made, p, form) for p, form in kinds}
-    return Converted(made, converters, files)
+        files |= {f"{OURS}_{p}.{form}": our_file(inputs, p, form) for p, form in kinds}
+    return Converted(inputs, converters, files)
 
 
-def _ours(made: Workload, *, reuse: bool) -> Conversion:
+def _ours(inputs: Workload, *, reuse: bool) -> Conversion:
     try:
-        return convert_ours(made, reuse=reuse)
+        return convert_ours(inputs, reuse=reuse)
     except ChildFailedError as error:
         return Conversion(OURS, "convert --int8", skipped=str(error))
 
 
 def _say(name: str, key: str, done: Conversion) -> None:
-    said = f"{done.usage.seconds} s" if done.usage else f"skipped: {done.skipped}"
-    print(f"{name}, {key}: {said}", file=sys.stderr)
+    outcome = f"{done.usage.seconds} s" if done.usage else f"skipped: {done.skipped}"
+    print(f"{name}, {key}: {outcome}", file=sys.stderr)
 
 
 def _measured(
@@ -147,14 +147,14 @@ def _measured(
     """Time one network's files: the network's JSON record, and what the machine's doubts ask of."""
     records, models = _loaded(converted)
     time_over_loads(models, loads)
-    reference = _reference(converted.made)
+    reference = _reference(converted.inputs)
     timed = {
         key: Timed(f"{network} {key}", converted.files[key], by_load(model.rounds))
         for key, model in models.items()
     }
     for key, model in models.items():
         p50, ours = timed[key].p50_ms, timed.get(peers_markdown.counterpart(key))
-        logits = [model.logits(photo) for photo in _photos(converted.made)]
+        logits = [model.logits(photo) for photo in _photos(converted.inputs)]
         records[key] |= model.figures() | {
             "p50_low_ms": round(p50.low, 4),
             "p50_high_ms": round(p50.high, 4),
@@ -164,12 +164,12 @@ def _measured(
             records[key]["ours_over"] = asdict(ours.over(timed[key]))
     converters = {key: done.as_json() for key, done in converted.converters.items()}
     record = {"converters": converters, "files": records | _skipped(converted.converters)}
-    return record, [each.result for each in timed.values()]
+    return record, [file.result for file in timed.values()]
 
 
 def _loaded(converted: Converted) -> tuple[dict[str, dict[str, Any]], dict[str, TimedModel]]:
     """A record for each file, and the files that an interpreter takes."""
-    image = _photos(converted.made)[0]
+    image = _photos(converted.inputs)[0]
     records: dict[str, dict[str, Any]] = {}
     models: dict[str, TimedModel] = {}
     for key, file in converted.files.items():
@@ -191,15 +191,15 @@ def _skipped(converters: Mapping[str, Conversion]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _photos(made: Workload) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    photos: np.ndarray[Any, np.dtype[np.uint8]] = np.load(made.calibration, mmap_mode="r")
+def _photos(inputs: Workload) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    photos: np.ndarray[Any, np.dtype[np.uint8]] = np.load(inputs.calibration, mmap_mode="r")
     return photos[:COMPARED_PHOTOS]
 
 
-def _reference(made: Workload) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+def _reference(inputs: Workload) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
     """Logits of the float ONNX: guards against a file that is fast because it computes less."""
-    session = onnxruntime.InferenceSession(str(made.onnx), providers=["CPUExecutionProvider"])
-    batches = normalize(_photos(made), PREPROCESSING).transpose(0, 3, 1, 2)
+    session = onnxruntime.InferenceSession(str(inputs.onnx), providers=["CPUExecutionProvider"])
+    batches = normalize(_photos(inputs), PREPROCESSING).transpose(0, 3, 1, 2)
     return [session.run(None, {"input": batch[None]})[0][0] for batch in batches]
 
 

@@ -34,21 +34,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     add_arguments(parser, photos=report.PHOTOS)
     args = parser.parse_args()
-    made = workload(args)
-    image = np.load(made.calibration, mmap_mode="r")[0]
+    inputs = workload(args)
+    image = np.load(inputs.calibration, mmap_mode="r")[0]
     models = {}
-    for name, model in _quantized(made).items():
-        file = made.folder / f"input_{name}.tflite"
+    for name, model in _quantized(inputs).items():
+        file = inputs.folder / f"input_{name}.tflite"
         file.write_bytes(lower_to_tflite(model).data)
         models[name] = TimedModel(file, image)
     time_in_turn(models, args.rounds)
-    _report(models, made)
+    _report(models, inputs)
 
 
-def _quantized(made: Workload) -> dict[str, onnx.ModelProto]:
+def _quantized(inputs: Workload) -> dict[str, onnx.ModelProto]:
     """The QDQ graph with raw pixels in, and with normalised int8 in."""
-    graph = to_deploy_graph(onnx.load(made.onnx)).model
-    photos = np.load(made.calibration, mmap_mode="r")[:CALIBRATED_PHOTOS]
+    graph = to_deploy_graph(onnx.load(inputs.onnx)).model
+    photos = np.load(inputs.calibration, mmap_mode="r")[:CALIBRATED_PHOTOS]
     batches = [
         np.ascontiguousarray(normalize(photo[None], PREPROCESSING).transpose(0, 3, 1, 2))
         for photo in photos
@@ -70,7 +70,7 @@ def _without_its_first_quantization(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _report(models: dict[str, TimedModel], made: Workload) -> None:
+def _report(models: dict[str, TimedModel], inputs: Workload) -> None:
     figures = {name: model.figures() for name, model in models.items()}
     cost = ratio(models["raw"].rounds, models["normalised"].rounds)
     pct = [round(100 * (value - 1), 2) for value in (cost.median, cost.low, cost.high)]
@@ -81,7 +81,7 @@ def _report(models: dict[str, TimedModel], made: Workload) -> None:
         {
             "benchmark": "raw_input",
             "model": "GhostNet 1.0x, 224, int8 TFLite, batch 1, 1 thread, XNNPACK, interleaved",
-            "weights": made.weights_source,
+            "weights": inputs.weights_source,
             "models": figures,
             "cost_pct": pct[0],
             "cost_low_pct": pct[1],

@@ -140,9 +140,9 @@ def write_tiny(path: Path) -> Path:
     from ai_edge_litert import schema_py_generated as tfl  # noqa: PLC0415  # likewise
 
     def tensor(name: str, shape: list[int], kind: int, buffer: int = 0) -> Any:
-        made = tfl.TensorT()
-        made.name, made.shape, made.type, made.buffer = name, shape, kind, buffer
-        return made
+        packed = tfl.TensorT()
+        packed.name, packed.shape, packed.type, packed.buffer = name, shape, kind, buffer
+        return packed
 
     code, mean, axes = tfl.OperatorCodeT(), tfl.OperatorT(), tfl.BufferT()
     code.builtinCode = code.deprecatedBuiltinCode = tfl.BuiltinOperator.MEAN

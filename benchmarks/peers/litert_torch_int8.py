@@ -45,10 +45,10 @@ def main() -> None:
 def load(checkpoint: Path) -> torch.nn.Module:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    told = recognise_family(shapes)
-    if told is None:
+    recognised = recognise_family(shapes)
+    if recognised is None:
         raise SystemExit(f"{checkpoint.name} is of no network of the GhostNet family")
-    family, _ = told
+    family, _ = recognised
     form, classes = family.form_of(shapes), shapes[family.classifier][0]
 
     def fits(size: Size) -> bool:

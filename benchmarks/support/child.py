@@ -140,8 +140,8 @@ def _high_water(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:  # it ended while we looked
         return 0
-    found = _HIGH_WATER.search(status)
-    return int(found[1]) * 1024 if found else 0
+    match = _HIGH_WATER.search(status)
+    return int(match[1]) * 1024 if match else 0
 
 
 def _cause(log: Path, characters: int = 300) -> str:

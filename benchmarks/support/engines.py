@@ -55,10 +55,10 @@ class LiteRT:
         self._interpreter = Interpreter(model_content=self._content, num_threads=1)
         self._interpreter.allocate_tensors()
         self.invoke = self._interpreter.invoke
-        (found,) = self._interpreter.get_input_details()
-        self._index = found["index"]
-        shape = tuple(found["shape"].tolist())
-        self.input = Input(shape, np.dtype(found["dtype"]), *found["quantization"])
+        (details,) = self._interpreter.get_input_details()
+        self._index = details["index"]
+        shape = tuple(details["shape"].tolist())
+        self.input = Input(shape, np.dtype(details["dtype"]), *details["quantization"])
         self._output = self._interpreter.get_output_details()[0]
 
     def set_input(self, batch: npt.NDArray[Any]) -> None:
@@ -98,10 +98,10 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        (found,) = self._session.get_inputs()
-        self._name = found.name
-        dtype = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}[found.type]
-        self.input = Input(tuple(found.shape), np.dtype(dtype))
+        (source,) = self._session.get_inputs()
+        self._name = source.name
+        dtype = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}[source.type]
+        self.input = Input(tuple(source.shape), np.dtype(dtype))
         self._binding = self._session.io_binding()
         self._binding.bind_output(self._session.get_outputs()[0].name)
 

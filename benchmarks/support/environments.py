@@ -64,8 +64,8 @@ def versions(python: Path, packages: tuple[str, ...]) -> dict[str, str]:
     done = subprocess.run(
         [python, "-c", code, *packages], capture_output=True, text=True, check=True
     )
-    found = dict(line.split() for line in done.stdout.splitlines())
-    return {"python": _version(str(python)), **found}
+    installed = dict(line.split() for line in done.stdout.splitlines())
+    return {"python": _version(str(python)), **installed}
 
 
 def _interpreter(preferred: str | None) -> str:

@@ -223,23 +223,23 @@ def attempt_all(quantizer: Quantizer, study: Study, settings: tuple[Setting, ...
         python = environment(quantizer.environment, preferred_python=quantizer.python)
     except PeerUnavailableError as error:
         return Attempts(quantizer, skipped=str(error))
-    found = versions(python, quantizer.packages)
-    done = _attempts(quantizer, study, settings, python, json.dumps(found))
-    return Attempts(quantizer, found, tuple(done))
+    packages = versions(python, quantizer.packages)
+    done = _attempts(quantizer, study, settings, python, json.dumps(packages))
+    return Attempts(quantizer, packages, tuple(done))
 
 
 def _attempts(
-    quantizer: Quantizer, study: Study, settings: tuple[Setting, ...], python: Path, found: str
+    quantizer: Quantizer, study: Study, settings: tuple[Setting, ...], python: Path, packages: str
 ) -> Iterator[Attempt]:
     folder = study.folder / "peers"
     folder.mkdir(exist_ok=True)
     for setting in settings:
-        key = _key(quantizer, study, setting, found)
+        key = _key(quantizer, study, setting, packages)
         output = folder / f"{quantizer.slug}-{key}{quantizer.suffix}"
-        kept = output.with_suffix(".json")
-        if not kept.exists():
-            kept.write_text(json.dumps(_run(quantizer, study, setting, python, output)))
-        record = json.loads(kept.read_text(encoding="utf-8"))
+        record_file = output.with_suffix(".json")
+        if not record_file.exists():
+            record_file.write_text(json.dumps(_run(quantizer, study, setting, python, output)))
+        record = json.loads(record_file.read_text(encoding="utf-8"))
         if record["failed"]:
             yield Attempt(setting, failed=record["failed"])
         else:
@@ -272,10 +272,10 @@ def _run(
     return {"failed": None, "usage": asdict(usage)}
 
 
-def _key(quantizer: Quantizer, study: Study, setting: Setting, found: str) -> str:
+def _key(quantizer: Quantizer, study: Study, setting: Setting, packages: str) -> str:
     """Changes with the script, the settings, the versions and the files that go in."""
     _, attribute = _SOURCES[setting.source]
-    digest = hashlib.sha256("\n".join([str(setting), found]).encode())
+    digest = hashlib.sha256("\n".join([str(setting), packages]).encode())
     for path in (PEERS / quantizer.script, getattr(study, attribute), study.calibration_pixels):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

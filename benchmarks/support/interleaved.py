@@ -149,7 +149,9 @@ def time_over_loads(models: Mapping[str, TimedModel], loads: int) -> None:
 def by_load(rounds: Sequence[Sequence[float]]) -> list[list[float]]:
     """The times of each load together."""
     starts = range(0, len(rounds), BURSTS)
-    return [[time for each in rounds[start : start + BURSTS] for time in each] for start in starts]
+    return [
+        [time for times in rounds[start : start + BURSTS] for time in times] for start in starts
+    ]
 
 
 def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Ratio:

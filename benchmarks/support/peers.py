@@ -134,18 +134,18 @@ def convert_ours(workload: Workload, *, reuse: bool = False) -> Conversion:
     """
     settings = "convert --int8: float and int8, ONNX and TFLite, checked and timed"
     python = Path(sys.executable)
-    found = versions(python, ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert"))
-    file, key = our_file(workload, "int8", "tflite"), _key(found, *_our_sources())
-    kept = workload.folder / "ours.json"
-    if reuse and (earlier := _kept(kept, key, file)):
+    packages = versions(python, ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert"))
+    file, key = our_file(workload, "int8", "tflite"), _key(packages, *_our_sources())
+    record_file = workload.folder / "ours.json"
+    if reuse and (earlier := _kept(record_file, key, file)):
         return earlier
     output = file.parent
     shutil.rmtree(output, ignore_errors=True)
     command = [ghostedge(), "convert", str(workload.checkpoint), "--int8"]
     command += ["--calib", str(workload.photo_folder), "-o", str(output)]
     usage = measure(command, log=workload.folder / "ours.log", allowed=(0, 3))
-    done = Conversion("ghostedge", settings, file, usage, found)
-    _keep(kept, key, done)
+    done = Conversion("ghostedge", settings, file, usage, packages)
+    _keep(record_file, key, done)
     return done
 
 
@@ -165,23 +165,23 @@ def convert_with(peer: Peer, workload: Workload, *, reuse: bool = False) -> Conv
             workload.
     """
     output = workload.folder / f"{peer.name}_{peer.writes}"
-    kept = output.with_suffix(".json")
+    record_file = output.with_suffix(".json")
     try:
         python = environment(peer.name, preferred_python=peer.python)
     except PeerUnavailableError as error:
         return Conversion(peer.name, peer.settings, skipped=str(error))
-    found = versions(python, peer.packages)
-    key = _key(found, PEERS / peer.script)
-    if reuse and (earlier := _kept(kept, key, output)):
+    packages = versions(python, peer.packages)
+    key = _key(packages, PEERS / peer.script)
+    if reuse and (earlier := _kept(record_file, key, output)):
         return earlier
-    done = _first_that_converts(peer, python, workload, output, found)
-    _keep(kept, key, done)
+    done = _first_that_converts(peer, python, workload, output, packages)
+    _keep(record_file, key, done)
     return done
 
 
-def _key(found: dict[str, str], *sources: Path) -> str:
+def _key(packages: dict[str, str], *sources: Path) -> str:
     """Changes with the versions and the code that converts."""
-    digest = hashlib.sha256(json.dumps(found).encode())
+    digest = hashlib.sha256(json.dumps(packages).encode())
     for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -191,14 +191,14 @@ def _our_sources() -> list[Path]:
     return sorted(path for room in ("convert", "quantize") for path in (REPO / room).rglob("*.py"))
 
 
-def _keep(kept: Path, key: str, done: Conversion) -> None:
+def _keep(record_file: Path, key: str, done: Conversion) -> None:
     record = {**asdict(done), "file": None, "key": key}
-    kept.write_text(json.dumps(record), encoding="utf-8")
+    record_file.write_text(json.dumps(record), encoding="utf-8")
 
 
-def _kept(kept: Path, key: str, output: Path) -> Conversion | None:
+def _kept(record_file: Path, key: str, output: Path) -> Conversion | None:
     """What an earlier run found, its failure too; None where it was none or another converter."""
-    earlier = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    earlier = json.loads(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
     if earlier.pop("key", None) != key or not (earlier["skipped"] or output.exists()):
         return None
     if earlier["skipped"]:
@@ -208,7 +208,7 @@ def _kept(kept: Path, key: str, output: Path) -> Conversion | None:
 
 
 def _first_that_converts(
-    peer: Peer, python: Path, workload: Workload, output: Path, found: dict[str, str]
+    peer: Peer, python: Path, workload: Workload, output: Path, packages: dict[str, str]
 ) -> Conversion:
     notes: list[str] = []
     for variant in peer.variants:
@@ -221,8 +221,8 @@ def _first_that_converts(
         except ChildFailedError as error:
             notes.append(" ".join([*variant, f"failed: {error}"]))
             continue
-        return Conversion(peer.name, settings, output, usage, found, tuple(notes))
-    return Conversion(peer.name, peer.settings, versions=found, skipped="; ".join(notes))
+        return Conversion(peer.name, settings, output, usage, packages, tuple(notes))
+    return Conversion(peer.name, peer.settings, versions=packages, skipped="; ".join(notes))
 
 
 def _command(

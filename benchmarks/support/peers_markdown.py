@@ -68,9 +68,9 @@ def write_between_markers(path: Path, text: str) -> None:
         SystemExit: The file has not both markers.
     """
     begin, end = _MARKERS
-    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    before, opened, rest = path.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
-    if not (found and closed):
+    if not (opened and closed):
         raise SystemExit(f"{path} has no {begin} … {end} to put the tables between")
     path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 

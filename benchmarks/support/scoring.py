@@ -81,7 +81,7 @@ class Scorer:
         """The score of a .onnx or .tflite."""
         return score(file_logits(file, self.images), self.reference, self.images.labels)
 
-    def kept(self, file: Path) -> Score:
+    def stored(self, file: Path) -> Score:
         """The same for a peer's file, which never changes: its logits are kept beside it.
 
         A .npy holds logits of all the study's images already.
@@ -91,10 +91,10 @@ class Scorer:
             return score(logits, self.reference, self.images.labels)
         runtime = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}[file.suffix]
         name = f"{file.stem}.{len(self.images.labels)}.{runtime}-{version(runtime)}.npy"
-        kept = file.with_name(name)
-        if not kept.exists():
-            np.save(kept, file_logits(file, self.images))
-        return score(np.load(kept), self.reference, self.images.labels)
+        logits_file = file.with_name(name)
+        if not logits_file.exists():
+            np.save(logits_file, file_logits(file, self.images))
+        return score(np.load(logits_file), self.reference, self.images.labels)
 
 
 def score(logits: Logits, reference: Logits, labels: npt.NDArray[np.int64]) -> Score:
@@ -145,11 +145,11 @@ def standard_errors(logits: Logits, reference: Logits, draws: int = 200) -> dict
     """Of agreement and of expected agreement, in points, by bootstrap over the images."""
     random = np.random.default_rng(0)
     agree = logits.argmax(1) == reference.argmax(1)
-    found = []
+    samples = []
     for _ in range(draws):
         drawn = random.integers(0, len(agree), len(agree))
-        found.append((agree[drawn].mean(), expected_agreement(logits[drawn], reference[drawn])))
-    agreement, expected = 100 * np.std(found, axis=0)
+        samples.append((agree[drawn].mean(), expected_agreement(logits[drawn], reference[drawn])))
+    agreement, expected = 100 * np.std(samples, axis=0)
     return {"agreement": round(float(agreement), 3), "expected": round(float(expected), 3)}
 
 
@@ -194,7 +194,7 @@ def _onnx(path: Path) -> Callable[[EvaluationImages, int], Logits]:
 def _tflite(path: Path) -> Callable[[EvaluationImages, int], Logits]:
     interpreter = Interpreter(model_content=path.read_bytes(), num_threads=1)
     interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (taken,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(images: EvaluationImages, index: int) -> Logits:
         value = images.pixels[index : index + 1]
@@ -202,7 +202,7 @@ def _tflite(path: Path) -> Callable[[EvaluationImages, int], Logits]:
             value = _quantized(images.normalised[index : index + 1], taken)
         interpreter.set_tensor(taken["index"], value)
         interpreter.invoke()
-        return _real(interpreter.get_tensor(given["index"]), given).reshape(-1)
+        return _real(interpreter.get_tensor(output["index"]), output).reshape(-1)
 
     return run
 

@@ -51,7 +51,7 @@ class Timed:
 
     @property
     def _rounds_ns(self) -> list[list[int]]:
-        return [[round(time_ms * 1e6) for time_ms in each] for each in self.rounds_ms]
+        return [[round(time_ms * 1e6) for time_ms in times] for times in self.rounds_ms]
 
 
 class Story:

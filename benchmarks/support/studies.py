@@ -116,24 +116,24 @@ def study(name: str, shared: Path) -> Study:
         name: One of ``NAMES``.
         shared: Holds the weights and images of ``ghostnet_100_cifar10``.
     """
-    made = _cifar(shared) if name == "ghostnet_100_cifar10" else _glyphs()
-    key = _key(made)
-    stamp = made.folder / "inputs.sha256"
+    inputs = _cifar(shared) if name == "ghostnet_100_cifar10" else _glyphs()
+    key = _key(inputs)
+    stamp = inputs.folder / "inputs.sha256"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != key:
         print(f"{name}: preparing images and float files …", file=sys.stderr)
-        np.save(made.calibration_pixels, _decoded(list_images(made.calibration)))
-        _write_float_files(made)
+        np.save(inputs.calibration_pixels, _decoded(list_images(inputs.calibration)))
+        _write_float_files(inputs)
         stamp.write_text(key, encoding="utf-8")
-    return made
+    return inputs
 
 
-def evaluation_images(made: Study, count: int | None = None) -> EvaluationImages:
+def evaluation_images(inputs: Study, count: int | None = None) -> EvaluationImages:
     """The study's test images decoded, every n-th of them where ``count`` is given."""
-    kept = made.test_pixels
-    if not kept.exists():
-        labelled = list_labelled(made.test, None, None)
-        np.savez(kept, pixels=_decoded(labelled.paths), labels=np.array(labelled.targets))
-    with np.load(kept) as arrays:
+    decoded_file = inputs.test_pixels
+    if not decoded_file.exists():
+        labelled = list_labelled(inputs.test, None, None)
+        np.savez(decoded_file, pixels=_decoded(labelled.paths), labels=np.array(labelled.targets))
+    with np.load(decoded_file) as arrays:
         whole = len(arrays["labels"])
         places = np.arange(whole)[:: max(1, whole // count) if count else 1][:count]
         pixels, labels = arrays["pixels"][places], arrays["labels"][places]
@@ -181,10 +181,10 @@ def _glyphs() -> Study:
     return Study(folder.name, model, folder / "calibration", folder / "test")
 
 
-def _key(made: Study) -> str:
+def _key(inputs: Study) -> str:
     """Changes with the weights and the images' names."""
-    names = [str(path.relative_to(made.calibration)) for path in list_images(made.calibration)]
-    digest = hashlib.sha256(made.model.read_bytes())
+    names = [str(path.relative_to(inputs.calibration)) for path in list_images(inputs.calibration)]
+    digest = hashlib.sha256(inputs.model.read_bytes())
     digest.update(json.dumps(names).encode())
     return digest.hexdigest()
 
@@ -193,11 +193,11 @@ def _decoded(paths: Sequence[Path]) -> npt.NDArray[np.uint8]:
     return np.stack([prepare(path, PREPROCESSING) for path in paths])
 
 
-def _write_float_files(made: Study) -> None:
-    output = made.folder / "float"
+def _write_float_files(inputs: Study) -> None:
+    output = inputs.folder / "float"
     shutil.rmtree(output, ignore_errors=True)
-    command = [ghostedge(), "convert", str(made.model), "-o", str(output)]
+    command = [ghostedge(), "convert", str(inputs.model), "-o", str(output)]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    command = [sys.executable, "-m", "support.study_files", "--model", str(made.model)]
-    command += ["--folder", str(made.folder)]
+    command = [sys.executable, "-m", "support.study_files", "--model", str(inputs.model)]
+    command += ["--folder", str(inputs.folder)]
     subprocess.run(command, check=True, stdout=sys.stderr, cwd=REPO / "benchmarks")

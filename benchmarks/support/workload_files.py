@@ -39,15 +39,15 @@ def main() -> None:
     add_arguments(parser, photos=Path())
     args = parser.parse_args()
     loaded = load_checkpoint(args.checkpoint) if args.checkpoint else None
-    made = Workload(
+    inputs = Workload(
         folder=args.folder,
         architecture=identify(loaded).name if loaded else args.architecture,
         photos=args.photo_count,
         photo_source=_collect_photos(args.photos, args.folder / "photos", args.photo_count),
         weights_source=str(args.checkpoint or f"random, seed {SEED}, batch norm from the photos"),
     )
-    _write_models(made, loaded)
-    about = {key: value for key, value in asdict(made).items() if key != "folder"}
+    _write_models(inputs, loaded)
+    about = {key: value for key, value in asdict(inputs).items() if key != "folder"}
     (args.folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 

@@ -60,11 +60,11 @@ def read(source: Path, limit: int | None = None) -> Pictures:
 
 def _names(source: Path) -> list[PurePosixPath]:
     if source.is_dir():
-        found = [PurePosixPath(p.relative_to(source).as_posix()) for p in source.rglob("*")]
+        names = [PurePosixPath(p.relative_to(source).as_posix()) for p in source.rglob("*")]
     else:
         with zipfile.ZipFile(source) as archive:
-            found = [PurePosixPath(name) for name in archive.namelist()]
-    return [name for name in found if name.suffix.lower() in _PICTURES]
+            names = [PurePosixPath(name) for name in archive.namelist()]
+    return [name for name in names if name.suffix.lower() in _PICTURES]
 
 
 def _contents(source: Path, names: list[PurePosixPath]) -> Iterator[bytes]:
@@ -89,8 +89,8 @@ def normalised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the networks take: float32, the same shape, about -2 to 2."""
     scaled = images.astype(np.float32) / np.float32(255)
     mean, std = np.asarray(MEAN, np.float32), np.asarray(STD, np.float32)
-    found: NDArray[np.float32] = (scaled - mean) / std
-    return found
+    whitened: NDArray[np.float32] = (scaled - mean) / std
+    return whitened
 
 
 def write_config(folder: Path, labels: tuple[str, ...]) -> None:

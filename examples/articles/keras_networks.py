@@ -88,11 +88,11 @@ def attentive_module(x: Any, channels: int) -> Any:
     The article adds the input to the concatenation, whose channels are more: a 1×1 projection
     makes them as many.
     """
-    made = layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
-    kept = layers.MaxPooling2D(3, strides=1, padding="same")(x)
-    both = layers.Concatenate()([made, kept])
+    convolved = layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
+    pooled = layers.MaxPooling2D(3, strides=1, padding="same")(x)
+    both = layers.Concatenate()([convolved, pooled])
     weights = layers.Softmax(axis=-1)(layers.Conv2D(x.shape[-1], 1)(both))
-    weighted = layers.Concatenate()([made, layers.Multiply()([kept, weights])])
+    weighted = layers.Concatenate()([convolved, layers.Multiply()([pooled, weights])])
     return layers.Add()([weighted, layers.Conv2D(weighted.shape[-1], 1)(x)])
 
 

@@ -32,9 +32,9 @@ class AttentiveGhost(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] → [N, C + channels, H, W]."""
-        made, kept = self.conv(x), self.pool(x)
-        weights = self.attention(torch.cat([made, kept], dim=1))
-        both: Tensor = torch.cat([made, kept * weights], dim=1) + self.projection(x)
+        convolved, pooled = self.conv(x), self.pool(x)
+        weights = self.attention(torch.cat([convolved, pooled], dim=1))
+        both: Tensor = torch.cat([convolved, pooled * weights], dim=1) + self.projection(x)
         return both
 
 

@@ -1,4 +1,4 @@
-"""Four small networks that are not classifiers, ghost modules inside, calibrated on real photos.
+"""Four small networks that are not classifiers, ghost modules inside, calibrated on pictures.
 
 Between them: several outputs and one, named by a dict and not, square inputs nowhere, 1, 3 and 4
 input channels, int8 that ends in a conv, a sigmoid, a resize and a norm.
@@ -225,10 +225,10 @@ def _calibrated(case: Case, images: Floats) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def pictures(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    """16 photos, each made transparent by the brightness of the next."""
+def transparent(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """16 pictures, each made transparent by the brightness of the next."""
     folder = tmp_path_factory.mktemp("pictures")
-    files = list_images(photos)[:17]
+    files = list_images(pictures)[:17]
     opened = [Image.open(file).convert("RGB").resize((200, 150)) for file in files]
     for index, (image, other) in enumerate(itertools.pairwise(opened)):
         image.putalpha(other.convert("L"))
@@ -237,17 +237,17 @@ def pictures(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 @pytest.fixture(scope="session", params=CASES, ids=lambda case: case.name)
-def example(request: pytest.FixtureRequest, pictures: tuple[Path, ...]) -> Example:
+def example(request: pytest.FixtureRequest, transparent: tuple[Path, ...]) -> Example:
     """Each of the four in turn."""
     case: Case = request.param
-    module = _calibrated(case, _normalised(pictures, case.preprocessing))
+    module = _calibrated(case, _normalised(transparent, case.preprocessing))
     exported = export_onnx(
         module,
         input_size=case.size,
         in_channels=case.channels,
         output_names=case.stated,
     )
-    return Example(case, module, to_deploy_graph(exported).model, pictures)
+    return Example(case, module, to_deploy_graph(exported).model, transparent)
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ class Prepared:
         return tuple(name for name, rule in plan.nodes.items() if rule.role is Role.WEIGHTED)
 
     def qdq(self, keep_float: Collection[str] = ()) -> onnx.ModelProto:
-        """Write the QDQ graph, with uint8 activations (see ``unsigned``).
+        """Write the QDQ graph, with uint8 activations (see ``unsigned_activations``).
 
         Args:
             keep_float: Names of nodes that stay float, of ``layers`` for instance.

@@ -5,7 +5,7 @@ ONNX Runtime evaluates those once, when it loads the file, and then runs as fast
 weights. DequantizeLinear it evaluates in every inference, which takes 1.7 times as long, and with
 its ConvInteger, which would compute on int8, it takes twice as long (1.31, GhostNet 1.0x at 224).
 
-Not here: int8 activations (``preparation``).
+Activations in int8 are in ``int8``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ghostedge_quantize.graph.canonical import (
     constant,
     int_attribute,
 )
+from ghostedge_quantize.graph.ops import LAYERS
 from ghostedge_quantize.graph.plan import name_of
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import METADATA_KEY
@@ -31,7 +32,7 @@ from ghostedge_runtime.metadata import METADATA_KEY
 SMALLEST = 1024
 """Elements below which a tensor stays float32: describing how to decode it eats what it saves."""
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_WEIGHTED = LAYERS | {"MatMul"}
 Decode = Callable[[ir.Graph, str, np.ndarray, int], list[ir.Node]]
 """(graph, tensor name, float32 weights, channel axis) → the nodes that decode what was stored."""
 

@@ -19,7 +19,7 @@ from ghostedge_quantize.graph.plan import Tuning
 from ghostedge_quantize.graph.raw_input import raw_pixels
 from ghostedge_quantize.settings import BiasCorrection
 from ghostedge_quantize.tuning import tune as tuning_module
-from ghostedge_quantize.tuning.tune import Stepwise
+from ghostedge_quantize.tuning.tune import NodeRunner
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import normalize
 from ghostedge_runtime.metadata import Preprocessing
@@ -189,12 +189,12 @@ def test_images_beyond_the_memory_allowed_are_sampled_and_all_are_calibrated_on(
     monkeypatch.setattr(tuning_module, "HELD_BYTES", 4 * largest)
     fed: list[int] = []
 
-    class Counted(Stepwise):
+    class Counted(NodeRunner):
         def __init__(self, model: onnx.ModelProto, images: list[np.ndarray]) -> None:
             fed.append(len(images))
             super().__init__(model, images)
 
-    monkeypatch.setattr(tuning_module, "Stepwise", Counted)
+    monkeypatch.setattr(tuning_module, "NodeRunner", Counted)
     sampled = prepared(ghost, arrays, bias_correction="full")
     assert fed == [4, 4]
     assert sampled.ranges == all_used.ranges

@@ -142,7 +142,7 @@ def in_parallel(work: Callable[[T], R], items: Sequence[T], done: Callable[[], N
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Setup:
     """What every measurement needs.
 
     Attributes:
@@ -201,8 +201,8 @@ def analyse(
     """
     graph = QdqGraph(model)
     feed = Feed(graph.input, images)
-    bench = _set_up(graph, feed, float_model, bias_corrected=bias_corrected)
-    losses, total = _activations(bench)
+    setup = _set_up(graph, feed, float_model, bias_corrected=bias_corrected)
+    losses, total = _activations(setup)
     layers, done = graph.layers, 0
 
     def tick() -> None:
@@ -211,14 +211,14 @@ def analyse(
         if progress is not None:
             progress(done, len(layers))
 
-    effects = in_parallel(bench.effect, layers, tick)
-    analysed = _layers(bench, losses, effects)
-    return Analysis(len(feed), bias_corrected, total, analysed, _worst(bench, analysed))
+    effects = in_parallel(setup.effect, layers, tick)
+    analysed = _layers(setup, losses, effects)
+    return Analysis(len(feed), bias_corrected, total, analysed, _worst(setup, analysed))
 
 
 def _set_up(
     graph: QdqGraph, feed: Feed, float_model: onnx.ModelProto | None, *, bias_corrected: bool
-) -> _Bench:
+) -> _Setup:
     """Separate weights from their error and run the reference."""
     weighted = [layer for layer in graph.layers if layer.weight]
     noises = _noises(graph, weighted, float_model)
@@ -231,7 +231,7 @@ def _set_up(
         clean[bias] = graph.constants[bias] + (0 if assumed else shift)
         noisy[layer.name][bias] = clean[bias] - shift
     logits = outputs(graph.variant(values=clean), feed)
-    return _Bench(graph, feed, noises, clean, noisy, logits)
+    return _Setup(graph, feed, noises, clean, noisy, logits)
 
 
 def _noises(
@@ -304,21 +304,21 @@ def _error_node(node: onnx.NodeProto) -> onnx.NodeProto:
     return twin
 
 
-def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
+def _activations(setup: _Setup) -> tuple[dict[str, Activation], Effect]:
     """The loss of each layer's output, and the effect of quantizing everything."""
-    graph, feed = bench.graph, bench.feed
+    graph, feed = setup.graph, setup.feed
     paired = {layer.name: layer.pairs[0] for layer in graph.layers if layer.pairs}
     losses = {name: ActivationLoss(pair) for name, pair in paired.items()}
     before = [pair.tensor for pair in paired.values()]
     after = [graph.decoded(pair) for pair in paired.values()]
     fetched = [*dict.fromkeys(name for name in before if name != feed.name), graph.output]
     quantized = graph.variant(
-        on=list(graph.pairs.values()), values=bench.everything(), outputs=fetched
+        on=list(graph.pairs.values()), values=setup.everything(), outputs=fetched
     )
     logits = []
     for (images, count), clean, noisy in zip(
         feed,
-        runs(graph.variant(values=bench.clean, outputs=after), feed),
+        runs(graph.variant(values=setup.clean, outputs=after), feed),
         runs(quantized, feed),
         strict=True,
     ):
@@ -326,12 +326,12 @@ def _activations(bench: _Bench) -> tuple[dict[str, Activation], Effect]:
         for loss, name, reference in zip(losses.values(), before, clean, strict=True):
             loss.add(reference, tensors[name])
         logits.append(tensors[graph.output].reshape(count, -1))
-    total = effect(bench.logits, np.concatenate(logits).astype(np.float64))
+    total = effect(setup.logits, np.concatenate(logits).astype(np.float64))
     return {name: loss.report() for name, loss in losses.items()}, total
 
 
 def _layers(
-    bench: _Bench, losses: Mapping[str, Activation], effects: Sequence[Effect]
+    setup: _Setup, losses: Mapping[str, Activation], effects: Sequence[Effect]
 ) -> tuple[LayerAnalysis, ...]:
     whole = sum(measured.mse for measured in effects) or 1.0
     return tuple(
@@ -339,11 +339,11 @@ def _layers(
             name=layer.name,
             op=layer.op,
             activation=losses.get(layer.name),
-            weights=bench.noises[layer.name].facts if layer.weight else None,
+            weights=setup.noises[layer.name].facts if layer.weight else None,
             effect=measured,
             share=measured.mse / whole,
         )
-        for layer, measured in zip(bench.graph.layers, effects, strict=True)
+        for layer, measured in zip(setup.graph.layers, effects, strict=True)
     )
 
 
@@ -352,15 +352,15 @@ def _harm(layer: LayerAnalysis) -> float:
     return -layer.effect.mse
 
 
-def _worst(bench: _Bench, layers: Sequence[LayerAnalysis]) -> tuple[Culprit, ...]:
+def _worst(setup: _Setup, layers: Sequence[LayerAnalysis]) -> tuple[Culprit, ...]:
     """The layers with the largest effects, each taken apart into weights and activation."""
-    by_name = {layer.name: layer for layer in bench.graph.layers}
+    by_name = {layer.name: layer for layer in setup.graph.layers}
     hurting = sorted((layer for layer in layers if layer.effect.mse > 0), key=_harm)
     culprits = []
     for analysis in hurting[:WORST]:
         layer = by_name[analysis.name]
-        weights = bench.effect(layer, activation=False) if layer.weight else None
-        activation = bench.effect(layer, weights=False) if layer.pairs else None
+        weights = setup.effect(layer, activation=False) if layer.weight else None
+        activation = setup.effect(layer, weights=False) if layer.pairs else None
         cause, remedy = explain(analysis, weights, activation)
         culprits.append(Culprit(analysis.name, weights, activation, cause, remedy))
     return tuple(culprits)

@@ -17,13 +17,14 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from ghostedge_quantize.graph.ops import TABLE, Role
+from ghostedge_quantize.graph.ops import LAYERS, TABLE, Role
 from ghostedge_runtime.errors import ModelFileError
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # Nibbles, 16-bit and float8 codes are somebody else's; numpy holds these three as they are.
 _INTEGERS = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int32))
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+WEIGHTED = LAYERS | {"MatMul"}
+"""Ops of other makers' graphs that have weights."""
 _ZERO, _SIX = "ghostedge/zero", "ghostedge/six"
 _FUSED = frozenset({"Relu", "Clip"})
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx"})

@@ -224,7 +224,7 @@ def _slice(classes: ChannelClasses, node: ir.Node) -> None:
 
 
 def _together(classes: ChannelClasses, node: ir.Node) -> None:
-    """Channels of all inputs meet, each with the one of its number."""
+    """All inputs' channels get the same classes, channel by channel."""
     inputs = [value for value in node.inputs if value is not None]
     computed = [value for value in inputs if not value.is_initializer()]
     aligned = all(_lines_up(value, node.outputs[0]) for value in computed)
@@ -239,7 +239,10 @@ def _together(classes: ChannelClasses, node: ir.Node) -> None:
 
 
 def _multiply(classes: ChannelClasses, node: ir.Node) -> None:
-    """A gate (a constant, the smaller side, a fixed one, else the second) keeps its values."""
+    """The output has the classes of one input; the other, the gate, keeps its values.
+
+    The gate is a constant, the smaller input, or one that is fixed already; else the second.
+    """
     one, other = node.inputs[0], node.inputs[1]
     if one is None or other is None:
         return

@@ -92,7 +92,7 @@ class _Sums:
 
 
 def power_of(value: ir.Value, stats: Stats) -> np.ndarray:
-    """Mean square of a tensor's channels; those of what it was put together from, if need be."""
+    """Mean square of a tensor's channels; where it was not measured, of those it is made from."""
     if str(value.name) in stats:
         return stats[str(value.name)].power
     producer = value.producer()
@@ -204,7 +204,7 @@ def _flatten(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
 
 
 def _evenly(node: ir.Node, gain: np.ndarray, stats: Stats) -> Parts:
-    """Noise is handed on as it is."""
+    """Every input hands its noise on unchanged, channel by channel where the counts agree."""
     del stats
     parts: Parts = []
     for value in node.inputs:

@@ -53,7 +53,7 @@ class Term(Protocol):
 
 @dataclass(frozen=True)
 class ActivationNoise:
-    """An activation's: its channels, divided by their factors, share one step.
+    """The noise of an activation, whose channels, divided by their factors, share one step.
 
     Attributes:
         classes: int [C].
@@ -82,7 +82,7 @@ class ActivationNoise:
 
 @dataclass(frozen=True)
 class ChannelWeightNoise:
-    """A layer's with a weight scale for each output channel: only its inputs' factors count.
+    """The noise of a layer with a weight scale for each output: only its inputs' factors count.
 
     Attributes:
         inputs: int [G, I]: classes of the input channels, by group.
@@ -115,7 +115,7 @@ class ChannelWeightNoise:
 
 @dataclass(frozen=True)
 class TensorWeightNoise:
-    """A layer's with one weight scale: outputs with small weights lose, unless scaled up.
+    """The noise of a layer with one weight scale, in which outputs of small weights lose most.
 
     Attributes:
         inputs: int [G, I].
@@ -263,9 +263,9 @@ class Problem:
         return np.exp(logs), sizes > 0
 
     def _even_silent(self, nodes: Iterable[ir.Node]) -> None:
-        """Bring the weights that read channels without values to their neighbours' size.
+        """Scale the weights that read channels without values to the median of the layer's others.
 
-        They share a scale with the others' weights, so large ones would cost those their codes.
+        They share a scale with the others, to which large ones would leave few codes.
         """
         factors = np.full(self.classes.count, np.inf)
         for node in nodes:

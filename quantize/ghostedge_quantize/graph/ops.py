@@ -139,17 +139,17 @@ def _is_dense(node: ir.Node) -> bool:
 _SUMS = frozenset({"GlobalAveragePool", "ReduceMean", "ReduceSum"})
 
 
-def _squares_nothing(node: ir.Node) -> bool:
-    """True but for squares that are summed: those span too much for the steps of one scale."""
+def _is_no_summed_square(node: ir.Node) -> bool:
+    """False for squares that are summed: they span too much for one scale."""
     squares = node.inputs[0] is node.inputs[1]
     return not (squares and any(user.op_type in _SUMS for user in _users(node)))
 
 
-def _centres_nothing(node: ir.Node) -> bool:
-    """True but for a difference that is squared, as from the mean: a norm in its parts.
+def _is_outside_norms(node: ir.Node) -> bool:
+    """False for a difference that is squared, as a norm written as single ops has it.
 
-    A norm's op is float as well. What differs from its mean by less than a step is all that there
-    is of a channel that varies little.
+    A norm's own op is float as well: a channel that varies little differs from its mean by less
+    than one int8 step.
     """
     for user in _users(node):
         if user.op_type == "Pow" or (user.op_type == "Mul" and user.inputs[0] is user.inputs[1]):
@@ -157,9 +157,9 @@ def _centres_nothing(node: ir.Node) -> bool:
     return True
 
 
-def _is_no_norms_mean(node: ir.Node) -> bool:
-    """True but for a mean that a norm in its parts subtracts."""
-    return not any(user.op_type == "Sub" and not _centres_nothing(user) for user in _users(node))
+def _is_mean_outside_norms(node: ir.Node) -> bool:
+    """False for a mean that a norm written as single ops subtracts."""
+    return not any(user.op_type == "Sub" and not _is_outside_norms(user) for user in _users(node))
 
 
 def _users(node: ir.Node) -> list[ir.Node]:
@@ -230,18 +230,18 @@ TABLE: dict[str, OpRule] = {
     ),
     "Gemm": OpRule(Role.WEIGHTED, _is_dense, channels=Channels.LAYER, noise=Noise.LAYER),
     "Add": OpRule(Role.ARITHMETIC, all_inputs=True, channels=Channels.JOINS),
-    "Sub": OpRule(Role.ARITHMETIC, _centres_nothing, all_inputs=True, channels=Channels.JOINS),
+    "Sub": OpRule(Role.ARITHMETIC, _is_outside_norms, all_inputs=True, channels=Channels.JOINS),
     "Mul": OpRule(
         Role.ARITHMETIC,
-        _squares_nothing,
+        _is_no_summed_square,
         all_inputs=True,
         channels=Channels.GATES,
         noise=Noise.GATES,
     ),
     "GlobalAveragePool": OpRule(
-        Role.MEAN, _is_no_norms_mean, channels=Channels.KEEPS, noise=Noise.AVERAGES
+        Role.MEAN, _is_mean_outside_norms, channels=Channels.KEEPS, noise=Noise.AVERAGES
     ),
-    "ReduceMean": OpRule(Role.MEAN, _is_no_norms_mean, channels=Channels.REDUCES),
+    "ReduceMean": OpRule(Role.MEAN, _is_mean_outside_norms, channels=Channels.REDUCES),
     "LeakyRelu": ELEMENTWISE,
     "Elu": OpRule(Role.MEAN, _is_plain_elu),
     # Lowered as a product with -1 and as a leaky ReLU with a slope of -1.
@@ -291,6 +291,8 @@ TABLE: dict[str, OpRule] = {
     "BatchNormalization": FLOAT,
 }
 
+LAYERS = frozenset(op for op, rule in TABLE.items() if rule.role is Role.WEIGHTED)
+"""The ops with int8 weights."""
 FUSES = frozenset({Role.WEIGHTED, Role.ARITHMETIC})
 """Roles whose TFLite kernels apply a following activation themselves."""
 

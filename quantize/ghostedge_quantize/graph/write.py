@@ -24,7 +24,7 @@ from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 
 from ghostedge_quantize.codes import QuantParams, quantize_array, quantize_weights
 from ghostedge_quantize.graph.canonical import add_initializer, constant, owner
-from ghostedge_quantize.graph.ops import Role, data_inputs, output_first
+from ghostedge_quantize.graph.ops import LAYERS, Role, data_inputs, output_first
 from ghostedge_quantize.graph.plan import Plan, Tuning, fused_output, name_of, shared_edges
 from ghostedge_quantize.settings import OutputType
 from ghostedge_runtime.metadata import OutputQuantization
@@ -258,10 +258,9 @@ def _is_per_tensor_int8(node: ir.Node) -> bool:
 
 
 def _is_weight(node: ir.Node) -> bool:
-    """Whether a node decodes the weights of a layer: int8, also where they have one scale."""
+    """Whether a node decodes a layer's weights, which stay int8 also where they have one scale."""
     return constant(node.inputs[0]) is not None and any(
-        user.op_type in ("Conv", "ConvTranspose", "Gemm") and index == 1
-        for user, index in node.outputs[0].uses()
+        user.op_type in LAYERS and index == 1 for user, index in node.outputs[0].uses()
     )
 
 

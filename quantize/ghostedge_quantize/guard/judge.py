@@ -38,7 +38,7 @@ _FLOAT_BYTES = 4
 
 
 class Quantizer(Protocol):
-    """What ``Prepared`` is to the guard."""
+    """What the guard needs of ``Prepared``."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class Quantizer(Protocol):
 
 
 class Runs(Protocol):
-    """What of a runtime's backend is asked here."""
+    """What the guard needs of a runtime's backend."""
 
     @property
     def io(self) -> ModelIO:

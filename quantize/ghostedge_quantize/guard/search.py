@@ -120,7 +120,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer does in int8, and what it costs not to have it there.
+    """A layer's noise in int8, and the price of leaving it float.
 
     Attributes:
         layer: Its name.
@@ -188,10 +188,10 @@ class Listener(Protocol):
         """Pass the layers through while each is measured."""
 
     def ranked(self, costs: Sequence[LayerCost]) -> None:
-        """The ranking is made."""
+        """Take the finished ranking."""
 
     def checked(self, check: Check) -> None:
-        """A choice was scored."""
+        """Take a choice that was scored."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class _Search:
         )
 
     def _badness(self, check: Check) -> tuple[bool, float, float]:
-        """Choices that hold by their price, the others by what they lose."""
+        """Sorts choices that hold first, by price, then the others by what they lose."""
         price = sum(self._candidates.price[name] for name in check.keep_float)
         return not check.score.holds, 0.0 if check.score.holds else check.score.loss, price
 

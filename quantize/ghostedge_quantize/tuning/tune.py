@@ -20,7 +20,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from ghostedge_quantize.codes import QuantParams, quantize_array
-from ghostedge_quantize.graph.ops import output_first
+from ghostedge_quantize.graph.ops import LAYERS, output_first
 from ghostedge_quantize.graph.plan import Tuning
 from ghostedge_quantize.settings import BiasCorrection, Rounding
 from ghostedge_quantize.tuning.bias import Tail, bias_shift, mean_shift, sample_positions, tails
@@ -34,7 +34,7 @@ WORTHWHILE = 0.9
 """Learned rounding is kept where it brings a layer's squared error below this part."""
 
 
-class Stepwise:
+class NodeRunner:
     """One run of a graph over a list of batches.
 
     Args:
@@ -176,11 +176,11 @@ def tune(
         return Tuning()
     layers = _layers(qdq)
     images = _as_many_as_fit(floating, batches)
-    reference = Stepwise(ir.to_proto(floating), images)
+    reference = NodeRunner(ir.to_proto(floating), images)
     if rounding == "nearest" and bias_correction == "fast":
         return Tuning(bias_shift=_fast_shifts(reference, layers))
     tuner = _Tuner(reference, layers, tails(floating.graph), bias_correction, rounding)
-    return tuner.run(Stepwise(qdq, images))
+    return tuner.run(NodeRunner(qdq, images))
 
 
 class _Tuner:
@@ -188,7 +188,7 @@ class _Tuner:
 
     def __init__(
         self,
-        reference: Stepwise,
+        reference: NodeRunner,
         layers: Mapping[str, Layer],
         behind: Mapping[str, Tail],
         bias_correction: BiasCorrection,
@@ -200,18 +200,18 @@ class _Tuner:
         self._shifts: dict[str, np.ndarray] = {}
         self._codes: dict[str, np.ndarray] = {}
 
-    def run(self, quantized: Stepwise) -> Tuning:
+    def run(self, quantized: NodeRunner) -> Tuning:
         for node in quantized.run():
             if node.name in self._layers:
                 twin = next(step for step in self._steps if step.name == node.name)
                 weight = self._reference.constant(twin.input[1])
-                if self._rounding == "adaptive" and _has_columns(node, weight):
+                if self._rounding == "adaptive" and _has_gram(node, weight):
                     self._round(quantized, node, weight)
                 if self._bias_correction != "none":
                     self._correct(quantized, node, twin)
         return Tuning(self._shifts, self._codes)
 
-    def _round(self, quantized: Stepwise, node: onnx.NodeProto, weight: np.ndarray) -> None:
+    def _round(self, quantized: NodeRunner, node: onnx.NodeProto, weight: np.ndarray) -> None:
         layer = self._layers[node.name]
         moments = gram(node, weight.shape, quantized.inputs(node.input[0]))
         learned = learned_codes(weight, layer.scale, moments)
@@ -221,7 +221,7 @@ class _Tuner:
             self._codes[node.name] = learned
             quantized.replace(layer.weight, _decoded(learned, layer.scale))
 
-    def _correct(self, quantized: Stepwise, node: onnx.NodeProto, twin: onnx.NodeProto) -> None:
+    def _correct(self, quantized: NodeRunner, node: onnx.NodeProto, twin: onnx.NodeProto) -> None:
         outputs = quantized.compute(node)
         if self._bias_correction == "fast":
             layer = self._layers[node.name]
@@ -235,7 +235,7 @@ class _Tuner:
         self._shifts[node.name] = shift
 
 
-def _fast_shifts(reference: Stepwise, layers: Mapping[str, Layer]) -> dict[str, np.ndarray]:
+def _fast_shifts(reference: NodeRunner, layers: Mapping[str, Layer]) -> dict[str, np.ndarray]:
     shifts = {}
     for node in reference.run():
         layer = layers.get(node.name)
@@ -245,7 +245,7 @@ def _fast_shifts(reference: Stepwise, layers: Mapping[str, Layer]) -> dict[str, 
 
 
 def _own_shift(
-    reference: Stepwise, node: onnx.NodeProto, layer: Layer, codes: np.ndarray
+    reference: NodeRunner, node: onnx.NodeProto, layer: Layer, codes: np.ndarray
 ) -> np.ndarray:
     """What a layer of the float graph would lose if it alone were int8, with these weights."""
     weight = output_first(node.op_type, reference.constant(node.input[1]))
@@ -255,8 +255,8 @@ def _own_shift(
     return mean_shift(weight, _decoded(codes, layer.scale), inputs, seen) / _strides(node)
 
 
-def _has_columns(node: onnx.NodeProto, weight: np.ndarray) -> bool:
-    """Whether ``columns`` knows what the layer multiplies its weights with."""
+def _has_gram(node: onnx.NodeProto, weight: np.ndarray) -> bool:
+    """Whether ``gram`` covers the layer."""
     return node.op_type != "ConvTranspose" and weight.ndim in (2, 4)
 
 
@@ -276,7 +276,7 @@ def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
 
     layers = {}
     for node in qdq.graph.node:
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in decoders:
+        if node.op_type in LAYERS and node.input[1] in decoders:
             source, weight = decoders[node.input[0]], decoders[node.input[1]]
             layers[node.name] = Layer(
                 source=QuantParams(np.float32(array(source.input[1])), int(array(source.input[2]))),

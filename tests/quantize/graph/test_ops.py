@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ghostedge_quantize.equalization.channels import PASSING
@@ -32,3 +35,25 @@ def test_an_op_passes_channels_on_as_a_layer_exactly_where_it_has_int8_weights(o
     weighted = TABLE[op].role is Role.WEIGHTED
     assert (TABLE[op].channels is Channels.LAYER) == weighted
     assert (TABLE[op].noise is Noise.LAYER) == weighted
+
+
+ROLE_ROWS = {
+    Role.WEIGHTED: "with weights",
+    Role.ARITHMETIC: "with a range of their own, several inputs",
+    Role.MEAN: "with a range of their own, one input",
+    Role.FIXED: "with a scale fixed by the kernels",
+    Role.SHARES: "sharing one scale, in and out",
+    Role.ACTIVATION: "as a layer's tail",
+    Role.FLOAT: "not:",
+}
+
+
+@pytest.mark.parametrize("op", TABLE)
+def test_the_packages_readme_lists_an_op_in_the_row_of_its_role(op: str) -> None:
+    readme = Path(__file__).parents[3] / "quantize" / "README.md"
+    (row,) = (
+        line
+        for line in readme.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| {ROLE_ROWS[TABLE[op].role]}")
+    )
+    assert op in re.findall(r"\w+", row.split("|")[2])

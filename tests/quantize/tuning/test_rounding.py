@@ -17,7 +17,7 @@ from onnx import helper
 
 from ghostedge_quantize.codes import channel_scales, quantize_weights
 from ghostedge_quantize.tuning.rounding import MAX_POSITIONS, gram, learned_codes, output_error
-from ghostedge_quantize.tuning.tune import Stepwise
+from ghostedge_quantize.tuning.tune import NodeRunner
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 
@@ -278,7 +278,7 @@ def seen_and_unseen(
 def _layers(
     model: onnx.ModelProto, batches: list[np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found, run = {}, Stepwise(model, batches)
+    found, run = {}, NodeRunner(model, batches)
     for node in run.run():
         if node.op_type == "Conv" and ("conv_stem" in node.name or "blocks.3." in node.name):
             weight = run.constant(node.input[1])

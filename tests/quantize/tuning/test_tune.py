@@ -14,7 +14,7 @@ from ghostedge_quantize.graph.plan import Tuning
 from ghostedge_quantize.int8 import float_graph
 from ghostedge_quantize.settings import BiasCorrection, Rounding
 from ghostedge_quantize.tuning import tune as tuning_module
-from ghostedge_quantize.tuning.tune import Stepwise, tune
+from ghostedge_quantize.tuning.tune import NodeRunner, tune
 
 Toy = Callable[..., onnx.ModelProto]
 Run = Callable[..., np.ndarray]
@@ -232,11 +232,11 @@ Batches = Callable[..., list[np.ndarray]]
 
 def all_tensors(model: onnx.ModelProto, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     """First output of every node that reads an activation, computed step by step."""
-    steps = Stepwise(model, arrays)
+    steps = NodeRunner(model, arrays)
     return {node.output[0]: np.concatenate(steps.compute(node)) for node in steps.run()}
 
 
-def last(steps: Stepwise) -> np.ndarray:
+def last(steps: NodeRunner) -> np.ndarray:
     """What the graph's last node puts out, all batches."""
     for node in steps.run():
         outputs = steps.compute(node)
@@ -270,7 +270,7 @@ def test_every_tensor_of_a_quantized_graph_is_too(
 
 
 def test_only_what_a_later_node_reads_is_held(ghost: onnx.ModelProto, batches: Batches) -> None:
-    steps = Stepwise(ghost, batches(2))
+    steps = NodeRunner(ghost, batches(2))
     position = {name: i for i, node in enumerate(ghost.graph.node) for name in node.output}
     uses = {name: i for i, node in enumerate(ghost.graph.node) for name in node.input}
     position["input"] = -1
@@ -288,7 +288,7 @@ def test_a_tensor_read_twice_by_one_node_is_held_until_then(
 ) -> None:
     model = toy("r = Relu(input) d = Add(r, r) logits = Mul(d, r)", output=(1, 3, 8, 8))
     arrays = batches(2)
-    assert last(Stepwise(model, arrays)) == pytest.approx(run(model, arrays))
+    assert last(NodeRunner(model, arrays)) == pytest.approx(run(model, arrays))
 
 
 def test_a_split_hands_out_all_its_outputs(toy: Toy, batches: Batches, run: Run) -> None:
@@ -296,7 +296,7 @@ def test_a_split_hands_out_all_its_outputs(toy: Toy, batches: Batches, run: Run)
         "a, b = Split<axis=3, num_outputs=2>(input) logits = Sub(a, b)", output=(1, 3, 8, 4)
     )
     arrays = batches(2)
-    assert last(Stepwise(model, arrays)) == pytest.approx(run(model, arrays))
+    assert last(NodeRunner(model, arrays)) == pytest.approx(run(model, arrays))
 
 
 def test_a_replaced_constant_is_what_the_nodes_to_come_read(
@@ -304,7 +304,7 @@ def test_a_replaced_constant_is_what_the_nodes_to_come_read(
 ) -> None:
     arrays = batches(2)
     other = np.random.default_rng(9).normal(size=(8, 8, 1, 1)).astype(np.float32)
-    steps = Stepwise(ghost, arrays)
+    steps = NodeRunner(ghost, arrays)
     for node in steps.run():
         if node.output[0] == "linear":
             steps.replace("linear_w", other)
@@ -321,7 +321,7 @@ def test_what_is_written_into_an_output_is_what_later_nodes_read(
 ) -> None:
     model = toy("r = Relu(input) n = Neg(r) logits = Relu(n)", output=(1, 3, 8, 8))
     arrays = batches(2)
-    steps = Stepwise(model, arrays)
+    steps = NodeRunner(model, arrays)
     for node in steps.run():
         outputs = steps.compute(node)
         if node.output[0] == "n":
@@ -338,7 +338,7 @@ def test_nodes_of_constants_alone_are_folded_and_not_handed_out(toy: Toy, batche
         eight = Add(four, four)
         logits = Mul(input, eight)
     """
-    steps = Stepwise(toy(body, {"k": np.float32(2)}, output=(1, 3, 8, 8)), batches(1))
+    steps = NodeRunner(toy(body, {"k": np.float32(2)}, output=(1, 3, 8, 8)), batches(1))
     (node,) = list(steps.run())
     assert node.op_type == "Mul"
     assert steps.constant("eight") == pytest.approx(8)
@@ -348,7 +348,7 @@ def test_a_node_that_nobody_computes_runs_all_the_same(
     ghost: onnx.ModelProto, batches: Batches, run: Run
 ) -> None:
     arrays = batches(2)
-    steps = Stepwise(ghost, arrays)
+    steps = NodeRunner(ghost, arrays)
     for node in steps.run():
         if node.output[0] == "logits":
             logits = np.concatenate(steps.compute(node))

@@ -100,7 +100,7 @@ def _with_own_head(
     trunk = expected.keys() - {family.classifier, f"{own}.bias"}
     head = {key: value for key, value in weights.items() if key not in trunk}
     dense = [key for key, value in head.items() if _is_dense(key, value)]
-    lacks = [k for k in trunk if k not in weights and not k.endswith("num_batches_tracked")]
+    lacks = [k for k in trunk if k not in weights and not k.endswith(_OPTIONAL)]
     if not lacks and not head:
         raise CheckpointError(
             f"it is all of a {family.title} but its classifier, {family.classifier}",
@@ -119,7 +119,7 @@ def _with_own_head(
         return weights, ()
     mapped = {family.classifier: weight.flatten(1), f"{own}.bias": head[f"{name}.bias"]}
     rest = {key: value for key, value in weights.items() if key not in head}
-    note = f"took {name} for the classifier: it is {_times(weight)}, with a bias"
+    note = f"took {name} for the classifier: it is {times(weight.shape)}, with a bias"
     return {**rest, **mapped}, (note,)
 
 
@@ -141,7 +141,7 @@ def _is_layer(head: Mapping[str, Tensor], key: str, features: int) -> bool:
 def _refuse_head(
     head: Mapping[str, Tensor], dense: list[str], features: int, family: Family, where: str
 ) -> NoReturn:
-    layers = listed([f"{key} is {_times(head[key])}" for key in dense])
+    layers = listed([f"{key} is {times(head[key].shape)}" for key in dense])
     others = [key for key in head if key not in dense and not key.endswith("bias")]
     beside = f", beside {listed(others)}" if others else ""
     if len(dense) > 1 or others:
@@ -157,8 +157,9 @@ def _refuse_head(
     )
 
 
-def _times(value: Tensor) -> str:
-    return " × ".join(map(str, value.shape)) or "a scalar"
+def times(shape: Sequence[int]) -> str:
+    """A shape as messages put it: ``10 × 1280``."""
+    return " × ".join(map(str, shape)) or "a scalar"
 
 
 def refuse_keys(keys: Collection[str], expected: Collection[str], title: str, where: str) -> None:

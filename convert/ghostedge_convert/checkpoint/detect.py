@@ -22,7 +22,13 @@ from ghostedge_convert.architectures.family import (
     empty_network,
     expected_shapes,
 )
-from ghostedge_convert.architectures.keys import listed, own_weights, refuse_keys, refuse_shapes
+from ghostedge_convert.architectures.keys import (
+    listed,
+    own_weights,
+    refuse_keys,
+    refuse_shapes,
+    times,
+)
 from ghostedge_convert.architectures.table import (
     FAMILIES,
     parse_architecture,
@@ -160,7 +166,7 @@ def detect_architecture(
         *_fused_on_load(family, form),
         *choice.evidence(size),
         size_line,
-        f"{classes} classes: {family.classifier} is {_times(shapes[family.classifier])}",
+        f"{classes} classes: {family.classifier} is {times(shapes[family.classifier])}",
         *([] if channels == COLOURS else [f"{channels} input channels: the first conv's weights"]),
         *check_stated_classes(checkpoint, info, stated=num_classes is not None),
         *check_stated_name(checkpoint, info, stated=arch is not None or width is not None),
@@ -234,14 +240,14 @@ def _num_classes(shapes: Shapes, family: Family, *, stated: int | None, where: s
     shape = shapes[family.classifier]
     if len(shape) != 2 or shape[0] < 1:
         raise CheckpointError(
-            f"{family.classifier} is {_times(shape)}, not classes × features",
+            f"{family.classifier} is {times(shape)}, not classes × features",
             where=where,
             remedy=f"pass the weights of a {family.title} classifier",
         )
     # A single score can tell two classes apart.
     if stated is not None and stated != shape[0] and (stated, shape[0]) != (2, 1):
         raise CheckpointError(
-            f"num_classes is given as {stated}, but {family.classifier} is {_times(shape)}: "
+            f"num_classes is given as {stated}, but {family.classifier} is {times(shape)}: "
             f"{shape[0]} classes",
             where=where,
             remedy="leave it out, or pass the checkpoint it belongs to",
@@ -268,8 +274,8 @@ def _size(
     if key is not None:
         needed = expected(stated)[key]
         raise CheckpointError(
-            f"{stated.description} is given, at which {key} is {_times(needed)}, but in the file "
-            f"it is {_times(shapes[key])}: {fitting.description}",
+            f"{stated.description} is given, at which {key} is {times(needed)}, but in the file "
+            f"it is {times(shapes[key])}: {fitting.description}",
             where=where,
             remedy="leave it out, or pass the checkpoint it belongs to",
         )
@@ -278,10 +284,6 @@ def _size(
 
 def _unchanged(family: Family) -> str:
     return f"pass a checkpoint of an unchanged {family.title}"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape)) or "a scalar"
 
 
 def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Module:

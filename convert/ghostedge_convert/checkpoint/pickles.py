@@ -10,13 +10,12 @@ import contextlib
 import io
 import pickletools
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import HIGHEST_PROTOCOL
 
 from ghostedge_convert.checkpoint.stand_ins import HARMLESS
-from ghostedge_convert.checkpoint.unwrap import EMA_WRAPPERS, WRAPPERS, printable
+from ghostedge_convert.checkpoint.unwrap import EMA_WRAPPERS, WRAPPERS, listed, printable
 from ghostedge_runtime.errors import CheckpointError
 
 # What every plain state_dict calls; torch allows these under weights_only too.
@@ -99,16 +98,10 @@ def refuse_pickle(
     else:
         what = "it holds more than weights"
     return CheckpointError(
-        f"{what}: loading it would run code of {listed_names(content.wanted)}",
+        f"{what}: loading it would run code of {listed(content.wanted, _SHOWN)}",
         where=path,
         remedy=_snippet(path, weights),
     )
-
-
-def listed_names(names: Sequence[str], most: int = _SHOWN) -> str:
-    """The first of some importable names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def scan_pickle(data: bytes) -> PickleContent:

@@ -94,7 +94,7 @@ def unwrap(content: object, *, ema: bool, where: Path, key_prefix: str | None = 
     weights = _weights(mapping)
     if not weights:
         raise CheckpointError(
-            f"it holds no weights by name, only {_listed(mapping) or 'an empty mapping'}",
+            f"it holds no weights by name, only {listed(mapping) or 'an empty mapping'}",
             where=where,
             remedy=f"wrap the state_dict as one of {', '.join(WRAPPERS)}, or save it bare",
         )
@@ -131,7 +131,7 @@ def _of_entries(
         notes.append(f"{arrays} of its weights were numpy arrays")
     others = [str(key) for key in mapping if key not in weights and key != used]
     if others:
-        notes.append(f"ignored what is not weights: {_listed(others)}")
+        notes.append(f"ignored what is not weights: {listed(others)}")
     return notes
 
 
@@ -152,8 +152,7 @@ def _choose(
         inside = content if plain is None else content[plain]
         if not (isinstance(inside, Mapping) and has_averaged_network(inside)):
             raise CheckpointError(
-                f"it has no averaged weights ({' or '.join(EMA_WRAPPERS)}), only "
-                f"{_listed(content)}",
+                f"it has no averaged weights ({' or '.join(EMA_WRAPPERS)}), only {listed(content)}",
                 where=where,
                 remedy="leave out --ema",
             )
@@ -167,7 +166,7 @@ def _choose(
         notes.append(f"it also has averaged weights under {average!r}: --ema takes those")
     others = [key for key in content if key not in (plain, average, used)]
     if others:
-        notes.append(f"ignored {_listed(others)}")
+        notes.append(f"ignored {listed(others)}")
     return inner, notes
 
 
@@ -208,7 +207,8 @@ def _holds_weights(value: object, depth: int = _DEPTH) -> bool:
     return any(_holds_weights(value.get(name), depth - 1) for name in (*WRAPPERS, *EMA_WRAPPERS))
 
 
-def _listed(names: Iterable[object], most: int = 10) -> str:
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """The first of a file's names, for a terminal, and how many more there are."""
     items = [printable(str(name)) for name in names]
     shown = ", ".join(items[:most])
     return f"{shown} and {len(items) - most} more" if len(items) > most else shown

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.export.pt2_archive._package import PT2ArchiveReader, load_pt2
 
+from ghostedge_convert.export import quiet_logger
 from ghostedge_convert.sources.module import CHANNELS, LoadedModule, in_a_line, refuse_unusable
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 from ghostedge_runtime.metadata import Source
@@ -170,15 +171,11 @@ def _unreadable(path: Path, error: Exception) -> ModelFileError:
 
 
 def _loaded(path: Path, data: bytes) -> torch.export.ExportedProgram:
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
-        return load_pt2(io.BytesIO(data)).exported_programs["model"]
+        with quiet_logger("torch", logging.CRITICAL):
+            return load_pt2(io.BytesIO(data)).exported_programs["model"]
     except Exception as error:  # of another version, or inconsistent: in many ways
         raise _unreadable(path, error) from error
-    finally:
-        logger.setLevel(level)
 
 
 def _image(program: torch.export.ExportedProgram, path: Path) -> _Image:

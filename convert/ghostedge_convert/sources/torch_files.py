@@ -27,6 +27,7 @@ from typing import Any, Literal
 import torch
 from torch._export.converter import TS2EPConverter
 
+from ghostedge_convert.export import quiet_logger
 from ghostedge_convert.sources.module import LoadedModule, find_channels, in_a_line, refuse_unusable
 from ghostedge_convert.sources.pt2 import as_module
 from ghostedge_runtime.errors import ModelFileError
@@ -155,12 +156,6 @@ def _exported(path: Path, program: Any, example: torch.Tensor) -> torch.export.E
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch's warnings of TorchScript's age and of its own tracing off the terminal."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet_logger("torch", logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

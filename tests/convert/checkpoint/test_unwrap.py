@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ghostedge_convert.checkpoint.networks import ignored
-from ghostedge_convert.checkpoint.unwrap import Unwrapped, unwrap
+from ghostedge_convert.checkpoint.unwrap import Unwrapped, listed, unwrap
 from ghostedge_runtime.errors import CheckpointError
 
 WHERE = Path("model.pt")
@@ -143,3 +143,7 @@ def test_anything_else_under_such_a_name_is_ignored_and_named(value: object) -> 
 def test_control_characters_of_a_files_keys_do_not_reach_the_terminal() -> None:
     found = taken({"state_dict": weights(), "\x1b[2Jepoch\n": 1})
     assert found.notes[-1] == "ignored ?[2Jepoch?"
+
+
+def test_many_names_are_counted() -> None:
+    assert listed([f"m.C{n}" for n in range(10)], 2) == "m.C0, m.C1 and 8 more"

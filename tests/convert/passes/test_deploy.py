@@ -76,7 +76,7 @@ def test_logits_are_kept_on_photos_at_every_width(width, plausible, photos_224, 
     assert Counter(node.op_type for node in deployed.model.graph.node) == DEPLOY_OPS
 
 
-def test_every_tensor_has_its_static_shape_inside(deployed):
+def test_every_tensor_has_its_static_shape_inside(deployed, trained):
     graph = deployed.model.graph
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -84,7 +84,7 @@ def test_every_tensor_has_its_static_shape_inside(deployed):
     }
     for node in graph.node:
         assert min(shapes[node.output[0]]) > 0, node.name
-    assert shapes["blocks.0.0.ghost1/Concat"] == [1, 16, 32, 32]
+    assert shapes["blocks.0.0.ghost1/Concat"] == [1, int(16 * trained.width), 32, 32]
 
 
 def test_the_input_model_is_left_as_it_was(exported):

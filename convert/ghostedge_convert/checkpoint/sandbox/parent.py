@@ -24,9 +24,9 @@ import safetensors
 import safetensors.torch
 from safetensors import SafetensorError
 
-from ghostedge_convert.checkpoint.pickles import PickleContent, listed_names
+from ghostedge_convert.checkpoint.pickles import PickleContent
 from ghostedge_convert.checkpoint.sandbox.tree import unpacked
-from ghostedge_convert.checkpoint.unwrap import printable
+from ghostedge_convert.checkpoint.unwrap import listed, printable
 from ghostedge_runtime.errors import CheckpointError, InputError
 
 _SECONDS = 120
@@ -79,7 +79,7 @@ def load_confined(
             where=path,
             remedy="save its state_dict alone where its classes are installed",
         ) from error
-    ran = listed_names(content.wanted, 3) or "nothing but harmless types"
+    ran = listed(content.wanted, 3) or "nothing but harmless types"
     notes = [f"its code ({ran}) ran in a confined process: {printable(header.get('parts', ''))}"]
     notes += [f"took the state_dict of the pickled module {printable(name)}" for name in modules]
     return held, tuple(notes)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ghostedge_convert.architectures.gghost_regnet import GGhostRegNet
-from ghostedge_convert.architectures.repghost import RepGhostNet
+from ghostedge_convert.architectures.repghost import RepGhostNet, Variant
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -81,7 +81,7 @@ def test_a_wrong_width_is_refused_without_a_traceback(
 def test_what_keys_cannot_tell_is_printed_and_arch_tells_it(
     in_process: Command, tmp_path: Path
 ) -> None:
-    made = RepGhostNet(width=0.5, num_classes=4, shortcuts=False).eval()
+    made = RepGhostNet(width=0.5, num_classes=4, variant=Variant(shortcuts=False)).eval()
     torch.save(made.state_dict(), tmp_path / "wo.pt")
     flags = ("--input-size", 64, "--json", "-o", tmp_path / "out")
     done = in_process("convert", tmp_path / "wo.pt", *flags, cwd=tmp_path)

@@ -92,6 +92,25 @@ _SIDE = 112
 _BLOCK = re.compile(r"blocks\.(\d+)\.(\d+)\.ghost1\.primary_conv\.0\.weight")
 
 
+@dataclass(frozen=True)
+class Variant:
+    """The published network, or one of its authors' ablations.
+
+    Attributes:
+        branch: What the training form has beside its depthwise convs.
+        shortcuts: Whether blocks add their input where the output has its shape; those around the
+            others, with convolutions in them, are always there.
+        squeeze: Whether the blocks that the table names have squeeze-and-excitation.
+    """
+
+    branch: Branch = "norm"
+    shortcuts: bool = True
+    squeeze: bool = True
+
+
+PUBLISHED = Variant()
+
+
 class RepGhostModule(nn.Module):
     """A pointwise conv, then a depthwise one of its result; in training a branch beside it."""
 
@@ -157,8 +176,7 @@ class RepGhostBlocks:
     """Makes GhostNet's bottlenecks of RepGhost modules; its fields are arguments of the network."""
 
     deployed: bool
-    branch: Branch
-    shortcuts: bool
+    variant: Variant
 
     def __call__(
         self,
@@ -169,7 +187,7 @@ class RepGhostBlocks:
         layer: int,  # noqa: ARG002 - of every block maker; the blocks are alike at any depth
     ) -> nn.Module:
         """One bottleneck."""
-        ghost = partial(RepGhostModule, deployed=self.deployed, branch=self.branch)
+        ghost = partial(RepGhostModule, deployed=self.deployed, branch=self.variant.branch)
         return GhostBottleneck(
             in_channels,
             mid_channels,
@@ -177,7 +195,7 @@ class RepGhostBlocks:
             spec,
             expand=ghost(in_channels, mid_channels, relu=True),
             project=ghost(mid_channels, out_channels, relu=False),
-            identity=self.shortcuts,
+            identity=self.variant.shortcuts,
         )
 
 
@@ -189,10 +207,7 @@ class RepGhostNet(GhostNet):
         num_classes: Size of the classifier.
         dropout: Probability before the classifier, in training only.
         deployed: The form for inference, without the branches that training has.
-        branch: What the training form has beside its depthwise convs.
-        shortcuts: Whether blocks add their input where the output has its shape; those around the
-            others, with convolutions in them, are always there.
-        squeeze: Whether the blocks that the table names have squeeze-and-excitation.
+        variant: The published network or an ablation.
     """
 
     def __init__(
@@ -202,18 +217,16 @@ class RepGhostNet(GhostNet):
         num_classes: int = 1000,
         dropout: float = 0.2,
         deployed: bool = False,
-        branch: Branch = "norm",
-        shortcuts: bool = True,
-        squeeze: bool = True,
+        variant: Variant = PUBLISHED,
     ) -> None:
-        block = RepGhostBlocks(deployed, branch, shortcuts)
+        block = RepGhostBlocks(deployed, variant)
         plain = tuple(tuple(replace(spec, se=False) for spec in specs) for specs in STAGES)
         super().__init__(
             width=width,
             num_classes=num_classes,
             dropout=dropout,
             block=block,
-            stages=STAGES if squeeze else plain,
+            stages=STAGES if variant.squeeze else plain,
         )
 
 
@@ -229,13 +242,12 @@ def fuse(network: nn.Module) -> nn.Module:
     return network
 
 
-def misfit(weights: Mapping[str, Tensor], *, branch: Branch, shortcuts: bool) -> float | None:
+def misfit(weights: Mapping[str, Tensor], *, variant: Variant) -> float | None:
     """How far the running means are from those that a variant predicts.
 
     Args:
         weights: Of a RepGhostNet of either form, by key.
-        branch: The variant's.
-        shortcuts: Whether its blocks add their input where the output has its shape.
+        variant: Which branch and shortcuts the network has.
 
     Returns:
         The root of the squared differences over that of the running means: 0 where all agree, near
@@ -243,12 +255,12 @@ def misfit(weights: Mapping[str, Tensor], *, branch: Branch, shortcuts: bool) ->
         where the weights are not all a RepGhostNet's.
     """
     try:
-        return _misfit(weights, branch, shortcuts=shortcuts)
+        return _misfit(weights, variant)
     except (KeyError, IndexError, RuntimeError):  # keys and shapes are not checked yet
         return None
 
 
-def _misfit(weights: Mapping[str, Tensor], branch: Branch, *, shortcuts: bool) -> float | None:
+def _misfit(weights: Mapping[str, Tensor], variant: Variant) -> float | None:
     numbers = sorted(
         (int(match[1]), int(match[2])) for match in map(_BLOCK.fullmatch, weights) if match
     )
@@ -263,8 +275,8 @@ def _misfit(weights: Mapping[str, Tensor], branch: Branch, *, shortcuts: bool) -
             error += float((kernel @ mean - running).square().sum())
             total += float(running.square().sum())
         side = math.ceil(side / 2) if f"{block}conv_dw.weight" in weights else side
-        ghosts = _ghost_mean(weights, f"{block}ghost2.", branch, side)
-        mean = _output_mean(weights, block, mean, ghosts, shortcuts=shortcuts)
+        ghosts = _ghost_mean(weights, f"{block}ghost2.", variant.branch, side)
+        mean = _output_mean(weights, block, mean, ghosts, shortcuts=variant.shortcuts)
     return (error / total) ** 0.5 if total else None
 
 
@@ -307,14 +319,15 @@ def _adds_ghosts(shapes: Shapes) -> bool:
     return len(first) == len(second) == 4 and first[0] == second[1]
 
 
-def _variant(
+def _family(
     branch: tuple[Branch, str, str],
     shortcuts: tuple[bool, str, str],
     squeeze: tuple[bool, str, str],
 ) -> Family:
     kinds = (branch, shortcuts, squeeze)
     beside, adds, gates = branch[0], shortcuts[0], squeeze[0]
-    network = partial(RepGhostNet, branch=beside, shortcuts=adds, squeeze=gates)
+    variant = Variant(beside, adds, gates)
+    network = partial(RepGhostNet, variant=variant)
     changes = ", ".join(change for *_, change in kinds if change)
 
     def also(shapes: Shapes) -> bool:
@@ -333,7 +346,7 @@ def _variant(
         key_pattern=f"{_BRANCH}|{_FUSED}" if beside == "norm" else _NORMED,
         also=also,
         variant_of="repghostnet" if changes else "",
-        misfit=partial(misfit, branch=beside, shortcuts=adds),
+        misfit=partial(misfit, variant=variant),
         assumed=beside == "norm" and adds,
         fuse=fuse,
         # timm's defaults, with which the authors trained and evaluated.
@@ -341,4 +354,4 @@ def _variant(
     )
 
 
-REPGHOSTS = tuple(_variant(*kinds) for kinds in product(_OF_BRANCH, _OF_SHORTCUTS, _OF_SQUEEZE))
+REPGHOSTS = tuple(_family(*kinds) for kinds in product(_OF_BRANCH, _OF_SHORTCUTS, _OF_SQUEEZE))

@@ -7,6 +7,8 @@ Lowering makes one node of the parts again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
@@ -44,32 +46,38 @@ def _spread(model: ir.Model, node: ir.Node) -> bool:
     groups = int_attr(node, "num_groups", 1)
     batch, channels, *space = shape
     sizes = (batch, groups, int(np.prod((channels // groups, *space))))
-    grouped = _add(model, node, "groups", "Reshape", [image, *_constants(model, node, sizes)])
-    neutral = _constants(model, node, np.ones(groups, np.float32), np.zeros(groups, np.float32))
+    parts = _Parts(model, node)
+    grouped = parts.add("groups", "Reshape", [image, *parts.constants(sizes)])
+    neutral = parts.constants(np.ones(groups, np.float32), np.zeros(groups, np.float32))
     epsilon = ir.AttrFloat32("epsilon", float_attr(node, "epsilon", 1e-5))
-    normal = _add(model, node, "normal", "InstanceNormalization", [grouped, *neutral], epsilon)
-    value = _add(model, node, "whole", "Reshape", [normal, *_constants(model, node, shape)])
+    normal = parts.add("normal", "InstanceNormalization", [grouped, *neutral], epsilon)
+    value = parts.add("whole", "Reshape", [normal, *parts.constants(shape)])
     for op, values in (("Mul", scale), ("Add", shift)):
         column = np.repeat(values, channels // values.size).reshape(-1, *[1] * len(space))
-        value = _add(model, node, op.lower(), op, [value, *_constants(model, node, column)])
+        value = parts.add(op.lower(), op, [value, *parts.constants(column)])
     bypass(model, node, value)
     return True
 
 
-def _constants(model: ir.Model, node: ir.Node, *arrays: Array | tuple[int, ...]) -> list[ir.Value]:
-    return [add_constant(model, f"{node.name}/constant", np.asarray(array)) for array in arrays]
+@dataclass(frozen=True)
+class _Parts:
+    """Writes the nodes that take the place of one.
 
+    Attributes:
+        model: What they are added to.
+        norm: The node; the new ones stand before it and are named after it.
+    """
 
-def _add(
-    model: ir.Model,
-    before: ir.Node,
-    what: str,
-    op: str,
-    inputs: list[ir.Value],
-    *attributes: ir.Attr,
-) -> ir.Value:
-    name = f"{before.name}/{what}"
-    node = ir.Node("", op, inputs, attributes, name=name)
-    node.outputs[0].name, node.outputs[0].type = name, before.outputs[0].type
-    model.graph.insert_before(before, node)
-    return node.outputs[0]
+    model: ir.Model
+    norm: ir.Node
+
+    def constants(self, *arrays: Array | tuple[int, ...]) -> list[ir.Value]:
+        name = f"{self.norm.name}/constant"
+        return [add_constant(self.model, name, np.asarray(array)) for array in arrays]
+
+    def add(self, part: str, op: str, inputs: list[ir.Value], *attributes: ir.Attr) -> ir.Value:
+        name = f"{self.norm.name}/{part}"
+        node = ir.Node("", op, inputs, attributes, name=name)
+        node.outputs[0].name, node.outputs[0].type = name, self.norm.outputs[0].type
+        self.model.graph.insert_before(self.norm, node)
+        return node.outputs[0]

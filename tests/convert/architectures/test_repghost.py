@@ -12,7 +12,7 @@ from torch import nn
 
 from ghostedge_convert import Checkpoint, CheckpointConfig, build, detect_architecture
 from ghostedge_convert.architectures.ghostnet import GhostNet
-from ghostedge_convert.architectures.repghost import RepGhostModule, RepGhostNet, fuse
+from ghostedge_convert.architectures.repghost import RepGhostModule, RepGhostNet, Variant, fuse
 from ghostedge_convert.architectures.table import parse_architecture
 from ghostedge_runtime.errors import CheckpointError
 from ghostedge_runtime.metadata import Source
@@ -147,9 +147,7 @@ VARIANTS = list(product(SUFFIXES, (True, False), (True, False)))
 
 def network(branch="norm", *, shortcuts=True, squeeze=True, width=0.5) -> RepGhostNet:
     torch.manual_seed(0)
-    made = RepGhostNet(
-        width=width, num_classes=3, branch=branch, shortcuts=shortcuts, squeeze=squeeze
-    )
+    made = RepGhostNet(width=width, num_classes=3, variant=Variant(branch, shortcuts, squeeze))
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1)

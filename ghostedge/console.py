@@ -139,15 +139,15 @@ class StageClock:
     """Collects how long each stage took and tells the reporter."""
 
     def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
+        self.reporter = reporter
         self.stages: list[tuple[str, float]] = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block; a block that raises is not recorded."""
         start = time.perf_counter()
-        with self._reporter.working(name):
+        with self.reporter.working(name):
             yield
         seconds = time.perf_counter() - start
         self.stages.append((name, seconds))
-        self._reporter.seconds(name, seconds)
+        self.reporter.seconds(name, seconds)

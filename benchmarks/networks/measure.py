@@ -13,8 +13,8 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 
+from ghostedge.conversion.outputs import OutputGap
 from ghostedge.conversion.parts import output_parts
-from ghostedge.conversion.signals import OutputGap
 from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import Int8Settings, prepare
 from ghostedge_runtime.formats.tflite.delegation import delegation_of, interpreter_nodes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, get_type_hints
 import torch
 
 from ghostedge.console import Reporter, SilentReporter
+from ghostedge.conversion.convert import run_conversion
 from ghostedge.conversion.option_fields import OptionField
 from ghostedge.conversion.options import (
     OPTIONS,
@@ -23,7 +24,6 @@ from ghostedge.conversion.options import (
     Rounding,
     Task,
 )
-from ghostedge.conversion.pipeline import run
 from ghostedge.records.manifest import Manifest
 from ghostedge_convert.sources.module import LoadedModule, load_module
 from ghostedge_runtime.errors import InputError
@@ -47,6 +47,7 @@ class ConvertKeywords(TypedDict, total=False):
     output: StrPath | None
     int8: bool
     precision: Sequence[Precision]
+    format: Sequence[str]
     calib: StrPath | None
     calib_images: int
     ranges: RangeMethod
@@ -137,7 +138,7 @@ def convert(
     """
     module = _module(model, example_input)
     path = Path(type(model).__name__) if isinstance(model, torch.nn.Module) else Path(model)
-    return run(ConvertOptions.of(path, **options), reporter or SilentReporter(), module)
+    return run_conversion(ConvertOptions.of(path, **options), reporter or SilentReporter(), module)
 
 
 def _module(

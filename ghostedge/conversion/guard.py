@@ -1,15 +1,14 @@
 """``--max-drop`` and ``--min-agreement``: int8 held to a budget, with layers left float for it.
 
-The search itself is ``ghostedge_quantize.guard.search``'s. Here are the images, the two
-runtimes that must both hold the budget, the file that an interrupted search goes on from, and what
-is said meanwhile.
+The search itself is ``ghostedge_quantize.guard.search``'s. Here are the images, the runtimes that
+must all hold the budget, the file that an interrupted search goes on from, and the report.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,12 +20,11 @@ import onnx
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.images import ImageSet
-from ghostedge.conversion.measure import scoring_set
-from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.options import GuardOptions
+from ghostedge.conversion.run import Run
 from ghostedge.conversion.task import Kind
+from ghostedge.formats.table import TARGETS, resolve
 from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport
-from ghostedge_convert import lower_to_tflite
 from ghostedge_quantize import Prepared
 from ghostedge_quantize.guard.judge import (
     Judge,
@@ -51,8 +49,7 @@ from ghostedge_quantize.guard.search import (
 from ghostedge_runtime import host_facts
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import Array, ModelIO
-from ghostedge_runtime.formats.tflite.interpreter import TFLiteBackend, find_interpreter
-from ghostedge_runtime.images import normalize, prepare
+from ghostedge_runtime.images import LabelledImages, normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
 from ghostedge_runtime.model import two_classes
 
@@ -69,22 +66,22 @@ class Guarded:
     report: GuardReport
 
 
-def budget_of(options: ConvertOptions) -> Budget | None:
-    """The budget that was asked for, if any."""
-    if options.guard.max_drop is not None:
-        return Budget("max_drop", options.guard.max_drop)
-    if options.guard.min_agreement is not None:
-        return Budget("min_agreement", options.guard.min_agreement)
-    return None
+def _budget_of(options: GuardOptions) -> Budget:
+    """The budget that was asked for."""
+    if options.max_drop is not None:
+        return Budget("max_drop", options.max_drop)
+    if options.min_agreement is not None:
+        return Budget("min_agreement", options.min_agreement)
+    raise ValueError("no budget was asked for")
 
 
-def refuse_class_budgets(options: ConvertOptions) -> None:
+def refuse_class_budgets(options: GuardOptions) -> None:
     """Refuse a budget in top-1 for a network that puts no class first.
 
     Raises:
         InputError: ``--max-drop`` or ``--min-agreement`` is given.
     """
-    for flag in options.guard.limits:
+    for flag in options.limits:
         raise InputError(
             "the network scores no classes, so its files have no top-1 to hold to a budget",
             where=flag,
@@ -98,65 +95,56 @@ def state_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.guard.jsonl")
 
 
-def settle(options: ConvertOptions, report: GuardReport | None) -> None:
+def settle(path: Path, report: GuardReport | None) -> None:
     """Remove the measurements of a search that came to its end, once its outcome is on disk."""
     if report is not None and report.stopped != "time is up":
-        state_file(options.files.output).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def hold_budget(
-    *,
-    budget: Budget,
-    prepared: Prepared,
-    float_model: onnx.ModelProto,
-    loaded: Loaded,
-    calibration: ImageSet,
-    options: ConvertOptions,
-    reporter: Reporter,
-) -> Guarded:
-    """Find the layers to leave float so that int8 keeps the budget.
+def hold_budget(run: Run, prepared: Prepared, float_model: onnx.ModelProto) -> Guarded:
+    """Find the layers to leave float so that int8 keeps the budget in every format.
 
     Args:
-        budget: What may be lost against the float network.
+        run: With the budget, and the images that layers are measured on and the budget is held on.
         prepared: What is quantized.
         float_model: The deploy graph.
-        loaded: With the evaluation images, where there are any.
-        calibration: The images that layers are measured on, and the budget too without others.
-        options: For the search's minutes and the place of its file.
-        reporter: Told of every check.
     """
     start = time.monotonic()
-    preprocessing, cores = loaded.preprocessing, host_facts().cores
-    images = scoring_set(loaded, calibration)
-    pixels = Pixels(images, preprocessing)
-    sample = Pixels(calibration.head(NOISE_IMAGES), preprocessing)
-    if loaded.kind.binary:  # an integer's threshold would depend on its scale
+    kind, cores = run.source.kind, host_facts().cores
+    budget, calibration = _budget_of(run.guard), run.calibration
+    if calibration is None:
+        raise ValueError("int8 is not calibrated without images")
+    sample = Pixels(calibration.head(NOISE_IMAGES), run.source.preprocessing)
+    pixels = Pixels(run.images, run.source.preprocessing)
+    if kind.binary:  # an integer's threshold would depend on its scale
         prepared = _with_float_output(prepared)
-    float_network = _scoring(open_in_onnxruntime(float_model, cores), loaded.kind)
-    target = _target(budget, float_network, pixels, loaded)
-    key = key_of(_dependencies(budget, prepared, float_model, images, calibration))
+    float_network = _scoring(open_in_onnxruntime(float_model, cores), kind)
+    target = _target(budget, float_network, pixels, run.source.evaluation)
+    key = key_of(_dependencies(run, prepared, float_model))
     outcome = guard(
         Candidates(
             layers=prepared.layers,
-            noise=_layer_noise(prepared, float_network, sample, loaded.kind),
+            noise=_layer_noise(prepared, float_network, sample, kind),
             price=prices(prepared.model),
-            score=Judge(
-                prepared,
-                pixels,
-                target,
-                [
-                    lambda model: _scoring(open_in_onnxruntime(model, cores), loaded.kind),
-                    lambda model: _scoring(_open_in_tflite(model, cores), loaded.kind),
-                ],
-            ),
+            score=Judge(prepared, pixels, target, _openers(run, cores)),
         ),
-        deadline=Deadline(60 * options.guard.guard_minutes),
-        state=_state(options, key, reporter),
-        listener=_Told(reporter, budget, len(prepared.layers)),
+        deadline=Deadline(60 * run.guard.guard_minutes),
+        state=_state(run, key),
+        listener=_ReportedSteps(run.reporter, budget, len(prepared.layers)),
     )
-    report = _report(outcome, target, images, len(prepared.layers), time.monotonic() - start)
-    reporter.note(f"  guard: {_closing(report)}")
+    report = _report(outcome, target, run.images, len(prepared.layers), time.monotonic() - start)
+    run.note([f"guard: {_closing(report)}"])
     return Guarded(outcome.keep_float, report)
+
+
+def _openers(run: Run, at_once: int) -> list[Callable[[onnx.ModelProto], Sequence[Runs]]]:
+    """What runs a graph in each of the formats that are written."""
+    kind = run.source.kind
+
+    def opener(runs_graph: Callable[..., Sequence[Runs]]) -> Callable[..., Sequence[Runs]]:
+        return lambda model: _scoring(runs_graph(model, at_once), kind)
+
+    return [opener(resolve(target.runs_graph)) for target in (TARGETS["onnx"], *run.targets)]
 
 
 @dataclass(frozen=True)
@@ -177,7 +165,7 @@ class _BothClasses:
 
 def _scoring(backends: Sequence[Runs], kind: Kind) -> Sequence[Runs]:
     """The backends, answering with a score for each class."""
-    return [_BothClasses(each, kind) for each in backends] if kind.binary else backends
+    return [_BothClasses(backend, kind) for backend in backends] if kind.binary else backends
 
 
 def _with_float_output(prepared: Prepared) -> Prepared:
@@ -188,23 +176,24 @@ def _layer_noise(
     prepared: Prepared, float_network: Sequence[Runs], sample: Pixels, kind: Kind
 ) -> LayerNoise:
     """What measures the layers, on logits: an int8 output's own rounding would hide them."""
-    found = outputs(float_network, sample.normalized, range(len(sample)))
+    logits = outputs(float_network, sample.normalized, range(len(sample)))
     return LayerNoise(
         _with_float_output(prepared),
         sample,
-        np.concatenate([rows for _, rows in found]).astype(np.float32),
+        np.concatenate([rows for _, rows in logits]).astype(np.float32),
         lambda model: _scoring(open_in_onnxruntime(model, len(float_network)), kind),
     )
 
 
-def _state(options: ConvertOptions, key: str, reporter: Reporter) -> State:
+def _state(run: Run, key: str) -> State:
     """The measurements of a run before this one, where they are of the same conversion."""
-    path = state_file(options.files.output)
-    state = State(path, key)
+    state = State(run.guard_file, key)
     if state.ignored:
-        reporter.note(
-            f"  guard: {state.ignored} lines of {path.name} are damaged or of another conversion, "
-            "and are measured again"
+        run.note(
+            [
+                f"guard: {state.ignored} lines of {run.guard_file.name} are damaged or of another "
+                "conversion, and are measured again"
+            ]
         )
     return state
 
@@ -219,20 +208,19 @@ class Pixels:
         self._images, self._preprocessing = images, preprocessing
         height, width = preprocessing.input_size
         self._room = _KEPT_BYTES // (3 * height * width)
-        self._kept: dict[int, npt.NDArray[np.uint8]] = {}
+        self._prepared: dict[int, npt.NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __call__(self, index: int) -> npt.NDArray[np.uint8]:
         """The image, ready for an int8 graph."""
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        made = prepare(self._images.sources[index], self._preprocessing)
-        if len(self._kept) < self._room:
-            self._kept[index] = made
-        return made
+        if index in self._prepared:
+            return self._prepared[index]
+        image = prepare(self._images.sources[index], self._preprocessing)
+        if len(self._prepared) < self._room:
+            self._prepared[index] = image
+        return image
 
     def normalized(self, index: int) -> npt.NDArray[np.float32]:
         """The same for a float graph: float32 (3, height, width)."""
@@ -241,35 +229,28 @@ class Pixels:
 
 
 def _target(
-    budget: Budget, float_network: Sequence[Runs], pixels: Pixels, loaded: Loaded
-) -> Target:
-    found = answers(float_network, pixels.normalized, len(pixels))
-    if loaded.evaluation is None or budget.kind == "min_agreement":
-        return Target(budget, found)
-    return Target(budget, found, np.asarray(loaded.evaluation.targets, np.int64))
-
-
-def _open_in_tflite(model: onnx.ModelProto, at_once: int) -> Sequence[Runs]:
-    data = lower_to_tflite(model).data
-    return [TFLiteBackend(data, threads=1, where=Path("graph")) for _ in range(at_once)]
-
-
-def _dependencies(
     budget: Budget,
-    prepared: Prepared,
-    float_model: onnx.ModelProto,
-    images: ImageSet,
-    calibration: ImageSet,
-) -> Iterator[bytes]:
+    float_network: Sequence[Runs],
+    pixels: Pixels,
+    evaluation: LabelledImages | None,
+) -> Target:
+    classes = answers(float_network, pixels.normalized, len(pixels))
+    if evaluation is None or budget.kind == "min_agreement":
+        return Target(budget, classes)
+    return Target(budget, classes, np.asarray(evaluation.targets, np.int64))
+
+
+def _dependencies(run: Run, prepared: Prepared, float_model: onnx.ModelProto) -> Iterator[bytes]:
     """Everything that a measurement depends on; the full int8 graph stands for its settings."""
-    yield str(budget).encode()
+    yield str(_budget_of(run.guard)).encode()
     yield prepared.qdq().SerializeToString(deterministic=True)
     yield float_model.SerializeToString(deterministic=True)
-    for image in (*images.sources, *calibration.head(NOISE_IMAGES).sources):
+    sample = () if run.calibration is None else run.calibration.head(NOISE_IMAGES).sources
+    for image in (*run.images.sources, *sample):
         yield _identity(image)
-    interpreter, interpreter_version, _ = find_interpreter()
+    formats = (name for target in run.targets for name in (target.format.name, *target.versions))
     packages = ("ghostedge", "onnxruntime", "numpy", "Pillow")
-    yield " ".join([interpreter, interpreter_version, *map(version, packages)]).encode()
+    yield " ".join([*formats, *map(version, packages)]).encode()
     yield str(host_facts().cpu).encode()
 
 
@@ -277,11 +258,11 @@ def _identity(image: Any) -> bytes:
     """A file by name, size and time of change, as build tools do it; a picture by its pixels."""
     if not isinstance(image, Path):
         return bytes(image.tobytes())
-    found = image.stat()
-    return f"{image.parent.name}/{image.name} {found.st_size} {found.st_mtime_ns}".encode()
+    status = image.stat()
+    return f"{image.parent.name}/{image.name} {status.st_size} {status.st_mtime_ns}".encode()
 
 
-class _Told:
+class _ReportedSteps:
     """Passes the search's steps on to a reporter."""
 
     def __init__(self, reporter: Reporter, budget: Budget, layers: int) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ghostedge.console import Reporter
-from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.options import CheckOptions
 from ghostedge.records.manifest import SkippedImage
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.image_check import bad_lines, check_images
@@ -132,7 +132,7 @@ class UsableImages:
         return evaluation.without({Path(each.file) for each in self.skipped})
 
 
-def usable_images(options: ConvertOptions, reporter: Reporter) -> UsableImages:
+def usable_images(options: CheckOptions, reporter: Reporter, *, decode_all: bool) -> UsableImages:
     """Look at every image of ``--calib`` and ``--eval``; see `ghostedge_runtime.image_check`.
 
     With ``--skip-bad-images``, and where int8 is held to a budget on them over and over, those that
@@ -141,27 +141,25 @@ def usable_images(options: ConvertOptions, reporter: Reporter) -> UsableImages:
     Raises:
         ImageError: Some cannot be used, and are all named; or a folder is missing, or none is left.
     """
-    calib = [] if options.checks.calib is None else list_images(options.checks.calib)
-    folder = options.checks.eval
+    calib = [] if options.calib is None else list_images(options.calib)
+    folder = options.eval
     # Files outside the class folders are none of the evaluation's, see `folders.list_labelled`.
     labelled = (
         [] if folder is None else [path for path in list_images(folder) if path.parent != folder]
     )  # fmt: skip
-    folders = " and ".join(
-        str(each) for each in (options.checks.calib, options.checks.eval) if each is not None
-    )
+    folders = " and ".join(str(each) for each in (options.calib, options.eval) if each is not None)
     every = list(dict.fromkeys([*calib, *labelled]))
     with reporter.counted("look at images", len(every)) as progress:
         checked = check_images(every, progress=progress)
     bad = dict(checked.bad)
-    if not options.checks.skip_bad_images:
+    if not options.skip_bad_images:
         checked.refuse(folders)
-    chosen = _spread_over([path for path in calib if path not in bad], options.checks.calib_images)
-    if options.checks.skip_bad_images or options.guard.limits:
+    chosen = _spread_over([path for path in calib if path not in bad], options.calib_images)
+    if options.skip_bad_images or decode_all:
         used = dict.fromkeys([*chosen, *(path for path in labelled if path not in bad)])
         with reporter.counted("decode images", len(used)) as progress:
             again = check_images(list(used), decode_all=True, progress=progress)
-        if not options.checks.skip_bad_images:
+        if not options.skip_bad_images:
             again.refuse(folders)
         bad |= again.bad
         chosen = [path for path in chosen if path not in bad]

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import onnx
 
 from ghostedge.conversion.given import Given, loaded
+from ghostedge.conversion.network import Answers
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.rescaling import takes_bytes, without_normalization
-from ghostedge.conversion.source import Answers, Loaded
+from ghostedge.conversion.source import FloatSource
 from ghostedge_convert import CheckpointConfig, gives_probabilities
 from ghostedge_convert.checkpoint.config import read_config
 from ghostedge_convert.sources.keras.files import Kind, is_keras, kind_of, sha256_of
@@ -65,7 +66,7 @@ def is_keras_model(options: ConvertOptions) -> bool:
     return options.source.factory is None and is_keras(options.source.model)
 
 
-def load_keras(options: ConvertOptions) -> Loaded:
+def load_keras(options: ConvertOptions) -> FloatSource:
     """Load a Keras model in a process of its own.
 
     Raises:
@@ -200,8 +201,11 @@ def _softmax_note(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _with_origins(
-    found: Loaded, normalization: _Normalization, known: Mapping[str, Any], options: ConvertOptions
-) -> Loaded:
+    found: FloatSource,
+    normalization: _Normalization,
+    known: Mapping[str, Any],
+    options: ConvertOptions,
+) -> FloatSource:
     """Say where each part of the preprocessing is from."""
     stated = options.source.preprocessing.stated()
     origins = {"mean": normalization.origin, "std": normalization.origin}

@@ -19,7 +19,7 @@ from ghostedge_runtime.errors import InputError
 _STATEMENT = "statement"
 
 
-class Source(Flag):
+class ModelKind(Flag):
     """The kinds of MODEL, as far as options are concerned."""
 
     CHECKPOINT = auto()
@@ -77,7 +77,7 @@ class Scope:
         refusal_without_int8: Where no int8 is made; None where the option is of use without too.
     """
 
-    sources: Source = Source.ANY
+    sources: ModelKind = ModelKind.ANY
     refusal: Refusal = Refusal("MODEL has no use for it")
     refusal_without_int8: Refusal | None = None
 
@@ -89,7 +89,7 @@ QUANTIZED_REFUSAL = Refusal(
 """Of everything that chooses how a float network is read or quantized."""
 
 EVERYTHING = Scope()
-FLOAT = Scope(Source.FLOAT)
+FLOAT = Scope(ModelKind.FLOAT)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def check_values(group: Any) -> None:
             raise InputError(f"must be at least 1, got {value}", where=option.flag)
 
 
-def refuse_without_effect(groups: Sequence[Any], source: Source) -> None:
+def refuse_without_effect(groups: Sequence[Any], source: ModelKind) -> None:
     """Refuse what is stated and has no effect on a MODEL of this kind.
 
     Raises:
@@ -214,7 +214,7 @@ def refuse_without_effect(groups: Sequence[Any], source: Source) -> None:
     """
     for option in _stated_in(groups):
         if not source & option.statement.scope.sources:
-            quantized = source is Source.QUANTIZED_ONNX
+            quantized = source is ModelKind.QUANTIZED_ONNX
             refusal = QUANTIZED_REFUSAL if quantized else option.statement.scope.refusal
             raise refusal.by(option.flag)
 

@@ -6,18 +6,19 @@ documentation and the refusals are made from the statement here (see ``option_fi
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ghostedge.conversion.option_fields import (
     FLOAT,
+    ModelKind,
     OptionField,
     Refusal,
     Scope,
-    Source,
     Statement,
     check_values,
     every_field,
@@ -26,6 +27,7 @@ from ghostedge.conversion.option_fields import (
     refuse_without_int8,
     stated,
 )
+from ghostedge.formats.table import TARGETS
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Interpolation, Precision
 
@@ -59,15 +61,15 @@ _SUFFIXES = (
 )
 
 _NO_CHECKPOINT = Refusal("MODEL is no checkpoint of the family, so this has no effect on it")
-_OF_FAMILY = Scope(Source.CHECKPOINT, _NO_CHECKPOINT)
-_OF_WEIGHTS = Scope(Source.CHECKPOINT | Source.FACTORY_WITH_WEIGHTS, _NO_CHECKPOINT)
-_OF_KERAS = Scope(Source.KERAS, Refusal("MODEL is no Keras model, so this has no effect on it"))
+_OF_FAMILY = Scope(ModelKind.CHECKPOINT, _NO_CHECKPOINT)
+_OF_WEIGHTS = Scope(ModelKind.CHECKPOINT | ModelKind.FACTORY_WITH_WEIGHTS, _NO_CHECKPOINT)
+_OF_KERAS = Scope(ModelKind.KERAS, Refusal("MODEL is no Keras model, so this has no effect on it"))
 _OF_QUANTIZED = Scope(
-    Source.QUANTIZED_ONNX,
+    ModelKind.QUANTIZED_ONNX,
     Refusal("only an .onnx that is quantized already can be requantized"),
 )
 _OF_INT8 = Scope(
-    Source.FLOAT,
+    ModelKind.FLOAT,
     refusal_without_int8=Refusal("it is of use only to int8", "add --int8"),
 )
 _OF_CALIBRATION = Scope(
@@ -100,25 +102,44 @@ class FileOptions:
         ),
     )
 
+    format: tuple[str, ...] = stated(
+        ("onnx", "tflite"),
+        Statement(
+            f"Any of {','.join(TARGETS)}; onnx must be among them: the others are made from it and "
+            "compared with it.",
+            metavar="LIST",
+        ),
+    )
+
     def __post_init__(self) -> None:
-        choices = get_args(Precision)
-        for chosen in self.precision:
-            if chosen not in choices:
-                raise InputError(
-                    f"there is no {chosen!r}",
-                    where="--precision",
-                    remedy=f"use some of {', '.join(choices)}, with commas between",
-                )
-            if self.precision.count(chosen) > 1:
-                raise InputError(
-                    f"{chosen} is listed twice", where="--precision", remedy="list it once"
-                )
+        _check_list("--precision", self.precision, get_args(Precision))
+        _check_list("--format", self.format, tuple(TARGETS))
+        if "onnx" not in self.format:
+            raise InputError(
+                "onnx is not among them, which the others are made from and compared with",
+                where="--format",
+                remedy=f"use {','.join(('onnx', *self.format))}",
+            )
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """What is made, in order: float32 always, for everything else is compared with it."""
         wanted = {"float32", *self.precision} | ({"int8"} if self.int8 else set())
         return tuple(precision for precision in get_args(Precision) if precision in wanted)
+
+
+def _check_list(flag: str, chosen: Sequence[str], choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices, or is listed twice."""
+    for word in chosen:
+        if word not in choices:
+            close = difflib.get_close_matches(word, choices, 1)
+            raise InputError(
+                f"there is no {word!r}{f' (closest: {close[0]})' if close else ''}",
+                where=flag,
+                remedy=f"use some of {', '.join(choices)}, with commas between",
+            )
+        if chosen.count(word) > 1:
+            raise InputError(f"{word} is listed twice", where=flag, remedy="list it once")
 
 
 @dataclass(frozen=True)
@@ -508,7 +529,7 @@ class ConvertOptions:
         if "int8" not in self.files.precisions:
             refuse_without_int8((self.checks, self.int8))
 
-    def check_effect(self, source: Source) -> None:
+    def check_effect(self, source: ModelKind) -> None:
         """Refuse flags that have no effect on a MODEL of this kind.
 
         Raises:

@@ -1,15 +1,17 @@
-"""An ``.onnx`` as MODEL: what it takes, how images are prepared for it, what its classes are.
+"""An ONNX file that another tool quantized, as MODEL.
 
 What the file says of itself (a GhostEdge document inside) comes before the family's default, and
-flags before both.
-
-What requantizing cost, tensor by tensor, in words for the report and the manifest.
+flags before both. It is lowered as it is; what TFLite's int8 cannot hold may be rounded, and what
+that cost is measured tensor by tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,24 +20,30 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import ghostedge
-from ghostedge.conversion.option_fields import Source
+from ghostedge.conversion.images import PARITY_IMAGES, ImageSet
+from ghostedge.conversion.network import Answers
+from ghostedge.conversion.option_fields import ModelKind
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.source import class_names, overridden
-from ghostedge.conversion.task import Evidence, Kind, kind_of
+from ghostedge.conversion.source import Source, class_names, overridden
+from ghostedge.conversion.task import Evidence, kind_of
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert import (
     CheckpointConfig,
     Loss,
+    Normalized,
     Pinned,
     Requantized,
+    embed_onnx_metadata,
     head_of,
+    left_float,
+    normalize_qdq,
     pinned,
     read_onnx,
     read_onnx_metadata,
 )
+from ghostedge_runtime import Model
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.loading import whole_digest
-from ghostedge_runtime.images import LabelledImages
 from ghostedge_runtime.metadata import (
     InputSpec,
     Layout,
@@ -45,34 +53,57 @@ from ghostedge_runtime.metadata import (
 )
 from ghostedge_runtime.metadata import Source as SourceFile
 
+Array = npt.NDArray[np.float32]
+
 _INSIDE = "the metadata inside the file"
 _FROM_FILE = f"from {_INSIDE}"
 _FROM_GRAPH = "from the graph's input"
+_ERRORS_ONLY = 3
 _FROM_DEFAULT = "the family's ImageNet default; the file does not say"
 
 
 @dataclass(frozen=True)
-class OnnxSource:
+class QuantizedSource(Source):
     """A quantized ONNX model, ready to be lowered.
 
     Attributes:
         original: As it was read.
         pinned: With its sizes fixed.
         metadata: For the ONNX artefact: the same graph, explaining itself.
-        kind: What its output is taken for.
-        evaluation: The labelled images of ``--eval``.
-        inferred: What was not stated, and where it is from.
+        requantize: Whether what TFLite's int8 cannot hold is rounded, instead of refused.
     """
 
-    original: onnx.ModelProto
-    pinned: Pinned
+    original: onnx.ModelProto = field(repr=False)
+    pinned: Pinned = field(repr=False)
     metadata: ModelMetadata
-    kind: Kind
-    evaluation: LabelledImages | None
-    inferred: tuple[Inferred, ...]
+    requantize: bool
+
+    @property
+    def is_quantized(self) -> bool:
+        """It is."""
+        return True
+
+    def normalized(self) -> Normalized:
+        """The graph in the form that is lowered.
+
+        Raises:
+            InputError: Something in it has no such form.
+        """
+        return normalize_qdq(self.pinned.model, requantize=self.requantize)
+
+    def answers(self, images: ImageSet) -> Iterator[tuple[Any, Answers]]:
+        """The outputs of the model as it was read, with its external data, an image at a time."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "source.onnx"
+            explained = embed_onnx_metadata(self.original, self.metadata)
+            path.write_bytes(explained.SerializeToString())
+            with Model(path) as model:
+                for image in images.sources:
+                    pixels = model.preprocess(image)
+                    yield pixels, tuple(model.values(pixels).values())
 
 
-def read_source(options: ConvertOptions) -> OnnxSource:
+def read_quantized_onnx(options: ConvertOptions) -> QuantizedSource:
     """Read the model and find out how it is used.
 
     Raises:
@@ -81,7 +112,7 @@ def read_source(options: ConvertOptions) -> OnnxSource:
         InputError: A flag contradicts it, or is of no use to it.
         ImageError: ``--eval`` does not fit its classes.
     """
-    options.check_effect(Source.QUANTIZED_ONNX)
+    options.check_effect(ModelKind.QUANTIZED_ONNX)
     original = read_onnx(options.source.model)
     fixed = pinned(
         original,
@@ -106,6 +137,8 @@ def read_source(options: ConvertOptions) -> OnnxSource:
     base = Preprocessing() if inside is None else inside.preprocessing
     preprocessing = replace(overridden(base, options), input_size=fixed.size)
     named = class_names(config, options, kind)
+    path = options.source.model
+    file = SourceFile(path.name, whole_digest(path.read_bytes(), path)[0])
     metadata = ModelMetadata(
         preprocessing=preprocessing,
         input=_input_spec(fixed, inside),
@@ -113,17 +146,27 @@ def read_source(options: ConvertOptions) -> OnnxSource:
         labels=named.labels,
         precision="int8",
         quantization=_quantization(fixed.model, inside),
-        source=SourceFile(
-            options.source.model.name,
-            whole_digest(options.source.model.read_bytes(), options.source.model)[0],
-        ),
+        source=file,
         producer=f"ghostedge {ghostedge.__version__}",
         classifies=kind.classes is not None,
         probabilities=kind.probabilities,
         binary=kind.binary,
     )
     inferred = (kind.fact, *_facts(preprocessing, options, inside is not None), named.fact)
-    return OnnxSource(original, fixed, metadata, kind, named.evaluation, inferred)
+    return QuantizedSource(
+        origin=options.source.model.name,
+        file=file,
+        kind=kind,
+        preprocessing=preprocessing,
+        evaluation=named.evaluation,
+        inferred=inferred,
+        notes=fixed.notes,
+        batch=options.source.batch,
+        original=original,
+        pinned=fixed,
+        metadata=metadata,
+        requantize=options.source.requantize,
+    )
 
 
 def _columns(model: onnx.ModelProto) -> int:
@@ -200,8 +243,36 @@ def _facts(
     )
 
 
-Array = npt.NDArray[np.float32]
-_ERRORS_ONLY = 3
+def normalization_notes(normalized: Normalized) -> tuple[str, ...]:
+    """What was done to a graph, and what of it stays float."""
+    applied = tuple(f"{note.name}: {note.note}" for note in normalized.applied)
+    floats = left_float(normalized.model)
+    if not floats:
+        return applied
+    shown = ", ".join(floats[:3]) + (", …" if len(floats) > 3 else "")
+    return (
+        *applied,
+        f"nodes without a pair around them, which stay float: {len(floats)} ({shown})",
+    )
+
+
+def requantizing_losses(
+    source: QuantizedSource, normalized: Normalized, onnx_file: Path, images: ImageSet
+) -> tuple[Loss, ...]:
+    """What each change of a source's numbers costs, on some of the images."""
+    with Model(onnx_file) as model:
+        batches = _batches(model, images.head(PARITY_IMAGES))
+    return losses(source.pinned.model, normalized.requantized, batches)
+
+
+def _batches(model: Model, images: ImageSet) -> list[npt.NDArray[np.generic]]:
+    """The images as full batches of the model's own size."""
+    single = [model.preprocess(image) for image in images.sources]
+    size = model.io.input.shape[0] or 1
+    return [
+        np.concatenate([*single[start : start + size], *single[-1:] * size])[:size]
+        for start in range(0, len(single), size)
+    ]
 
 
 def losses(
@@ -249,3 +320,8 @@ def loss_words(change: Requantized, loss: Loss) -> str:
         f"requantized {change.tensor!r} (node {change.node!r}: {change.reason}): "
         f"largest difference {loss.max_abs:.3g}, mean square {loss.mean_square:.3g}"
     )
+
+
+def requantizing_words(normalized: Normalized, costs: Sequence[Loss]) -> tuple[str, ...]:
+    """A line for each change whose cost is known."""
+    return tuple(map(loss_words, normalized.requantized, costs))

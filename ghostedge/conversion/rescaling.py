@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.source import FloatSource
 from ghostedge_convert.sources.onnx import LoadedOnnx
 from ghostedge_convert.sources.rescaling import InputRescaling
 from ghostedge_runtime.errors import InputError
@@ -110,7 +110,7 @@ def without_normalization(options: ConvertOptions) -> ConvertOptions:
     return replace(options, source=replace(options.source, preprocessing=preprocessing))
 
 
-def with_origin(found: Loaded, origin: str) -> Loaded:
+def with_origin(found: FloatSource, origin: str) -> FloatSource:
     """Say where the mean and std are from."""
     facts = tuple(
         replace(fact, origin=origin) if fact.name in ("mean", "std") else fact

@@ -1,119 +1,36 @@
-"""Checkpoint file → network, with everything that was inferred on the way written down.
+"""What MODEL is, once it is read: its outputs, its images' way in, its classes' names.
 
-What every way in ends at: a float network, exported to ONNX and asked for its own answers.
-
-A checkpoint's module, a module somebody built, an ONNX file, a Keras model: the main job needs no
-more of any than the two methods of ``Network``.
-
-How many channels a network's input has, and what that means for its images.
+Everything that is inferred on the way is written down with its origin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime
-import torch
 
+from ghostedge.conversion.images import Batches, ImageSet
 from ghostedge.conversion.labels import read_labels
+from ghostedge.conversion.network import Answers, Network
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.task import Evidence, Kind, kind_of
+from ghostedge.conversion.task import Kind
 from ghostedge.records.manifest import Inferred
 from ghostedge.terminal import printable
-from ghostedge_convert import (
-    CheckpointConfig,
-    Detection,
-    ResolvedPreprocessing,
-    build,
-    detect_architecture,
-    export_onnx,
-    load_checkpoint,
-    resolve_preprocessing,
-)
-from ghostedge_convert.architectures.family import image_channels
+from ghostedge_convert import CheckpointConfig, ResolvedPreprocessing
 from ghostedge_convert.checkpoint.config import for_channels as averaged
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.images import MODES, LabelledImages, list_labelled
-from ghostedge_runtime.metadata import ArchitectureInfo, Precision, Preprocessing, Source
+from ghostedge_runtime.metadata import ArchitectureInfo, Precision, Preprocessing
+from ghostedge_runtime.metadata import Source as SourceFile
 
-Answers = tuple[npt.NDArray[np.float32], ...]
-
-
-class Network(Protocol):
-    """A float network of one image input."""
-
-    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
-        """The network as ONNX: input ``input``, float32 NCHW, every size static."""
-
-    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
-        """The origin's own outputs, in order.
-
-        Args:
-            images: One normalised batch, float32 (N, C, H, W).
-        """
-
-
-@dataclass(frozen=True)
-class TorchNetwork:
-    """A torch module in eval mode.
-
-    Attributes:
-        module: Maps float32 (N, C, H, W) to a tensor.
-        input_size: Height and width in pixels.
-        in_channels: C.
-    """
-
-    module: torch.nn.Module
-    input_size: tuple[int, int]
-    in_channels: int = 3
-
-    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
-        """See ``Network``.
-
-        Raises:
-            InputError: As ``export_onnx``.
-        """
-        return export_onnx(
-            self.module, input_size=self.input_size, batch=batch, in_channels=self.in_channels
-        )
-
-    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
-        """See ``Network``."""
-        with torch.inference_mode():
-            found = self.module(torch.from_numpy(images))
-        tensors = (found,) if isinstance(found, torch.Tensor) else tuple(found)
-        return tuple(tensor.numpy() for tensor in tensors)
-
-
-@dataclass(frozen=True)
-class OnnxNetwork:
-    """A float ONNX model, its sizes fixed, its input float32 NCHW."""
-
-    model: onnx.ModelProto = field(repr=False)
-
-    def to_onnx(self, *, batch: int) -> onnx.ModelProto:
-        """See ``Network``; the batch is the model's own."""
-        del batch
-        return self.model
-
-    def answers(self, images: npt.NDArray[np.float32]) -> Answers:
-        """See ``Network``."""
-        session = self._session
-        return tuple(session.run(None, {session.get_inputs()[0].name: images}))
-
-    @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return onnxruntime.InferenceSession(
-            self.model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-
-
+FROM_SHAPES = "from the weights' shapes"
+"""Where what a checkpoint's tensors tell is from."""
+_FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
+_FROM_FOLDERS = "from the evaluation set's folder names"
+_OF_CHANNELS = ("mean", "std")
 NOTHING_SAYS = "pixels / 255: nothing says otherwise"
 """Where the mean and std of a network are from that is not for colour images."""
 
@@ -161,107 +78,78 @@ def is_for_colours(preprocessing: Preprocessing) -> bool:
     return len(preprocessing.mean) == len(Preprocessing().mean)
 
 
-_FROM_SHAPES = "from the weights' shapes"
-_FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
-_FROM_FOLDERS = "from the evaluation set's folder names"
-_OF_CHANNELS = ("mean", "std")
-
-
 @dataclass(frozen=True)
-class Loaded:
-    """A network ready to be exported.
+class Source(ABC):
+    """What is converted, ready for the stages that make files of it.
 
     Attributes:
-        network: What is converted.
         origin: What to call it beside its files, e.g. ``checkpoint``.
-        architecture: None where it is no member of the family.
+        file: The file it came from.
         kind: What its outputs are taken for.
         preprocessing: How images become its input.
-        labels: In the order of the network's outputs, None where nobody named them.
         evaluation: The labelled images of ``--eval``.
-        source: The file it came from.
         inferred: What was not stated, and where it is from.
-        notes: What else was found on the way.
-        origin_precision: What the network itself computes in, which its files cannot be nearer to.
-        exported: The network as ONNX, where finding out what it is took that.
+        notes: What else there is to say of it.
+        batch: The static batch of the files.
     """
 
-    network: Network
     origin: str
-    architecture: ArchitectureInfo | None
+    file: SourceFile
     kind: Kind
     preprocessing: Preprocessing
-    labels: tuple[str, ...] | None
     evaluation: LabelledImages | None
-    source: Source
     inferred: tuple[Inferred, ...]
     notes: tuple[str, ...]
-    origin_precision: Precision = "float32"
-    exported: onnx.ModelProto | None = field(default=None, repr=False)
+    batch: int
 
     @property
     def classes(self) -> int | None:
         """How many classes it tells apart, None where its outputs are no class scores."""
         return self.kind.classes
 
+    @property
+    @abstractmethod
+    def is_quantized(self) -> bool:
+        """Whether it computes on integers already."""
 
-def load(options: ConvertOptions) -> Loaded:
-    """Read the checkpoint, find out what it is and build it.
+    @abstractmethod
+    def answers(self, images: ImageSet) -> Iterator[tuple[Any, Answers]]:
+        """Its own outputs, which every comparison goes back to.
 
-    The evaluation folder is listed here too, so that one that does not fit the network is refused
-    before minutes of work.
+        Yields:
+            Some of the images as the first file made of it takes them, and all outputs of these.
+        """
 
-    Raises:
-        CheckpointError: The file cannot be used.
-        InputError: A flag contradicts it.
-        ImageError: ``--eval`` does not fit its classes.
+
+@dataclass(frozen=True)
+class FloatSource(Source):
+    """A float network, ready to be exported.
+
+    Attributes:
+        network: What is converted.
+        labels: In the order of the network's outputs, None where nobody named them.
+        architecture: None where it is no member of the family.
+        origin_precision: What the network itself computes in, which its files cannot be nearer to.
+        exported: The network as ONNX, where finding out what it is took that.
+        output_names: What its outputs are to be called; None: as the network calls them.
     """
-    checkpoint = load_checkpoint(
-        options.source.model,
-        ema=options.source.ema,
-        unsafe_pickle=options.source.unsafe_pickle,
-        key_prefix=options.source.key_prefix,
-    )
-    detection = detect_architecture(
-        checkpoint,
-        arch=options.source.arch,
-        width=options.source.width,
-        num_classes=options.source.num_classes,
-    )
-    architecture = detection.architecture
-    network = build(checkpoint, architecture)
-    channels = image_channels(network)
-    resolved = for_channels(resolve_preprocessing(checkpoint, architecture), channels)
-    preprocessing = overridden(resolved.preprocessing, options)
-    check_channels(preprocessing, channels)
-    kind = kind_of(
-        Evidence(
-            options,
-            shapes=((options.source.batch, architecture.num_classes),),
-            config=checkpoint.config,
-            member=True,
-        )
-    )
-    named = class_names(checkpoint.config, options, kind)
-    inferred = (
-        *_architecture_facts(detection, options),
-        kind.fact,
-        *(() if is_for_colours(preprocessing) else (channel_fact(channels, _FROM_SHAPES),)),
-        *preprocessing_facts(preprocessing, resolved, options, checkpoint.config),
-        named.fact,
-    )
-    return Loaded(
-        network=TorchNetwork(network, preprocessing.input_size, channels),
-        origin="checkpoint",
-        architecture=architecture,
-        kind=kind,
-        preprocessing=preprocessing,
-        labels=named.labels,
-        evaluation=named.evaluation,
-        source=checkpoint.source,
-        inferred=inferred,
-        notes=(*checkpoint.notes, *detection.evidence),
-    )
+
+    network: Network
+    labels: tuple[str, ...] | None
+    architecture: ArchitectureInfo | None = None
+    origin_precision: Precision = "float32"
+    exported: onnx.ModelProto | None = field(default=None, repr=False)
+    output_names: tuple[str, ...] | None = None
+
+    @property
+    def is_quantized(self) -> bool:
+        """It is not."""
+        return False
+
+    def answers(self, images: ImageSet) -> Iterator[tuple[Any, Answers]]:
+        """The network's outputs, a batch of normalised images, float32 (N, C, H, W), at a time."""
+        for batch in Batches(images, self.preprocessing, self.batch):
+            yield batch, self.network.answers(batch)
 
 
 def overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preprocessing:
@@ -340,24 +228,6 @@ def label_words(labels: Sequence[str] | None) -> str:
         return "none"
     shown = ", ".join(map(printable, labels[:3]))
     return f"{len(labels)}: {shown}{', …' if len(labels) > 3 else ''}"
-
-
-def _architecture_facts(detection: Detection, options: ConvertOptions) -> tuple[Inferred, ...]:
-    architecture, unsure = detection.architecture, ""
-    if detection.twins:
-        means = " and the means its batch norms kept" if detection.measured else ""
-        unsure = (
-            f"{means}; its keys are those of {', '.join(detection.twins)} too: --arch says which"
-        )
-    facts = (
-        ("architecture", architecture.name, options.source.arch, "--arch", unsure),
-        ("width", f"{architecture.width:g}", options.source.width, "--width", ""),
-        ("classes", str(architecture.num_classes), options.source.num_classes, "--num-classes", ""),
-    )
-    return tuple(
-        Inferred(name, value, f"{_FROM_SHAPES}{doubt}" if stated is None else f"from {flag}")
-        for name, value, stated, flag, doubt in facts
-    )
 
 
 def preprocessing_facts(

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import torch
 
+from ghostedge.conversion.checkpoint import load_family_checkpoint
 from ghostedge.conversion.given import (
     Given,
-    GivenOnnxNetwork,
-    GivenTorchNetwork,
     loaded,
     resolved,
     size_for,
 )
 from ghostedge.conversion.keras import is_keras_model, load_keras
-from ghostedge.conversion.option_fields import Source
+from ghostedge.conversion.network import FloatOnnxNetwork, TorchNetwork
+from ghostedge.conversion.option_fields import ModelKind
 from ghostedge.conversion.options import HUB, ConvertOptions
 from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
-from ghostedge.conversion.source import Loaded, check_channels, load, overridden
+from ghostedge.conversion.source import FloatSource, check_channels, overridden
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
 from ghostedge_convert.checkpoint.config import read_config
 from ghostedge_convert.sources.factory import load_from_factory
@@ -54,10 +54,10 @@ class SourceKind:
 
     title: str
     fits: Callable[[ConvertOptions], bool]
-    reads: Callable[[ConvertOptions], Loaded]
-    source: Source | None
+    reads: Callable[[ConvertOptions], FloatSource]
+    source: ModelKind | None
 
-    def load(self, options: ConvertOptions) -> Loaded:
+    def load(self, options: ConvertOptions) -> FloatSource:
         """Load MODEL.
 
         Raises:
@@ -82,13 +82,13 @@ def is_quantized_onnx(options: ConvertOptions) -> bool:
     return options.source.is_onnx and not is_float(open_onnx(options.source.model))
 
 
-def load_given(module: LoadedModule, options: ConvertOptions) -> Loaded:
+def load_module(module: LoadedModule, options: ConvertOptions) -> FloatSource:
     """Take a module in memory.
 
     Raises:
         InputError: A flag contradicts it, or has no effect on it.
     """
-    options.check_effect(Source.MODULE)
+    options.check_effect(ModelKind.MODULE)
     stated = options.source.preprocessing.stated().get("input_size")
     if stated is not None and stated != module.input_size:
         raise InputError(
@@ -99,7 +99,7 @@ def load_given(module: LoadedModule, options: ConvertOptions) -> Loaded:
     return _of_module(module, options, None, _FROM_EXAMPLE)
 
 
-def _of_factory(options: ConvertOptions) -> Loaded:
+def _of_factory(options: ConvertOptions) -> FloatSource:
     """The network that ``--factory`` makes, with MODEL's weights or its own."""
     checkpoint = None
     if options.source.has_file:
@@ -117,14 +117,14 @@ def _of_factory(options: ConvertOptions) -> Loaded:
     return _of_module(replace(module, in_channels=channels), options, config, None)
 
 
-def _of_torchscript(options: ConvertOptions) -> Loaded:
+def _of_torchscript(options: ConvertOptions) -> FloatSource:
     config = _config_beside(options.source.model)
     size = size_for(options, config)
     module = load_torchscript(options.source.model, batch=options.source.batch, input_size=size)
     return _of_module(module, options, config, None)
 
 
-def _of_pt2(options: ConvertOptions) -> Loaded:
+def _of_pt2(options: ConvertOptions) -> FloatSource:
     stated = options.source.preprocessing.stated().get("input_size")
     module = load_pt2_program(options.source.model, batch=options.source.batch, input_size=stated)
     origin = None if module.input_size in (None, stated) else _FROM_PROGRAM
@@ -136,11 +136,11 @@ def _of_module(
     options: ConvertOptions,
     config: CheckpointConfig | None,
     size_origin: str | None,
-) -> Loaded:
+) -> FloatSource:
     size = module.input_size or size_for(options, config)
     example = torch.zeros(options.source.batch, module.in_channels, *size)
     try_on(module.module, example, module.title)
-    network = GivenTorchNetwork(module.module, module.title, module.in_channels, size)
+    network = TorchNetwork(module.module, size, module.in_channels, module.title)
     given = Given(
         network=network,
         title=module.title,
@@ -154,7 +154,7 @@ def _of_module(
     return loaded(given, options)
 
 
-def _of_float_onnx(options: ConvertOptions) -> Loaded:
+def _of_float_onnx(options: ConvertOptions) -> FloatSource:
     """A float ONNX model; one of our own says itself what it is."""
     options.check_float_model()
     stated = options.source.preprocessing.stated().get("input_size")
@@ -177,7 +177,7 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
             config or CheckpointConfig(defaulted=("interpolation", "crop_pct")),
             preprocessing=normalization.preprocessing,
         )
-    network = GivenOnnxNetwork(found)
+    network = FloatOnnxNetwork(found)
     given = Given(
         network=network,
         title=found.title,
@@ -196,7 +196,7 @@ def _of_float_onnx(options: ConvertOptions) -> Loaded:
     return result if inside is None else replace(result, architecture=inside.architecture)
 
 
-def _of_hub(options: ConvertOptions) -> Loaded:
+def _of_hub(options: ConvertOptions) -> FloatSource:
     """Fetch the weights, then take them for what they are."""
     # The one optional package: whoever converts a file of their own does not need it.
     from ghostedge_convert.sources.hub import fetch  # noqa: PLC0415 - see above
@@ -204,8 +204,8 @@ def _of_hub(options: ConvertOptions) -> Loaded:
     file = fetch(str(options.source.model))
     here = replace(options, source=replace(options.source, model=file.path))
     found = source_kind(here).load(here)
-    source = replace(found.source, file=file.origin)
-    return replace(found, source=source, notes=(*file.notes, *found.notes))
+    named = replace(found.file, file=file.origin)
+    return replace(found, file=named, notes=(*file.notes, *found.notes))
 
 
 def _config_beside(model: Path) -> CheckpointConfig | None:
@@ -224,19 +224,19 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         "factory's network",
         lambda options: options.source.factory is not None and options.source.has_file,
         _of_factory,
-        Source.FACTORY_WITH_WEIGHTS,
+        ModelKind.FACTORY_WITH_WEIGHTS,
     ),
     SourceKind(
         "factory's network",
         lambda options: options.source.factory is not None,
         _of_factory,
-        Source.FACTORY,
+        ModelKind.FACTORY,
     ),
-    SourceKind("Keras model", is_keras_model, load_keras, Source.KERAS),
+    SourceKind("Keras model", is_keras_model, load_keras, ModelKind.KERAS),
     SourceKind(
-        "float ONNX", lambda options: options.source.is_onnx, _of_float_onnx, Source.FLOAT_ONNX
+        "float ONNX", lambda options: options.source.is_onnx, _of_float_onnx, ModelKind.FLOAT_ONNX
     ),
-    SourceKind("TorchScript", _is("torchscript"), _of_torchscript, Source.TORCHSCRIPT),
-    SourceKind("exported program", _is("pt2"), _of_pt2, Source.PROGRAM),
-    SourceKind("checkpoint", lambda _: True, load, Source.CHECKPOINT),
+    SourceKind("TorchScript", _is("torchscript"), _of_torchscript, ModelKind.TORCHSCRIPT),
+    SourceKind("exported program", _is("pt2"), _of_pt2, ModelKind.PROGRAM),
+    SourceKind("checkpoint", lambda _: True, load_family_checkpoint, ModelKind.CHECKPOINT),
 )

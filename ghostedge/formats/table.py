@@ -26,6 +26,7 @@ class Target:
 
     Attributes:
         format: Which.
+        title: Its name in the titles of stages: ``TFLite``.
         writes: ``(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> orders``, writes
             a graph to a file of this format. The metadata are the graph's own; ``orders`` says
             where an output's axes stand in another order than in the graph:
@@ -45,6 +46,7 @@ class Target:
     """
 
     format: Format
+    title: str
     writes: str
     runs_graph: str
     output_budgets: Mapping[Precision, Budget]
@@ -78,6 +80,7 @@ TARGETS: Mapping[str, Target] = {
     for target in (
         Target(
             format=FORMATS["onnx"],
+            title="ONNX",
             writes="ghostedge.formats.onnx:write_onnx",
             runs_graph="ghostedge_quantize.guard.judge:open_in_onnxruntime",
             output_budgets={
@@ -100,6 +103,7 @@ TARGETS: Mapping[str, Target] = {
         ),
         Target(
             format=FORMATS["tflite"],
+            title="TFLite",
             writes="ghostedge.formats.tflite:write_tflite",
             runs_graph="ghostedge.formats.tflite:open_in_tflite",
             output_budgets={

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ghostedge.conversion.artefacts import deploy_graph
+from ghostedge.conversion.graphs import deploy_graph
 from ghostedge.conversion.options import ConvertOptions, PreprocessingOptions
 from ghostedge.conversion.sources import source_kind
 from ghostedge.formats.format import Building, Inspection, OpCount, Tap, digest
@@ -100,14 +100,14 @@ def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | 
         del building_options["input_size"]
     options = ConvertOptions.of(path, output=path, **(stated | building_options))
     kind = source_kind(options)
-    loaded = kind.load(options)
-    graph = deploy_graph(loaded, options)
+    source = kind.load(options)
+    graph = deploy_graph(source)
     return tap_model(
         graph.model,
         graph.metadata,
         path,
         None,
-        sha256=loaded.source.sha256,
+        sha256=source.file.sha256,
         format_=kind.title,
     )
 

@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from ghostedge.conversion.checks import BUDGETS
+from ghostedge.conversion.outputs import OutputGap
 from ghostedge.conversion.parts import output_parts
-from ghostedge.conversion.signals import OutputGap
+from ghostedge.formats.table import TARGETS
 from ghostedge_convert import lower_to_tflite
 from ghostedge_runtime.errors import InputError
 
@@ -66,7 +66,7 @@ def test_one_scale_for_all_parts_would_lose_the_scores(
 def test_the_check_passes_own_scales_and_fails_one_scale_naming_the_scores(detector):
     (parts,) = output_parts(detector.deploy).values()
     ranges = replace(detector.prepared.ranges, float_joins=frozenset())
-    budget = BUDGETS["onnx", "int8"]
+    budget = TARGETS["onnx"].output_budgets["int8"]
     own, one = (
         OutputGap.between(in_onnx_runtime(each.qdq(), detector.pixels), detector.wanted, parts)
         for each in (detector.prepared, replace(detector.prepared, ranges=ranges))

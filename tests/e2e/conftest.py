@@ -13,7 +13,7 @@ import pytest
 
 import ghostedge
 from ghostedge.cli import main
-from ghostedge.conversion import measure
+from ghostedge.conversion import timing
 from ghostedge.records.manifest import Manifest
 from ghostedge_runtime.record import Settings
 
@@ -22,7 +22,7 @@ from ghostedge_runtime.record import Settings
 def brief_timing() -> Iterator[None]:
     """A conversion ends with a look at its files' speed, of which no test here says anything."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "TIMING", Settings(0.02, min_runs=3, max_warmup_seconds=0.02))
+        patch.setattr(timing, "TIMING", Settings(0.02, min_runs=3, max_warmup_seconds=0.02))
         yield
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import ghostedge
 from ghostedge.commands.convert import command
-from ghostedge.conversion import measure, pipeline
+from ghostedge.conversion import convert, stages
 from ghostedge_runtime import image_check
 from ghostedge_runtime.errors import ImageError, InputError
 
@@ -67,7 +67,7 @@ def test_all_bad_images_of_both_folders_are_named_before_any_work(
     bad[0].touch()
     (tmp_path / "calib" / "good.png").write_bytes((labelled / "a" / "0.png").read_bytes())
     (labelled / "outside.png").write_bytes(b"no image, and no class's")
-    monkeypatch.setattr(pipeline, "_loaded", None)  # it would fail, were it called
+    monkeypatch.setattr(convert, "_read_float", None)  # it would fail, were it called
     with pytest.raises(ImageError, match="2 of 8 images cannot be used") as caught:
         ghostedge.convert(
             Net(), SHAPE, int8=True, calib=tmp_path / "calib", eval=labelled,
@@ -96,7 +96,7 @@ def test_a_budget_decodes_all_images_first(
 ) -> None:
     monkeypatch.setattr(image_check, "DECODE_SECONDS", -1.0)
     bad = spoil(labelled / "b" / "2.png")
-    monkeypatch.setattr(pipeline, "_loaded", None)  # it would fail, were it called
+    monkeypatch.setattr(convert, "_read_float", None)  # it would fail, were it called
     with pytest.raises(ImageError, match="1 of 6 images cannot be used") as caught:
         ghostedge.convert(
             Net(), SHAPE, int8=True, calib=labelled, eval=labelled, max_drop=1.0,
@@ -131,21 +131,21 @@ def test_an_image_found_bad_while_scoring_costs_the_score_and_no_file(
         assert artefact["parity"]["image_source"] == "5 of 6 evaluation images"
 
 
-@pytest.mark.parametrize("stage", ["collect_logits", "time_all"])
+@pytest.mark.parametrize("stage", ["compare", "time_all"])
 def test_a_fault_while_scoring_or_timing_is_raised_once_the_files_are_there(
     labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     def fault(*_: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(measure, stage, fault)
+    monkeypatch.setattr(stages, stage, fault)
     with pytest.raises(RuntimeError, match="out of luck"):
         ghostedge.convert(Net(), SHAPE, eval=labelled, output=tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["unscored"] == ["RuntimeError: out of luck"]
     for artefact in manifest["artefacts"]:
         assert (tmp_path / "out" / artefact["file"]).is_file()
-        assert (artefact["parity"] is None) == (stage == "collect_logits")
+        assert (artefact["parity"] is None) == (stage == "compare")
         assert (artefact["latency"] is None) == (stage == "time_all")
 
 

@@ -7,24 +7,19 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ghostedge.conversion.checks import (
-    BUDGETS,
-    CLASS_BUDGETS,
-    Budget,
-    Gap,
-    Rounding,
-    agreement_pct,
-    class_budget,
-    parity,
-)
+from ghostedge.conversion.classes import agreement_pct, score_parity
+from ghostedge.conversion.compare import Rounding
+from ghostedge.conversion.gap import Gap
 from ghostedge.conversion.images import spread
+from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import TARGETS
 from ghostedge.records.manifest import Parity
 
 REFERENCE = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]], np.float32)
 
 
 def compared(logits: np.ndarray, budget: Budget):  # type: ignore[no-untyped-def,type-arg] # a test's helper
-    return parity(
+    return score_parity(
         logits.astype(np.float32),
         REFERENCE,
         reference="m.onnx",
@@ -65,9 +60,13 @@ def judged_by_rounding(gain: float, off: float) -> tuple[Parity, Chaotic]:
     model = Chaotic(gain)
     rounding = Rounding(model, [np.ones((1, 1, 1, 1), np.float32)])  # type: ignore[arg-type] # a stand-in for Model
     judge = partial(
-        parity, REFERENCE * np.float32(1 + off), REFERENCE, reference="m", image_source="2 images"
+        score_parity,
+        REFERENCE * np.float32(1 + off),
+        REFERENCE,
+        reference="m",
+        image_source="2 images",
     )
-    return rounding.judged(judge, BUDGETS["onnx", "float32"]), model
+    return rounding.judged(judge, TARGETS["onnx"].output_budgets["float32"]), model
 
 
 EPS = float(np.finfo(np.float32).eps)
@@ -110,7 +109,7 @@ def test_another_top1_breaks_a_bound_on_agreement() -> None:
 
 def test_damage_that_leaves_every_top1_breaks_the_bound_on_noise() -> None:
     damaged = REFERENCE * np.array([[0.0, 0.0, 1.0], [3.0, 0.0, 1.0]], np.float32)
-    found = compared(damaged, CLASS_BUDGETS["onnx", "int8"])
+    found = compared(damaged, TARGETS["onnx"].class_budgets["int8"])
     assert found.agreement_pct == 100.0
     assert found.sqnr_db is not None
     assert found.sqnr_db < 0
@@ -126,16 +125,18 @@ def test_what_all_scores_of_an_image_have_in_common_is_neither_noise_nor_signal(
 
 
 def test_every_budget_of_a_classifier_bounds_its_scores_and_not_the_top1_alone() -> None:
-    assert CLASS_BUDGETS.keys() == BUDGETS.keys()
-    for budget in CLASS_BUDGETS.values():
-        assert budget.max_difference is not None or budget.min_sqnr_db is not None
+    for target in TARGETS.values():
+        assert target.class_budgets.keys() == target.output_budgets.keys()
+        for budget in target.class_budgets.values():
+            assert budget.max_difference is not None or budget.min_sqnr_db is not None
 
 
 def test_a_row_that_is_only_assumed_to_be_scores_keeps_the_ratio_of_other_networks() -> None:
-    assumed, known = (class_budget("onnx", "int8", assumed=a) for a in (True, False))
+    assumed, known = (TARGETS["onnx"].class_budget("int8", assumed=a) for a in (True, False))
     assert (assumed.min_agreement_pct, assumed.min_sqnr_db) == (90.0, 20.0)
     assert (known.min_agreement_pct, known.min_sqnr_db) == (90.0, 10.0)
-    assert class_budget("tflite", "float32", assumed=True) == BUDGETS["tflite", "float32"]
+    tflite = TARGETS["tflite"]
+    assert tflite.class_budget("float32", assumed=True) == tflite.output_budgets["float32"]
 
 
 def test_scores_that_are_not_numbers_break_every_bound() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.source import FloatSource
 from ghostedge.conversion.sources import source_kind
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
 from ghostedge_runtime.errors import InputError, ModelFileError
@@ -70,7 +70,7 @@ def network(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def load(model: onnx.ModelProto, folder: Path, **flags: object) -> Loaded:
+def load(model: onnx.ModelProto, folder: Path, **flags: object) -> FloatSource:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     options = ConvertOptions.of(path, output=folder / "out", **flags)
@@ -82,7 +82,7 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     return session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
-def check(model: onnx.ModelProto, loaded: Loaded, images: np.ndarray) -> onnx.ModelProto:
+def check(model: onnx.ModelProto, loaded: FloatSource, images: np.ndarray) -> onnx.ModelProto:
     """The preprocessed pixels give what the original gives of its own input; the deploy graph."""
     known = loaded.preprocessing
     prepared = ((PIXELS / 255 - known.mean) / known.std).transpose(0, 3, 1, 2).astype(np.float32)

@@ -11,7 +11,7 @@ import pytest
 
 import ghostedge
 from ghostedge.conversion.api import ConvertKeywords
-from ghostedge.conversion.option_fields import Source
+from ghostedge.conversion.option_fields import ModelKind
 from ghostedge.conversion.options import (
     OPTIONS,
     ConvertOptions,
@@ -218,6 +218,27 @@ def test_an_onnx_has_no_use_for_the_flag_of_pickles() -> None:
         ConvertOptions.of("m.onnx", output="out", unsafe_pickle=True)
 
 
+@pytest.mark.parametrize("chosen", [("onnx",), ("onnx", "tflite"), ("tflite", "onnx")])
+def test_formats_are_listed_in_any_order_with_onnx_among_them(chosen: tuple[str, ...]) -> None:
+    assert options(format=chosen).files.format == chosen
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (("tflite",), "onnx is not among them(?s:.*)use onnx,tflite"),
+        (("onnx", "tflit"), r"there is no 'tflit' \(closest: tflite\)"),
+        (("onnx", "onnx"), "onnx is listed twice"),
+        ((), "onnx is not among them"),
+    ],
+)
+def test_a_list_of_formats_that_makes_no_sense_is_refused(
+    chosen: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"--format: {said}"):
+        options(format=chosen)
+
+
 def test_a_keyword_that_does_not_exist_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="no keyword argument 'ragnes'"):
         options(ragnes="mse")
@@ -226,15 +247,19 @@ def test_a_keyword_that_does_not_exist_is_a_type_error() -> None:
 @pytest.mark.parametrize(
     ("source", "changed", "said"),
     [
-        (Source.KERAS, {"arch": "x"}, "--arch: MODEL is no checkpoint of the family"),
-        (Source.FACTORY, {"ema": True}, "--ema: MODEL is no checkpoint of the family"),
-        (Source.TORCHSCRIPT, {"custom_objects": "c.py"}, "--custom-objects: MODEL is no Keras"),
-        (Source.QUANTIZED_ONNX, {"equalize": False}, "--no-equalize: MODEL is an .onnx .* already"),
-        (Source.QUANTIZED_ONNX, {"output_names": ["y"]}, "--output-names: MODEL is an .onnx"),
+        (ModelKind.KERAS, {"arch": "x"}, "--arch: MODEL is no checkpoint of the family"),
+        (ModelKind.FACTORY, {"ema": True}, "--ema: MODEL is no checkpoint of the family"),
+        (ModelKind.TORCHSCRIPT, {"custom_objects": "c.py"}, "--custom-objects: MODEL is no Keras"),
+        (
+            ModelKind.QUANTIZED_ONNX,
+            {"equalize": False},
+            "--no-equalize: MODEL is an .onnx .* already",
+        ),
+        (ModelKind.QUANTIZED_ONNX, {"output_names": ["y"]}, "--output-names: MODEL is an .onnx"),
     ],
 )
 def test_what_has_no_effect_on_a_kind_of_model_is_refused_by_its_flag(
-    source: Source, changed: dict[str, Any], said: str
+    source: ModelKind, changed: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
         ConvertOptions.of("m.onnx", **changed).check_effect(source)
@@ -242,9 +267,11 @@ def test_what_has_no_effect_on_a_kind_of_model_is_refused_by_its_flag(
 
 def test_what_a_kind_of_model_has_a_use_for_is_taken() -> None:
     ConvertOptions.of("w.pt", factory="n.py:make", ema=True).check_effect(
-        Source.FACTORY_WITH_WEIGHTS
+        ModelKind.FACTORY_WITH_WEIGHTS
     )
-    ConvertOptions.of("q.onnx", calib="photos", requantize=True).check_effect(Source.QUANTIZED_ONNX)
+    ConvertOptions.of("q.onnx", calib="photos", requantize=True).check_effect(
+        ModelKind.QUANTIZED_ONNX
+    )
 
 
 def test_every_option_has_a_keyword_and_every_keyword_an_option() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.checks import Budget, Gap
+from ghostedge.conversion.artefacts import HeldTo, ModelFile
+from ghostedge.conversion.compare import likeness
+from ghostedge.conversion.gap import Gap
 from ghostedge.conversion.images import ImageSet
-from ghostedge.conversion.measure import likeness
+from ghostedge.conversion.outputs import OutputGap, budget_words, channels_first, output_parity
 from ghostedge.conversion.parts import Parts
-from ghostedge.conversion.signals import OutputGap, budget_words, channels_first, signal_parity
+from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import TARGETS
 
 WANTED = np.array([[3.0, -4.0]], np.float32)
 ONE_PART = Parts("channel", ("channel 0",), np.zeros((1, 1), np.int64))
@@ -66,7 +68,7 @@ def test_one_noisy_output_among_several_breaks_the_budget_and_is_named() -> None
         "p3": OutputGap.between(WANTED * np.float32(1.01), WANTED, ONE_PART),
         "p4": OutputGap.between(WANTED * np.float32(1.5), WANTED, ONE_PART),
     }
-    found = signal_parity(gaps, "m.onnx", IMAGES, Budget(min_sqnr_db=20.0))
+    found = output_parity(gaps, "m.onnx", IMAGES, Budget(min_sqnr_db=20.0))
     assert not found.within_budget
     assert found.agreement_pct is None
     assert found.max_abs_diff == 2.0
@@ -147,14 +149,15 @@ def test_the_budget_says_what_channels_are_held_to() -> None:
 
 def test_equal_outputs_are_said_to_be() -> None:
     gaps = {"p3": OutputGap.between(WANTED, WANTED, ONE_PART)}
-    found = signal_parity(gaps, "m.onnx", IMAGES, Budget(min_sqnr_db=20.0))
+    found = output_parity(gaps, "m.onnx", IMAGES, Budget(min_sqnr_db=20.0))
     assert found.within_budget
     assert found.worst is None
     assert likeness(found) == "no difference in any output"
 
 
 def test_only_outputs_in_another_order_are_turned() -> None:
-    file = ModelFile(Path("m.tflite"), "tflite", "float32", None, {"map": (0, 2, 3, 1)})
+    held_to = HeldTo(TARGETS["tflite"], "float32")
+    file = ModelFile(Path("m.tflite"), "tflite", "float32", None, held_to, {"map": (0, 2, 3, 1)})
     image = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
     turned = channels_first(file, {"map": image.transpose(0, 2, 3, 1), "vector": WANTED})
     np.testing.assert_array_equal(turned["map"], image)

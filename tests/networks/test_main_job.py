@@ -15,7 +15,7 @@ from networks import measure
 from PIL import Image
 
 from ghostedge.cli import main
-from ghostedge.conversion import measure as stages
+from ghostedge.conversion import timing
 from ghostedge_runtime import Model
 from ghostedge_runtime.record import Settings
 
@@ -43,7 +43,7 @@ def converted(request, pictures, tmp_path_factory):
     line += ["--crop-pct", "1"]
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setattr(stages, "TIMING", Settings(0.02, min_runs=3, max_warmup_seconds=0.02))
+        patch.setattr(timing, "TIMING", Settings(0.02, min_runs=3, max_warmup_seconds=0.02))
         patch.setattr(sys, "argv", [*line, "--json", "-o", str(folder)])
         patch.chdir(BENCHMARKS)
         with pytest.raises(SystemExit) as stopped:

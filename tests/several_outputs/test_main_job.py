@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import ghostedge
-from ghostedge.conversion.checks import BUDGETS
-from ghostedge.conversion.signals import budget_words
+from ghostedge.conversion.outputs import budget_words
+from ghostedge.formats.table import TARGETS
 from ghostedge.records.manifest import Manifest
 from ghostedge.show.tables import conversion_table
 from ghostedge_runtime import Model
@@ -49,7 +49,7 @@ def manifest(example, tmp_path_factory) -> Manifest:
 def test_every_file_is_held_to_its_source_output_by_output(example, manifest):
     assert not manifest.missed
     for artefact in manifest.artefacts:
-        budget = BUDGETS[artefact.format, artefact.precision]
+        budget = TARGETS[artefact.format].output_budgets[artefact.precision]
         parity = artefact.parity
         assert parity.agreement_pct is None
         assert [each.name for each in parity.outputs] == list(example.case.outputs)

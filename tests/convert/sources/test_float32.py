@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ghostedge.conversion.given import GivenOnnxNetwork
+from ghostedge.conversion.network import FloatOnnxNetwork
 from ghostedge.formats.reading import inspect_file
 from ghostedge_convert import lower_to_tflite, to_deploy_graph
 from ghostedge_convert.sources.onnx import LoadedOnnx, load_float_onnx
@@ -74,7 +74,7 @@ def loaded(model: onnx.ModelProto, folder: Path) -> LoadedOnnx:
 def gap(found: LoadedOnnx) -> float:
     """The largest difference to the original's own answers, of its largest score."""
     pixels = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
-    (wanted,) = GivenOnnxNetwork(found).answers(pixels)
+    (wanted,) = FloatOnnxNetwork(found).answers(pixels)
     assert wanted.dtype == np.float32
     deployed = to_deploy_graph(found.model).model
     assert len(lower_to_tflite(deployed).data) > 500
@@ -145,5 +145,5 @@ def test_what_onnx_runtime_has_no_kernels_for_is_compared_in_float32(
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = kind
     found = loaded(model, tmp_path)
-    assert "compared with the same graph in float32" in GivenOnnxNetwork(found).notes[0]
+    assert "compared with the same graph in float32" in FloatOnnxNetwork(found).notes[0]
     assert gap(found) < 1e-5

@@ -2,7 +2,7 @@
 
 Feature maps, boxes, masks and embeddings have no top-1 to agree on. Files that should be the same
 function are compared by the largest difference, one that rounds to int8 by its signal-to-noise
-ratio; whole numbers by the share of unequal ones; see ``checks``.
+ratio; whole numbers by the share of unequal ones (see `gap.Gap`).
 
 Outputs may be as large as the image, so none is kept: every image goes through every file and
 leaves sums. TFLite's feature maps are channels-last, and turned before they are compared.
@@ -11,10 +11,9 @@ leaves sums. TFLite's feature maps are channels-last, and turned before they are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,11 @@ from PIL import Image
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.artefacts import ModelFile
-from ghostedge.conversion.checks import BUDGETS, Budget, Gap, rounding_of
-from ghostedge.conversion.images import PARITY_IMAGES, Batches, ImageSet
+from ghostedge.conversion.gap import Gap
+from ghostedge.conversion.images import PARITY_IMAGES, ImageSet
 from ghostedge.conversion.parts import Parts, output_parts
-from ghostedge.conversion.source import Loaded
+from ghostedge.conversion.source import Source
+from ghostedge.formats.budget import Budget
 from ghostedge.records.manifest import OutputParity, Parity, PartParity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.images import mode_of, open_image
@@ -74,11 +74,11 @@ class OutputGap:
 
     @classmethod
     def between(
-        cls, found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], parts: Parts
+        cls, values: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], parts: Parts
     ) -> OutputGap:
         """Of one image or batch."""
         exact = wanted.astype(np.float64)
-        difference = found - exact
+        difference = values - exact
         return cls(
             parts,
             signal=parts.total(np.square(exact)),
@@ -91,10 +91,10 @@ class OutputGap:
 
     @classmethod
     def of_labels(
-        cls, found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]
+        cls, values: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]
     ) -> OutputGap:
         """Of whole numbers, as `Gap.of_labels`; they are one part."""
-        gap = Gap.of_labels(found, wanted)
+        gap = Gap.of_labels(values, wanted)
         return cls(
             Parts("channel", ("",), np.zeros((1,) * wanted.ndim, np.int64)),
             signal=np.array([gap.signal]),
@@ -191,69 +191,82 @@ Gaps = Mapping[str, OutputGap]
 
 
 @dataclass(frozen=True)
-class SignalFindings:
-    """How far a file is from the one it was made from, and from the float ONNX."""
+class OutputComparison:
+    """What lies between every file and its reference, output by output.
 
-    parity: Parity
-    float_sqnr_db: float | None
-
-
-def compare(
-    files: Sequence[ModelFile],
-    models: Mapping[str, Model],
-    loaded: Loaded,
-    images: ImageSet,
-    *,
-    batch: int,
-    reporter: Reporter,
-) -> dict[str, SignalFindings]:
-    """Each file held against the one it was made from, by file name.
-
-    The origin itself is slow to run, so the file made from it is compared on ``PARITY_IMAGES`` of
-    the images, every other one on all of them.
+    Attributes:
+        source: The network.
+        images: All of them.
+        gaps: Between two files, by their names, on all images.
+        own: Between the first file and the source, on ``PARITY_IMAGES`` of them.
+        original: Name of the float ONNX file; None where there is none.
     """
-    some = images.head(PARITY_IMAGES)
-    first = files[0]
-    parts = output_parts(onnx.load(first.path))
-    pairs = [(f, f.reference) for f in files if f.reference is not None]
-    pairs += [(f, first.path.name) for f in files if f.precision != "float32"]
-    mode = mode_of(loaded.preprocessing)
-    gaps = _between_files(pairs, files, models, images, parts, mode=mode, reporter=reporter)
-    origin = Batches(some, loaded.preprocessing, batch)
-    rounding = rounding_of(models[first.path.name], loaded, images, batch)
-    of_origin = _from_origin(models[first.path.name], loaded.network.answers, origin, parts)
-    found = {}
-    for file in files:
-        own = of_origin if file.reference is None else gaps[file.path.name, file.reference]
-        source = some if file.reference is None else images
-        name = file.reference or loaded.origin
-        precision = file.precision if file.reference else loaded.origin_precision
-        budget = BUDGETS[file.format, precision]
-        to_float = gaps.get((file.path.name, first.path.name))
-        found[file.path.name] = SignalFindings(
-            parity=rounding.judged(partial(signal_parity, own, name, source), budget),
-            float_sqnr_db=None
-            if to_float is None
-            else signal_parity(to_float, first.path.name, images, budget).sqnr_db,
-        )
-    return found
+
+    source: Source
+    images: ImageSet
+    gaps: Mapping[tuple[str, str], Gaps]
+    own: Gaps
+    original: str | None
+
+    @classmethod
+    def of(
+        cls,
+        files: Sequence[ModelFile],
+        models: Mapping[str, Model],
+        source: Source,
+        images: ImageSet,
+        reporter: Reporter,
+    ) -> OutputComparison:
+        """Run the images through all files; as `compare.compare`."""
+        first = files[0]
+        original = first.path.name if first.precision == "float32" else None
+        parts = output_parts(onnx.load(first.path))
+        pairs = [(file, file.reference) for file in files if file.reference is not None]
+        if original is not None:
+            pairs += [(file, original) for file in files if file.precision != "float32"]
+        between = Pairs(files, models, parts, [(file.path.name, other) for file, other in pairs])
+        gaps = between.gaps(images, mode_of(source.preprocessing), reporter)
+        own = _to_source(models[first.path.name], source, images.head(PARITY_IMAGES), parts)
+        return cls(source, images, gaps, own, original)
+
+    def parity(self, file: ModelFile, budget: Budget) -> Parity:
+        """The file's outputs held against those of the one it was made from."""
+        if file.reference is None:
+            some = self.images.head(PARITY_IMAGES)
+            return output_parity(self.own, self.source.origin, some, budget)
+        gaps = self.gaps[file.path.name, file.reference]
+        return output_parity(gaps, file.reference, self.images, budget)
+
+    def accuracy(self, file: ModelFile) -> None:
+        """There are no classes to be right about."""
+
+    def to_float(self, file: ModelFile) -> tuple[None, float | None]:
+        """The ratio of the noisiest output to the float file's, in dB."""
+        if self.original is None or file.precision == "float32":
+            return None, None
+        outputs = _output_parities(self.gaps[file.path.name, self.original], Budget())
+        return None, _worst_db(outputs)
 
 
-def signal_parity(gaps: Gaps, reference: str, images: ImageSet, budget: Budget) -> Parity:
+def output_parity(gaps: Gaps, reference: str, images: ImageSet, budget: Budget) -> Parity:
     """The gaps of a file's outputs as the manifest has them."""
-    outputs = tuple(gap.parity(name, budget) for name, gap in gaps.items())
+    outputs = _output_parities(gaps, budget)
     return Parity(
         reference=reference,
         images=len(images),
         image_source=images.description,
-        max_abs_diff=max(each.max_abs_diff for each in outputs),
+        max_abs_diff=max(output.max_abs_diff for output in outputs),
         max_relative_diff=_largest(gap.whole.relative for gap in gaps.values()),
         agreement_pct=None,
         sqnr_db=_worst_db(outputs),
         budget=budget_words(budget),
-        within_budget=all(each.within_budget for each in outputs),
+        within_budget=all(output.within_budget for output in outputs),
         outputs=outputs,
     )
+
+
+def _output_parities(gaps: Gaps, budget: Budget) -> tuple[OutputParity, ...]:
+    return tuple(gap.parity(name, budget) for name, gap in gaps.items())
 
 
 def budget_words(budget: Budget) -> str:
@@ -268,44 +281,57 @@ def budget_words(budget: Budget) -> str:
 
 def _worst_db(outputs: Iterable[OutputParity]) -> float | None:
     """The smallest ratio of several outputs, None where none differs."""
-    ratios = [each.counted_db for each in outputs]
+    ratios = [output.counted_db for output in outputs]
     return min((ratio for ratio in ratios if ratio is not None), default=None)
 
 
 def _largest(shares: Iterable[float | None]) -> float | None:
     """The largest share; None where one is of nothing."""
-    found = list(shares)
-    known = [share for share in found if share is not None]
-    return max(known) if len(known) == len(found) else None
+    every = list(shares)
+    defined = [share for share in every if share is not None]
+    return max(defined) if len(defined) == len(every) else None
 
 
-def _between_files(
-    pairs: Iterable[tuple[ModelFile, str]],
-    files: Sequence[ModelFile],
-    models: Mapping[str, Model],
-    images: ImageSet,
-    parts: Mapping[str, Parts],
-    *,
-    mode: str,
-    reporter: Reporter,
-) -> dict[tuple[str, str], dict[str, OutputGap]]:
-    """The gap between each file and the other that is named, over all images."""
-    wanted = list(dict.fromkeys((file.path.name, other) for file, other in pairs))
+@dataclass(frozen=True)
+class Pairs:
+    """Files of which one is held against another.
 
-    def run(source: Path | Image.Image) -> list[dict[str, OutputGap]]:
-        image = open_image(source, mode)
-        values = {f.path.name: channels_first(f, models[f.path.name].values(image)) for f in files}
-        return [
-            _gaps(values[one], values[other], parts, _labels(models[other]))
-            for one, other in wanted
-        ]
+    Attributes:
+        files: All of them.
+        models: The files opened, by file name.
+        parts: Of every output.
+        names: Of the two files of each pair.
+    """
 
-    total: list[dict[str, OutputGap]] = [{} for _ in wanted]
-    # As for logits: two images at a time gain more than two threads on one.
-    with ThreadPoolExecutor(host_facts().cores) as pool:
-        for row in reporter.track(pool.map(run, images.sources), "compare", total=len(images)):
-            total = [_added(*both) for both in zip(total, row, strict=True)]
-    return dict(zip(wanted, total, strict=True))
+    files: Sequence[ModelFile]
+    models: Mapping[str, Model]
+    parts: Mapping[str, Parts]
+    names: Sequence[tuple[str, str]]
+
+    def gaps(self, images: ImageSet, mode: str, reporter: Reporter) -> dict[tuple[str, str], Gaps]:
+        """What lies between the two of each pair, over all images, decoded to ``mode``."""
+        pairs = list(dict.fromkeys(self.names))
+
+        def run(source: Path | Image.Image) -> list[Gaps]:
+            values = self._values(open_image(source, mode))
+            return [
+                _gaps(values[one], values[other], self.parts, _labels(self.models[other]))
+                for one, other in pairs
+            ]
+
+        total: list[Gaps] = [{} for _ in pairs]
+        # As for scores: two images at a time gain more than two threads on one.
+        with ThreadPoolExecutor(host_facts().cores) as pool:
+            rows = reporter.track(pool.map(run, images.sources), "compare", total=len(images))
+            for row in rows:
+                total = [_added(*both) for both in zip(total, row, strict=True)]
+        return dict(zip(pairs, total, strict=True))
+
+    def _values(self, image: Image.Image) -> dict[str, Values]:
+        return {
+            file.path.name: channels_first(file, self.models[file.path.name].values(image))
+            for file in self.files
+        }
 
 
 def channels_first(file: ModelFile, values: Values) -> dict[str, npt.NDArray[np.float32]]:
@@ -318,18 +344,13 @@ def channels_first(file: ModelFile, values: Values) -> dict[str, npt.NDArray[np.
     }
 
 
-def _from_origin(
-    model: Model,
-    answers: Callable[[npt.NDArray[np.float32]], Sequence[npt.NDArray[np.float32]]],
-    batches: Batches,
-    parts: Mapping[str, Parts],
-) -> dict[str, OutputGap]:
-    """The float ONNX file against what it was exported from, on the same normalised batches."""
-    total: dict[str, OutputGap] = {}
-    for batch in batches:
-        found = model.values(batch)
-        wanted = dict(zip(found, answers(batch), strict=True))
-        total = _added(total, _gaps(found, wanted, parts, _labels(model)))
+def _to_source(model: Model, source: Source, images: ImageSet, parts: Mapping[str, Parts]) -> Gaps:
+    """What lies between the file made of the source and the source."""
+    total: Gaps = {}
+    for some_images, answers in source.answers(images):
+        values = model.values(some_images)
+        wanted = dict(zip(values, answers, strict=True))
+        total = _added(total, _gaps(values, wanted, parts, _labels(model)))
     return total
 
 
@@ -339,15 +360,15 @@ def _labels(model: Model) -> frozenset[str]:
 
 
 def _gaps(
-    found: Values, wanted: Values, parts: Mapping[str, Parts], labels: Collection[str]
-) -> dict[str, OutputGap]:
+    values: Values, wanted: Values, parts: Mapping[str, Parts], labels: Collection[str]
+) -> Gaps:
     return {
-        name: OutputGap.of_labels(found[name], wanted[name])
+        name: OutputGap.of_labels(values[name], wanted[name])
         if name in labels
-        else OutputGap.between(found[name], wanted[name], parts[name])
+        else OutputGap.between(values[name], wanted[name], parts[name])
         for name in wanted
     }
 
 
-def _added(one: Gaps, other: Gaps) -> dict[str, OutputGap]:
+def _added(one: Gaps, other: Gaps) -> Gaps:
     return {name: one[name] + gap if name in one else gap for name, gap in other.items()}

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from ghostedge.terminal import TextConsole, printable
-from ghostedge_runtime.bench.run import Tell
+from ghostedge_runtime.bench.run import ReportShare
 from ghostedge_runtime.evaluation import Progress
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Reporter(Protocol):
     def counted(self, title: str, total: int) -> AbstractContextManager[Progress]:
         """A bar for work that calls back with (done, total)."""
 
-    def shares(self, title: str) -> AbstractContextManager[Tell]:
+    def shares(self, title: str) -> AbstractContextManager[ReportShare]:
         """A bar for work that calls back with (what it does, share done from 0 to 1)."""
 
     def working(self, stage: str) -> AbstractContextManager[object]:
@@ -67,7 +67,7 @@ class SilentReporter:
         yield lambda _done, _total: None
 
     @contextmanager
-    def shares(self, title: str) -> Iterator[Tell]:  # noqa: ARG002 - the protocol's
+    def shares(self, title: str) -> Iterator[ReportShare]:  # noqa: ARG002 - the protocol's
         """Take the calls and show nothing."""
         yield lambda _words, _share: None
 
@@ -102,7 +102,7 @@ class ConsoleReporter:
             yield lambda done, of: bar.update(task, completed=done, total=of)
 
     @contextmanager
-    def shares(self, title: str) -> Iterator[Tell]:
+    def shares(self, title: str) -> Iterator[ReportShare]:
         """Draw a bar in percent that the calls move and label."""
         with _bar(self._console, TaskProgressColumn()) as bar:
             task = bar.add_task(title, total=1.0)

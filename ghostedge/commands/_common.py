@@ -56,7 +56,7 @@ def integers(text: str) -> tuple[int, ...]:
 
 
 def floats(text: str) -> tuple[float, ...]:
-    """Parse ``0.485,0.456,0.406``, likewise."""
+    """Parse ``0.485,0.456,0.406`` of the command line."""
     return tuple(_numbers(text, float, "0.485,0.456,0.406"))
 
 
@@ -66,7 +66,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def some_of(allowed: Sequence[W]) -> Callable[[str], tuple[W, ...]]:
-    """A parser of ``this,that`` that takes only the words allowed, likewise."""
+    """A parser of ``this,that`` that takes only the words allowed."""
 
     def parse(text: str) -> tuple[W, ...]:
         unknown = [word for word in words(text) if word not in allowed]
@@ -78,7 +78,7 @@ def some_of(allowed: Sequence[W]) -> Callable[[str], tuple[W, ...]]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Parse ``224``, a square, or ``224x160``, height × width, likewise."""
+    """Parse ``224``, a square, or ``224x160``, height × width."""
     sides = text.lower().replace("×", "x").split("x")
     if len(sides) > 2 or not all(side.strip().isdigit() for side in sides):
         raise click.BadParameter(f"{text!r} is not a size like 224 or 224x160")

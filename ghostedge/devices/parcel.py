@@ -31,7 +31,7 @@ class Parcel:
     Attributes:
         job: With paths relative to the run's folder on the device.
         links: SHA-256 by such a path.
-        folders: Folders to make there, likewise relative.
+        folders: Folders to make there, relative to the run's.
         files: The files here, by SHA-256.
         sizes: Their bytes.
         origins: What the user called it, by path there: models, images and the data folder.

@@ -63,14 +63,14 @@ class LabelledImages:
             ImageError: There are no others.
         """
         pairs = zip(self.paths, self.targets, strict=True)
-        kept = [(path, target) for path, target in pairs if path not in paths]
-        if not kept:
+        remaining = [(path, target) for path, target in pairs if path not in paths]
+        if not remaining:
             raise ImageError(
                 f"none of its {len(self.paths):,} labelled images can be used",
                 where=self.paths[0].parent.parent,
                 remedy="replace them, or do without scores",
             )
-        left, targets = zip(*kept, strict=True)
+        left, targets = zip(*remaining, strict=True)
         return replace(self, paths=left, targets=targets)
 
 
@@ -126,16 +126,16 @@ def list_labelled(
         _check_labels(images, labels, root)
         names = list(labels)
     indices = {_nfc(name): index for index, name in enumerate(names)}
-    found = [
+    labelled = [
         (path, indices[_nfc(folder.name)]) for folder, paths in images.items() for path in paths
     ]
-    if not found:
+    if not labelled:
         raise ImageError(
             f"there is no image in its {len(folders)} class folders",
             where=root,
             remedy="put JPEG, PNG, BMP or WebP files in them",
         )
-    paths, targets = zip(*found, strict=True)
+    paths, targets = zip(*labelled, strict=True)
     return LabelledImages(paths, targets, tuple(names))
 
 
@@ -172,8 +172,8 @@ def _names(folders: Iterable[Path]) -> list[str]:
 def _check_labels(images: Mapping[Path, Sequence[Path]], labels: Sequence[str], root: Path) -> None:
     """Refuse a folder with images that is no label, or several labels'."""
     names = [_nfc(folder.name) for folder, paths in images.items() if paths]
-    known = Counter(map(_nfc, labels))
-    twice = sorted(name for name in set(names) if known[name] > 1)
+    counts = Counter(map(_nfc, labels))
+    twice = sorted(name for name in set(names) if counts[name] > 1)
     if twice:
         raise ImageError(
             f"the model has several classes named {_quoted(twice)}, "
@@ -181,7 +181,7 @@ def _check_labels(images: Mapping[Path, Sequence[Path]], labels: Sequence[str], 
             where=root,
             remedy="convert the model with labels that differ",
         )
-    strangers = [name for name in names if name not in known]
+    strangers = [name for name in names if name not in counts]
     if strangers:
         raise ImageError(
             f"{len(strangers)} of {len(names)} folders are none of the model's "

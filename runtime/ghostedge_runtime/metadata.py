@@ -148,8 +148,8 @@ class QuantizationInfo:
         """Scale and zero point of an integer output, None where the file tells neither."""
         if not self.outputs:
             return self.output_scale, self.output_zero_point
-        found = {each.name: (each.scale, each.zero_point) for each in self.outputs}
-        return found.get(name, (None, None))
+        by_name = {output.name: (output.scale, output.zero_point) for output in self.outputs}
+        return by_name.get(name, (None, None))
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class ModelMetadata:
 def _labels(data: object) -> tuple[str, ...] | None:
     if data is None:
         return None
-    if not isinstance(data, list) or not all(isinstance(each, str) for each in data):
+    if not isinstance(data, list) or not all(isinstance(label, str) for label in data):
         raise TypeError("labels must be a list of strings")
     return tuple(data)
 
@@ -241,9 +241,9 @@ def _build(kind: type[Any], data: Mapping[str, Any]) -> Any:
 
     Unknown keys come from a newer minor writer of the same schema version.
     """
-    known = kind.__dataclass_fields__
+    fields = kind.__dataclass_fields__
     return kind(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in fields}
     )
 
 
@@ -254,6 +254,6 @@ def _maybe(kind: type[Any], data: Mapping[str, Any] | None) -> Any:
 def _quantization(data: Mapping[str, Any] | None) -> QuantizationInfo | None:
     if data is None:
         return None
-    outputs = [_build(OutputQuantization, each) for each in data.get("outputs") or ()]
-    found: QuantizationInfo = _build(QuantizationInfo, {**data, "outputs": outputs})
-    return found
+    outputs = [_build(OutputQuantization, output) for output in data.get("outputs") or ()]
+    info: QuantizationInfo = _build(QuantizationInfo, {**data, "outputs": outputs})
+    return info

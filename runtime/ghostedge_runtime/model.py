@@ -205,9 +205,11 @@ class Model:
 
         A single number is one only where the file says that it parts two classes.
         """
-        said = self._metadata is None or self._metadata.classifies
+        may_classify = self._metadata is None or self._metadata.classifies
         (shape, *others) = (output.shape for output in self._io.outputs)
-        return said and not others and len(shape) == 2 and (shape[1] != 1 or self._is_binary)
+        return (
+            may_classify and not others and len(shape) == 2 and (shape[1] != 1 or self._is_binary)
+        )
 
     @property
     def _is_binary(self) -> bool:
@@ -330,8 +332,8 @@ class Model:
             ModelFileError: The scale of an integer output is not known, or the numbers are not
                 finite.
         """
-        found = self.predict(batch)
-        outputs = found if isinstance(found, dict) else {self._io.outputs[0].name: found}
+        result = self.predict(batch)
+        outputs = result if isinstance(result, dict) else {self._io.outputs[0].name: result}
         return {
             tensor.name: real_values(outputs[tensor.name], tensor, self.path)
             for tensor in self._io.outputs

@@ -66,7 +66,7 @@ def preset_settings(
             f"there is no preset {preset!r}", where="preset", remedy="one of " + ", ".join(PRESETS)
         )
     base = Settings() if preset is None else PRESETS[preset]
-    found = replace(
+    settings = replace(
         base,
         min_seconds=base.min_seconds if min_seconds is None else min_seconds,
         min_runs=base.min_runs if min_runs is None else min_runs,
@@ -74,8 +74,8 @@ def preset_settings(
             base.max_warmup_seconds if max_warmup_seconds is None else max_warmup_seconds
         ),
     )
-    check_settings(found)
-    return replace(found, preset=preset if found == base else None, cpus=cpus)
+    check_settings(settings)
+    return replace(settings, preset=preset if settings == base else None, cpus=cpus)
 
 
 def check_settings(settings: Settings) -> None:

@@ -73,8 +73,8 @@ def make_job(
         raise InputError(
             f"threads must be whole numbers from 1 on, got {', '.join(map(str, threads)) or 'none'}"
         )
-    found = [_cases(Path(model), threads, backends, precision_modes) for model in models]
-    cases = tuple(case for each in found for case in each)
+    by_model = [_cases(Path(model), threads, backends, precision_modes) for model in models]
+    cases = tuple(case for some in by_model for case in some)
     _refuse_unused("backend", backends or (), {case.backend for case in cases}, models)
     _refuse_unused("precision mode", precision_modes, {c.precision_mode for c in cases}, models)
     left_out = frozenset(skipped)

@@ -156,9 +156,9 @@ class Worker:
         code = self._process.wait()
         self._stderr.seek(0)
         words = self._stderr.read().decode(errors="replace").strip().splitlines()
-        said = words[-1] if words else "silent"
+        last_words = words[-1] if words else "silent"
         return ModelFileError(
-            f"its process ended with {_code_words(code)} ({said})",
+            f"its process ended with {_code_words(code)} ({last_words})",
             where=self.case.model,
             remedy=_REMEDIES.get(-code, _CRASHED),
         )
@@ -212,11 +212,11 @@ class Lane:
     def open(self) -> None:
         """Load the file and run it for the first time."""
         self._worker.ready()
-        found = self._worker.ask("open")
-        delegation = found.pop("delegation")
+        reply = self._worker.ask("open")
+        delegation = reply.pop("delegation")
         if delegation is not None:
             delegation = decode(Delegation, delegation, where=self.case.model, place="delegation")
-        self.result = replace(self.result, **found, delegation=delegation)
+        self.result = replace(self.result, **reply, delegation=delegation)
 
     def check_data(self, data: str, skipped: tuple[str, ...]) -> None:
         """Refuse a model that cannot be scored on this folder."""
@@ -224,13 +224,13 @@ class Lane:
 
     def prepare(self, images: tuple[str, ...]) -> None:
         """Make the inputs of images."""
-        found = self._worker.ask("prepare", images=images)
-        self.result = replace(self.result, preprocessing=Timing(**found["preprocessing"]))
+        reply = self._worker.ask("prepare", images=images)
+        self.result = replace(self.result, preprocessing=Timing(**reply["preprocessing"]))
 
     def warm_up(self, max_seconds: float) -> None:
         """Run until the times are steady."""
-        found = self._worker.ask("warm_up", seconds=max_seconds, max_seconds=max_seconds)
-        self.result = replace(self.result, warmup_runs=found["runs"], steady=found["steady"])
+        reply = self._worker.ask("warm_up", seconds=max_seconds, max_seconds=max_seconds)
+        self.result = replace(self.result, warmup_runs=reply["runs"], steady=reply["steady"])
 
     def burst(self, burst: Burst, began: float) -> None:
         """Take this case's turn in a round.
@@ -241,10 +241,10 @@ class Lane:
         """
         first_ms = self.result.first_inference_ms or 0.0
         expected = (burst.lead_ns + burst.min_ns) / 1e9 + (burst.min_runs + 2) * first_ms / 1e3
-        found = self._worker.ask("burst", seconds=10 * expected, **vars(burst))
-        self._rounds.append(Round(found["start"] - began, tuple(found["samples_ns"])))
-        self._spent_ns += sum(found["samples_ns"])
-        runs = self.result.runs + len(found["samples_ns"])
+        reply = self._worker.ask("burst", seconds=10 * expected, **vars(burst))
+        self._rounds.append(Round(reply["start"] - began, tuple(reply["samples_ns"])))
+        self._spent_ns += sum(reply["samples_ns"])
+        runs = self.result.runs + len(reply["samples_ns"])
         self.result = replace(self.result, runs=runs, seconds=self._spent_ns / 1e9)
 
     def ask(self, what: str, progress: Callable[[int, int], None], **arguments: Any) -> Any:
@@ -270,9 +270,9 @@ class Lane:
             mean_ms=rounds.mean(),
             min_ms=float(rounds.samples_ms.min()),
             ratio=None if base.error else ratio_estimate(rounds, base._drawn()),
-            drift=drift_estimate([each.samples_ns for each in self._rounds]),
+            drift=drift_estimate([round_.samples_ns for round_ in self._rounds]),
             rounds=tuple(self._rounds),
         )
 
     def _drawn(self) -> Rounds:
-        return Rounds([each.samples_ns for each in self._rounds])
+        return Rounds([round_.samples_ns for round_ in self._rounds])

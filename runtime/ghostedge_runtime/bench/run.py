@@ -50,7 +50,7 @@ from ghostedge_runtime.record import (
     Snapshot,
 )
 
-Tell = Callable[[str, float], None]
+ReportShare = Callable[[str, float], None]
 BURST_SECONDS = 0.1
 MIN_ROUNDS = 20
 LEAD_SECONDS = 0.01
@@ -69,8 +69,8 @@ class Stages:
         tell: Called with what is being done and the share done so far, 0 to 1; None: nobody asks.
     """
 
-    def __init__(self, job: BenchJob, tell: Tell | None) -> None:
-        self._tell = tell
+    def __init__(self, job: BenchJob, report: ReportShare | None) -> None:
+        self._report = report
         self._seconds = {
             "open": _OPEN_SECONDS,
             "warm up": min(_WARMUP_SECONDS, job.settings.max_warmup_seconds),
@@ -81,12 +81,12 @@ class Stages:
 
     def at(self, stage: str, share: float) -> None:
         """Say that so much of a stage is done."""
-        if self._tell is None:
+        if self._report is None:
             return
         names = list(self._seconds)
         before = sum(self._seconds[name] for name in names[: names.index(stage)])
         done = before + share * self._seconds[stage]
-        self._tell(stage, min(1.0, done / sum(self._seconds.values())))
+        self._report(stage, min(1.0, done / sum(self._seconds.values())))
 
     def over(self, stage: str, lanes: Sequence[Lane]) -> Iterator[Lane]:
         """The cases in order, each told of."""
@@ -104,15 +104,15 @@ def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
     """Score every file once for each way of computing it: threads do not change its answers."""
     if job.data is None:
         return
-    found: dict[tuple[str, ...], Score | str] = {}
+    scores: dict[tuple[str, ...], Score | str] = {}
     for number, lane in enumerate(lanes):
         if lane.error is not None:
             continue
         key = (lane.case.sha256, lane.case.backend, lane.case.precision_mode)
-        if key not in found:
-            tell = stages.part("score", number, len(lanes))
-            found[key] = _scored(lane, job.data, job.skipped, tell)
-        answer = found[key]
+        if key not in scores:
+            progress = stages.part("score", number, len(lanes))
+            scores[key] = _scored(lane, job.data, job.skipped, progress)
+        answer = scores[key]
         if isinstance(answer, Score):
             lane.result = replace(lane.result, score=answer)
         else:
@@ -120,10 +120,10 @@ def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
 
 
 def _scored(
-    lane: Lane, data: str, skipped: tuple[str, ...], tell: Callable[[int, int], None]
+    lane: Lane, data: str, skipped: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> Score | str:
     try:
-        return Score(**lane.ask("score", tell, data=data, skipped=skipped))
+        return Score(**lane.ask("score", progress, data=data, skipped=skipped))
     except GhostEdgeError as error:
         return f"it has no score: {error}"
 
@@ -135,20 +135,20 @@ def time_operators(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None
     for number, lane in enumerate(lanes):
         if lane.error is not None:
             continue
-        tell = stages.part("time operators", number, len(lanes))
+        progress = stages.part("time operators", number, len(lanes))
         try:
-            ops = _timed(lane.case, job, tell)
+            ops = _timed(lane.case, job, progress)
         except GhostEdgeError as error:
             _note(lane, f"its operators have no times: {error}")
         else:
             lane.result = replace(lane.result, ops=ops)
 
 
-def _timed(case: Case, job: BenchJob, tell: Callable[[int, int], None]) -> tuple[OpTime, ...]:
+def _timed(case: Case, job: BenchJob, progress: Callable[[int, int], None]) -> tuple[OpTime, ...]:
     worker = Worker(case, job.files[case.sha256], job.settings.cpus)
     try:
         worker.ready()
-        ops = worker.ask("time_ops", progress=tell)["ops"]
+        ops = worker.ask("time_ops", progress=progress)["ops"]
     finally:
         worker.end()
     places = enumerate(ops)
@@ -159,7 +159,7 @@ def _note(lane: Lane, text: str) -> None:
     lane.result = replace(lane.result, notes=(*lane.result.notes, text))
 
 
-def run_bench(job: BenchJob, *, progress: Tell | None = None) -> BenchRun:
+def run_bench(job: BenchJob, *, progress: ReportShare | None = None) -> BenchRun:
     """Measure a job's cases on this machine.
 
     Args:
@@ -274,7 +274,7 @@ def _open(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
 
 def _warm_up(settings: Settings, lanes: Sequence[Lane], stages: Stages) -> None:
     for lane in stages.over("warm up", _running(lanes)):
-        lane.attempt(lambda each: each.warm_up(settings.max_warmup_seconds))
+        lane.attempt(lambda case: case.warm_up(settings.max_warmup_seconds))
 
 
 def _measure(settings: Settings, lanes: Sequence[Lane], stages: Stages, watch: Watch) -> None:
@@ -284,7 +284,7 @@ def _measure(settings: Settings, lanes: Sequence[Lane], stages: Stages, watch: W
         stages.at("measure", 1 - share)
         watch.look(LOOK_SECONDS)
         for lane in in_turn(running, turn):
-            lane.attempt(lambda each: each.burst(burst, watch.began))
+            lane.attempt(lambda case: case.burst(burst, watch.began))
         turn += 1
     stages.at("measure", 1.0)
     watch.look()
@@ -325,10 +325,10 @@ def _running(lanes: Sequence[Lane]) -> list[Lane]:
     Raises:
         GhostEdgeError: All have; the first one's error.
     """
-    found = [lane for lane in lanes if lane.error is None]
-    if not found:
+    running = [lane for lane in lanes if lane.error is None]
+    if not running:
         raise next(lane.error for lane in lanes if lane.error is not None)
-    return found
+    return running
 
 
 def _summarize(lanes: Sequence[Lane]) -> None:

@@ -6,7 +6,6 @@ Each public method is a request of the coordinator and returns plain values that
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Any
 
 from ghostedge_runtime.bench.inference import random_input, real_inputs, timed, warm_up
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.evaluation import evaluate
+from ghostedge_runtime.evaluation import Progress, evaluate
 from ghostedge_runtime.folders import LabelledImages, list_labelled
 from ghostedge_runtime.machine.facts import peak_rss_mb
 from ghostedge_runtime.model import Model
 from ghostedge_runtime.record import Case
 
-Tell = Callable[[int, int], None]
 # After the first inference the peak grew by less than 0.1 MB in 300 (float and int8 files on both
 # interpreters); a few more are to be on the safe side.
 _RUNS_TO_FULL_MEMORY = 5
@@ -38,7 +36,7 @@ class Session:
     def __init__(self, path: str, case: Case) -> None:
         self._path, self._case = Path(path), case
 
-    def open(self, tell: Tell) -> dict[str, Any]:  # noqa: ARG002 - every request has it
+    def open(self, progress: Progress) -> dict[str, Any]:  # noqa: ARG002 - every request has it
         """Load the file and run it for the first time, on random numbers.
 
         Peak memory is looked at here, before real images are decoded and kept in this process.
@@ -68,20 +66,20 @@ class Session:
 
     def check_data(
         self,
-        tell: Tell,  # noqa: ARG002 - as above
+        progress: Progress,  # noqa: ARG002 - every request has it
         data: str,
         skipped: list[str],
     ) -> dict[str, Any]:
         """Whether the model can be scored on a folder of labelled images."""
         return {"images": len(self._labelled(data, skipped).paths)}
 
-    def prepare(self, tell: Tell, images: list[str]) -> dict[str, Any]:  # noqa: ARG002 - as above
+    def prepare(self, progress: Progress, images: list[str]) -> dict[str, Any]:  # noqa: ARG002 - every request has it
         """Make inputs of images; from here on they are run in turn."""
         self._inputs, timing = real_inputs(self._model, images)
         self._turn = cycle(self._inputs)
         return {"preprocessing": asdict(timing)}
 
-    def warm_up(self, tell: Tell, max_seconds: float) -> dict[str, Any]:  # noqa: ARG002 - as above
+    def warm_up(self, progress: Progress, max_seconds: float) -> dict[str, Any]:  # noqa: ARG002 - every request has it
         """Run until the times are steady."""
         gc.collect()
         runs, steady = warm_up(self._run, max_seconds)
@@ -89,7 +87,7 @@ class Session:
 
     def burst(
         self,
-        tell: Tell,  # noqa: ARG002 - as above
+        progress: Progress,  # noqa: ARG002 - every request has it
         lead_ns: int,
         min_ns: int,
         min_runs: int,
@@ -100,16 +98,16 @@ class Session:
         samples = timed(self._run, min_ns, min_runs)
         return {"start": start, "samples_ns": samples.tolist()}
 
-    def score(self, tell: Tell, data: str, skipped: list[str]) -> dict[str, Any]:
+    def score(self, progress: Progress, data: str, skipped: list[str]) -> dict[str, Any]:
         """Accuracy on a folder of labelled images, but for those that are to be skipped."""
-        found = evaluate(self._model, self._labelled(data, skipped), progress=tell)
-        return {"images": found.count, "top1_pct": found.top1, "top5_pct": found.top5}
+        score = evaluate(self._model, self._labelled(data, skipped), progress=progress)
+        return {"images": score.count, "top1_pct": score.top1, "top5_pct": score.top5}
 
-    def time_ops(self, tell: Tell) -> dict[str, Any]:
+    def time_ops(self, progress: Progress) -> dict[str, Any]:
         """Every operator by itself; needs no `open` before."""
         from ghostedge_runtime.bench.per_op import time_ops  # noqa: PLC0415 - it takes graphs apart
 
-        return {"ops": [asdict(op) for op in time_ops(self._path, self._case, progress=tell)]}
+        return {"ops": [asdict(op) for op in time_ops(self._path, self._case, progress=progress)]}
 
     def _run(self) -> int:
         batch = next(self._turn)
@@ -122,11 +120,11 @@ class Session:
         if not model.is_classifier:
             raise InputError(
                 "it scores no classes: its outputs are "
-                + ", ".join(f"{each.name} {each}" for each in model.io.outputs),
+                + ", ".join(f"{output.name} {output}" for output in model.io.outputs),
                 where=self._path,
                 remedy="leave --data out to time it; what its outputs are worth is for your own "
                 "metric, over ghostedge_runtime.Model(path).values(image)",
             )
         labels = None if model.metadata is None else model.metadata.labels
         listed = list_labelled(data, labels, model.num_classes)
-        return listed.without({Path(data, each) for each in skipped})
+        return listed.without({Path(data, name) for name in skipped})

@@ -55,9 +55,9 @@ class Rounds:
     """
 
     def __init__(self, rounds: Sequence[Sequence[int]], seed: int = _SEED) -> None:
-        self._rounds = [np.asarray(each, np.float64) / 1e6 for each in rounds]
+        self._rounds = [np.asarray(samples, np.float64) / 1e6 for samples in rounds]
         if len(self._rounds) == 1:
-            self._rounds = [each[np.newaxis] for each in self._rounds[0]]
+            self._rounds = [samples[np.newaxis] for samples in self._rounds[0]]
         self._seed = seed
         self.samples_ms: Floats = np.concatenate(self._rounds)
 
@@ -91,13 +91,13 @@ class Rounds:
         """The mean of all samples, in milliseconds."""
         value = float(self.samples_ms.mean())
         if self.are_few:
-            return _by_student(value, np.log([each.mean() for each in self._rounds]))
+            return _by_student(value, np.log([samples.mean() for samples in self._rounds]))
         means = (self._draws @ self._of_blocks(self.samples_ms)) / self._drawn
         return _around(value, _error_of(np.log(means), self.blocks), self.blocks - 1)
 
     def logs(self, pct: float) -> Floats:
         """Natural logarithm of the percentile of each round by itself."""
-        return np.log([np.percentile(each, pct) for each in self._rounds])
+        return np.log([np.percentile(samples, pct) for samples in self._rounds])
 
     def replicates(self, pct: float) -> Floats:
         """The percentile in each of `REPLICATES` draws, in milliseconds.
@@ -109,8 +109,8 @@ class Rounds:
         value = float(np.percentile(self.samples_ms, pct))
         below = float((self.samples_ms <= value).mean())
         ranks = pct / 100 + below - self._shares_below(value)
-        found: Floats = np.quantile(self.samples_ms, np.clip(ranks, 0, 1))
-        return found
+        percentiles: Floats = np.quantile(self.samples_ms, np.clip(ranks, 0, 1))
+        return percentiles
 
     def error_of_log(self, pct: float) -> tuple[float, int]:
         """Standard error of the percentile's natural logarithm, and its degrees of freedom."""
@@ -126,14 +126,14 @@ class Rounds:
     def _of_blocks(self, values: npt.NDArray[np.generic]) -> Floats:
         """Sums of something told of every sample, block by block."""
         starts = np.concatenate(([0], np.cumsum(self._counts)[:-1]))
-        found: Floats = np.add.reduceat(values.astype(np.float64), starts)
-        return found
+        sums: Floats = np.add.reduceat(values.astype(np.float64), starts)
+        return sums
 
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64]:
         """Samples of each block: rounds, or so many joined that `MAX_BLOCKS` are left."""
         size = math.ceil(len(self._rounds) / MAX_BLOCKS)
-        counts = np.array([each.size for each in self._rounds], np.int64)
+        counts = np.array([samples.size for samples in self._rounds], np.int64)
         return np.add.reduceat(counts, range(0, counts.size, size))
 
     @property
@@ -187,7 +187,7 @@ def drift_estimate(rounds: Sequence[Sequence[int]]) -> Estimate | None:
     if third < 2:
         return None
     last, first = Rounds(rounds[-third:], _SEED + 1), Rounds(rounds[:third])
-    errors = [each.error_of_log(50) for each in (last, first)]
+    errors = [part.error_of_log(50) for part in (last, first)]
     total = sum(error**2 for error, _ in errors)
     parts = sum(error**4 / freedom for error, freedom in errors)
     freedom = int(total**2 / parts) if parts else 1

@@ -37,18 +37,18 @@ def main() -> None:
 
 
 def _answer(session: Any, request: Message, answers: int) -> Message:
-    def tell(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         _send(answers, {"progress": [done, total]})
 
     try:
-        found: Message = getattr(session, request.pop("do"))(tell, **request)
+        result: Message = getattr(session, request.pop("do"))(progress, **request)
     except errors.GhostEdgeError as error:
         return {"error": error_to_json(error)}
-    return {"done": found}
+    return {"done": result}
 
 
 def _session(start: Message) -> Any:
-    from ghostedge_runtime.bench.session import Session  # noqa: PLC0415 - likewise
+    from ghostedge_runtime.bench.session import Session  # noqa: PLC0415 - imports NumPy
     from ghostedge_runtime.record import Case  # noqa: PLC0415 - see the module's docstring
 
     return Session(start["path"], Case(**start["case"]))
@@ -90,7 +90,7 @@ def error_to_json(error: errors.GhostEdgeError) -> Message:
     }
 
 
-def error_from_json(found: Message) -> errors.GhostEdgeError:
+def error_from_json(message: Message) -> errors.GhostEdgeError:
     """The same error again."""
-    kind: type[errors.GhostEdgeError] = getattr(errors, found["kind"])
-    return kind(found["what"], where=found["where"], remedy=found["remedy"])
+    kind: type[errors.GhostEdgeError] = getattr(errors, message["kind"])
+    return kind(message["what"], where=message["where"], remedy=message["remedy"])

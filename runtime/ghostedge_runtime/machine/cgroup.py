@@ -46,12 +46,12 @@ def cpu_quota(system: System) -> float | None:
 
 def throttled_s(system: System) -> float | None:
     """Seconds the group and those above it were kept waiting, None where nothing counts them."""
-    found = [
+    waits = [
         count / hierarchy.per_second
         for hierarchy, folder in _levels(system)
         if (count := _line(system.text(f"{folder}/cpu.stat"), hierarchy.waits)) is not None
     ]
-    return sum(found) if found else None
+    return sum(waits) if waits else None
 
 
 def _quota(system: System, folder: str) -> float | None:

@@ -129,8 +129,8 @@ def features(system: System) -> tuple[str, ...]:
 
 def ours(flags: Iterable[str]) -> tuple[str, ...]:
     """The kernel's words that `FEATURES` knows, as ours, each once."""
-    found = frozenset(flags)
-    return tuple(dict.fromkeys(word for flag, word in FEATURES.items() if flag in found))
+    present = frozenset(flags)
+    return tuple(dict.fromkeys(word for flag, word in FEATURES.items() if flag in present))
 
 
 def cpu_flags(system: System) -> frozenset[str]:

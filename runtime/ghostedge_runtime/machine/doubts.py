@@ -65,7 +65,7 @@ def throttle_marks(facts: MachineFacts, trace: Sequence[Snapshot]) -> list[Mark]
 
 def growth(trace: Sequence[Snapshot], counter: Callable[[Snapshot], float | None]) -> float:
     """How much a counter grew from the first look that has it to the last; 0 without two."""
-    values = [value for each in trace if (value := counter(each)) is not None]
+    values = [value for look in trace if (value := counter(look)) is not None]
     return max(values[-1] - values[0], 0.0) if values else 0.0
 
 
@@ -81,7 +81,7 @@ def bit_words(bits: int) -> str:
 
 def _firmware(trace: Sequence[Snapshot]) -> list[Mark]:
     """A bit is the run's if it is set at any look, or was set since boot only after the first."""
-    seen = [each.throttle_bits for each in trace if each.throttle_bits is not None]
+    seen = [look.throttle_bits for look in trace if look.throttle_bits is not None]
     if not seen:
         return []
     before, during = seen[0] >> _SINCE_BOOT & _NOW, 0
@@ -108,7 +108,7 @@ def _firmware(trace: Sequence[Snapshot]) -> list[Mark]:
 
 
 def _counted(trace: Sequence[Snapshot]) -> list[Mark]:
-    times = growth(trace, lambda each: each.thermal_throttle_count)
+    times = growth(trace, lambda look: look.thermal_throttle_count)
     if not times:
         return []
     text = f"heat slowed the CPU {times:.0f} times during the run{_hottest(trace)}: {_COOL}"
@@ -123,11 +123,11 @@ def _slow_and_hot(facts: MachineFacts, trace: Sequence[Snapshot]) -> list[Mark]:
     """
     if facts.machine not in ARM:
         return []
-    looks = [(_clock_share(facts, each), each) for each in trace if _heat(each) >= HOT_C]
-    slow = [(share, each) for share, each in looks if share is not None and share < SLOW_CLOCK]
+    hot = [(_clock_share(facts, look), look) for look in trace if _heat(look) >= HOT_C]
+    slow = [(share, look) for share, look in hot if share is not None and share < SLOW_CLOCK]
     if not slow:
         return []
-    share, look = min(slow, key=lambda each: each[0])
+    share, look = min(slow, key=lambda pair: pair[0])
     text = f"the CPU ran at {share:.0%} of its highest clock at {_heat(look):.1f} °C: {_COOL}"
     return [Mark("throttled", text, fails_strict=True)]
 
@@ -149,7 +149,7 @@ def _clock_share(facts: MachineFacts, look: Snapshot) -> float | None:
 
 
 def _kept_waiting(trace: Sequence[Snapshot]) -> list[Mark]:
-    lost, whole = growth(trace, lambda each: each.cgroup_throttled_s), duration_s(trace)
+    lost, whole = growth(trace, lambda look: look.cgroup_throttled_s), duration_s(trace)
     if lost <= LOST_SHARE * whole:
         return []
     text = (
@@ -165,7 +165,7 @@ def _heat(look: Snapshot) -> float:
 
 def _hottest(trace: Sequence[Snapshot]) -> str:
     """The highest temperature, as a part of a sentence; empty without a sensor."""
-    most = max((_heat(each) for each in trace), default=0.0)
+    most = max((_heat(look) for look in trace), default=0.0)
     return f", {most:.1f} °C at most" if most else ""
 
 
@@ -211,10 +211,10 @@ def _highest_clocks(facts: MachineFacts) -> dict[int, float]:
         if (number := whole(name.removeprefix("policy"))) is not None
     }
     last = (facts.cores_total or facts.cores) - 1
-    found: dict[int, float] = {}
+    highest: dict[int, float] = {}
     for first in sorted(firsts):
-        found.update(dict.fromkeys(range(first, last + 1), firsts[first]))
-    return found
+        highest.update(dict.fromkeys(range(first, last + 1), firsts[first]))
+    return highest
 
 
 def _list(cpus: Iterable[int]) -> str:
@@ -269,7 +269,7 @@ def _drifted(results: Sequence[Result]) -> list[Mark]:
 def _stolen(trace: Sequence[Snapshot], results: Sequence[Result]) -> list[Mark]:
     """Against the time of as many CPUs as the largest case used: others' loss is not the run's."""
     threads = _most_threads(results)
-    stolen, time = growth(trace, lambda each: each.steal_s), duration_s(trace) * threads
+    stolen, time = growth(trace, lambda look: look.steal_s), duration_s(trace) * threads
     if stolen <= LOST_SHARE * time:
         return []
     text = (
@@ -342,7 +342,7 @@ def _unsteady(results: Sequence[Result]) -> list[Mark]:
 
 
 def _most_threads(results: Sequence[Result]) -> int:
-    return max((each.case.threads for each in results if each.error is None), default=1)
+    return max((result.case.threads for result in results if result.error is None), default=1)
 
 
 def _words(threads: int) -> str:

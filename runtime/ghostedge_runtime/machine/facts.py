@@ -97,8 +97,8 @@ def board(system: System) -> str | None:
 def soc(system: System) -> str | None:
     """The chip by `SOCS`, or the device tree's own word for one that is not in it."""
     names = [name for name in (system.text(_COMPATIBLE) or "").split("\0") if name]
-    known = next((SOCS[name] for name in reversed(names) if name in SOCS), None)
-    return known or (names[-1] if names else None)
+    chip = next((SOCS[name] for name in reversed(names) if name in SOCS), None)
+    return chip or (names[-1] if names else None)
 
 
 def virtual(system: System) -> str | None:
@@ -179,13 +179,13 @@ def memory_mb(words: Platform) -> int | None:
 def os_name(system: System) -> str:
     """As the distribution calls itself."""
     named = (_OS_NAME.search(system.text(path) or "") for path in _OS_RELEASE)
-    return next((found[2] for found in named if found), system.platform().name)
+    return next((match[2] for match in named if match), system.platform().name)
 
 
 def governors(system: System) -> dict[str, str]:
     """Frequency governor by CPU policy, in the policies' order."""
-    found = {name: system.text(f"{path}/scaling_governor") for name, path in policies(system)}
-    return {name: governor for name, governor in found.items() if governor}
+    texts = {name: system.text(f"{path}/scaling_governor") for name, path in policies(system)}
+    return {name: governor for name, governor in texts.items() if governor}
 
 
 def max_mhz(system: System) -> dict[str, float]:
@@ -201,8 +201,8 @@ def clocks(system: System, file: str) -> dict[str, float]:
 
 def policies(system: System) -> list[tuple[str, str]]:
     """Name and folder of every CPU frequency policy, by number."""
-    found = [(path.rpartition("/")[2], path) for path in system.glob(_POLICIES)]
-    return sorted(found, key=lambda each: (len(each[0]), each[0]))
+    folders = [(path.rpartition("/")[2], path) for path in system.glob(_POLICIES)]
+    return sorted(folders, key=lambda policy: (len(policy[0]), policy[0]))
 
 
 @dataclass(frozen=True)

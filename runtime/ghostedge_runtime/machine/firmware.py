@@ -25,27 +25,27 @@ _MISSING = "there is no vcgencmd: `sudo apt install raspi-utils` (before 2024: l
 
 def version(system: System) -> str | None:
     """Day and start of the hash of the firmware."""
-    found = _VERSION.search(_ask(system, "version") or "")
-    return None if found is None else f"{found[1].strip()}, {found[2]}"
+    match = _VERSION.search(_ask(system, "version") or "")
+    return None if match is None else f"{match[1].strip()}, {match[2]}"
 
 
 def clock_mhz(system: System) -> float | None:
     """The clock that the ARM cores really run at."""
-    found = _CLOCK.search(_ask(system, "measure_clock", "arm") or "")
-    hertz = whole(found[1]) if found else None
+    match = _CLOCK.search(_ask(system, "measure_clock", "arm") or "")
+    hertz = whole(match[1]) if match else None
     return None if hertz is None else hertz / 1e6
 
 
 def temperature_c(system: System) -> float | None:
     """Of the system on chip, in degrees Celsius."""
-    found = _TEMPERATURE.search(_ask(system, "measure_temp") or "")
-    return None if found is None else float(found[1])
+    match = _TEMPERATURE.search(_ask(system, "measure_temp") or "")
+    return None if match is None else float(match[1])
 
 
 def throttle_bits(system: System) -> int | None:
     """What `throttling.FIRMWARE_BITS` names, as a number."""
-    found = _THROTTLED.search(_ask(system, "get_throttled") or "")
-    return None if found is None else int(found[1], 16)
+    match = _THROTTLED.search(_ask(system, "get_throttled") or "")
+    return None if match is None else int(match[1], 16)
 
 
 def why_silent(system: System) -> str | None:

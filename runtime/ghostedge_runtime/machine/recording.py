@@ -66,12 +66,12 @@ class RecordedSystem:
         As the shell does it: ``*`` does not cross a slash.
         """
         wanted = pattern.split("/")
-        found = {
+        matches = {
             "/".join(parts[: len(wanted)])
             for parts in (path.split("/") for path in self.recording.files)
             if len(parts) >= len(wanted) and all(map(fnmatchcase, parts, wanted))
         }
-        return tuple(sorted(found))
+        return tuple(sorted(matches))
 
     def run(self, *words: str) -> Answer | None:
         """What the command answered; there is none that was not recorded."""
@@ -91,16 +91,16 @@ class _Listening:
         self.commands: dict[str, Answer] = {}
 
     def text(self, path: str) -> str | None:
-        found = self._system.text(path)
-        if found is not None:
-            self.files[path] = _SERIAL.sub(r"\g<1>0", found)
-        return found
+        content = self._system.text(path)
+        if content is not None:
+            self.files[path] = _SERIAL.sub(r"\g<1>0", content)
+        return content
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        found = self._system.glob(pattern)
-        for path in found:
+        matches = self._system.glob(pattern)
+        for path in matches:
             self.files.setdefault(path, "")
-        return found
+        return matches
 
     def run(self, *words: str) -> Answer | None:
         answer = self._system.run(*words)
@@ -137,15 +137,15 @@ def read_recording(path: str | os.PathLike[str]) -> RecordedSystem:
     where = Path(path)
     remedy = "write one with `python -m ghostedge_runtime.machine.record > FILE`"
     try:
-        found = json.loads(where.read_text(encoding="utf-8"))
+        parsed = json.loads(where.read_text(encoding="utf-8"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"it cannot be read ({reason})", where=where, remedy=remedy) from error
     except ValueError as error:
         raise InputError(f"it is not JSON ({error})", where=where, remedy=remedy) from error
-    version = found.get("recording_version") if isinstance(found, dict) else None
+    version = parsed.get("recording_version") if isinstance(parsed, dict) else None
     if version != RECORDING_VERSION:
         raise InputError(
             f"it is no recording of version {RECORDING_VERSION}", where=where, remedy=remedy
         )
-    return RecordedSystem(decode(Recording, found, where=where, place="recording"))
+    return RecordedSystem(decode(Recording, parsed, where=where, place="recording"))

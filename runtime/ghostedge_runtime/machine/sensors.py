@@ -34,19 +34,19 @@ _CHIPS = {
 
 def temperatures_c(system: System) -> dict[str, float]:
     """Degrees Celsius by sensor; a name that comes again gets a number."""
-    found: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     seen: Counter[str] = Counter()
     for name, degrees in (*_zones(system), *_monitors(system)):
         seen[name] += 1
-        found[name if seen[name] == 1 else f"{name} {seen[name]}"] = degrees
+        temperatures[name if seen[name] == 1 else f"{name} {seen[name]}"] = degrees
     measured = firmware.temperature_c(system)
-    return found if measured is None else {**found, "firmware": measured}
+    return temperatures if measured is None else {**temperatures, "firmware": measured}
 
 
 def clocks_mhz(system: System) -> dict[str, float]:
     """By CPU policy; ``arm`` is the firmware's measurement."""
-    found, measured = clocks(system, "scaling_cur_freq"), firmware.clock_mhz(system)
-    return found if measured is None else {**found, "arm": measured}
+    by_policy, measured = clocks(system, "scaling_cur_freq"), firmware.clock_mhz(system)
+    return by_policy if measured is None else {**by_policy, "arm": measured}
 
 
 def thermal_throttle_count(system: System) -> int | None:

@@ -18,10 +18,10 @@ def describe(facts: MachineFacts) -> str:
     if name is None:
         name, inside = cpu_words(facts), []
     inside.append(" ".join(facts.features) or None)
-    told = ", ".join(part for part in inside if part)
+    details = ", ".join(part for part in inside if part)
     governor = governor_words(facts.governors)
     parts = (
-        f"{name} ({told})" if told else name,
+        f"{name} ({details})" if details else name,
         f"{facts.bits}-bit" if facts.bits else None,
         governor and f"governor {governor}",
         facts.virtual and f"in {facts.virtual}",

@@ -87,8 +87,8 @@ def receive(cache: Path, stream: BinaryIO, patience_s: float) -> Iterator[dict[s
         for member in archive:
             content = archive.extractfile(member)
             if content is not None:
-                kept = _keep(folder, content, member.name)
-                yield {"kept" if kept else "refused": member.name}
+                is_whole = _keep(folder, content, member.name)
+                yield {"kept" if is_whole else "refused": member.name}
     # Now, and not in the middle of the measurement, what was written goes to the card.
     os.sync()
 
@@ -161,13 +161,13 @@ def _named_by(run: RunFolder) -> set[str]:
 
 
 def _remove_oldest(folder: Path, named: set[str], bound: int) -> None:
-    found = []
+    files = []
     for path in _children(folder):
         with contextlib.suppress(OSError):
             state = path.stat()
-            found.append((state.st_mtime, state.st_size, path))
-    total = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
+            files.append((state.st_mtime, state.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
         if total <= bound:
             return
         if path.name not in named and not path.name.startswith("."):

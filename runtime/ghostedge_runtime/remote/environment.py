@@ -41,8 +41,8 @@ def lacking(backends: Sequence[str]) -> dict[str, str]:
         wanted[engine.library] = _ENGINE.format(place=engine.opens["default"])
     if _runs("; ".join(dict.fromkeys(wanted.values()))) is None:
         return {}
-    said = {name: _runs(code) for name, code in wanted.items()}
-    return {name: why for name, why in said.items() if why is not None}
+    reasons = {name: _runs(code) for name, code in wanted.items()}
+    return {name: why for name, why in reasons.items() if why is not None}
 
 
 def _runs(code: str) -> str | None:
@@ -58,8 +58,8 @@ def _runs(code: str) -> str | None:
         return None
     if done.returncode < 0:
         return f"it ended with {signal.Signals(-done.returncode).name}"
-    said = [line for line in done.stderr.splitlines() if line and not line.startswith("  →")]
-    return said[-1] if said else f"it ended with {done.returncode}"
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("  →")]
+    return lines[-1] if lines else f"it ended with {done.returncode}"
 
 
 def beside(cache: Path) -> Path:
@@ -112,18 +112,18 @@ def _make(folder: Path, log: Path, listener: Listener) -> None:
     (folder / "made").touch()
 
 
-def _no_venv(said: str) -> DeviceError:
+def _no_venv(output: str) -> DeviceError:
     version = ".".join(platform.python_version_tuple()[:2])
     return DeviceError(
-        f"{sys.executable} cannot make a virtual environment ({_last(said)})",
+        f"{sys.executable} cannot make a virtual environment ({_last(output)})",
         remedy=f"on the device: sudo apt install python3-venv (or python{version}-venv), "
         "or name a Python that has all: --device 'ssh://…?python=/path/to/python'",
     )
 
 
-def _no_packages(said: str) -> DeviceError:
+def _no_packages(output: str) -> DeviceError:
     """The error for what pip said; its words for a machine without a network are many."""
-    what = f"pip could not install what GhostEdge needs ({_last(said)})"
+    what = f"pip could not install what GhostEdge needs ({_last(output)})"
     if sys.maxsize < 2**32:
         return DeviceError(
             f"{what}; its Python is a 32-bit one",
@@ -132,7 +132,7 @@ def _no_packages(said: str) -> DeviceError:
             "'numpy<2' Pillow flatbuffers into an environment of Python 3.11 there and name it: "
             "--device 'ssh://…?python=/path/to/python'",
         )
-    if "No matching distribution" in said and "from versions: none" not in said:
+    if "No matching distribution" in output and "from versions: none" not in output:
         version = platform.python_version()
         return DeviceError(
             f"{what}; there may be no wheel for Python {version} on {platform.machine()}",
@@ -146,7 +146,7 @@ def _no_packages(said: str) -> DeviceError:
     )
 
 
-def _last(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line or "Error" in line]
     return (errors or lines or ["it said nothing"])[-1]

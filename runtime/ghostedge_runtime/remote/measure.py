@@ -16,7 +16,7 @@ from ghostedge_runtime.errors import GhostEdgeError
 from ghostedge_runtime.record import BenchJob, document
 from ghostedge_runtime.remote.runs import RunFolder, end_with_parent, write_whole
 
-_TELL_S = 0.5
+_REPORT_S = 0.5
 
 
 def measure(run: RunFolder) -> None:
@@ -24,8 +24,8 @@ def measure(run: RunFolder) -> None:
     end_with_parent()
     signal.signal(signal.SIGTERM, _stopped)
     try:
-        found = run_bench(_job(run), progress=_Teller(run))
-        write_whole(run.result, json.dumps(document([found])))
+        result = run_bench(_job(run), progress=_Progress(run))
+        write_whole(run.result, json.dumps(document([result])))
     except GhostEdgeError as error:
         what = error.what if error.where is None else f"{error.where}: {error.what}"
         _fail(run, {"what": what, "remedy": error.remedy, "ours": error.exit_code == 1})
@@ -54,7 +54,7 @@ def _fail(run: RunFolder, error: dict[str, Any]) -> None:
     write_whole(run.error, json.dumps(error))
 
 
-class _Teller:
+class _Progress:
     """Passes progress on, seldom enough not to be measured itself."""
 
     def __init__(self, run: RunFolder) -> None:
@@ -62,6 +62,6 @@ class _Teller:
 
     def __call__(self, words: str, share: float) -> None:
         now = time.monotonic()
-        if now - self._last >= _TELL_S:
+        if now - self._last >= _REPORT_S:
             self._last = now
-            self._run.tell(words=words, share=share)
+            self._run.add_status(words=words, share=share)

@@ -127,7 +127,7 @@ class RunFolder:
             if self.status.exists():
                 break
             if lock_now(handle):
-                self.tell("waiting")
+                self.add_status("waiting")
                 return handle
             time.sleep(0.05)
         os.close(handle)
@@ -154,7 +154,7 @@ class RunFolder:
             while self.is_alive() and time.monotonic() < end:
                 time.sleep(0.05)
 
-    def tell(self, state: State | None = None, **more: Any) -> None:
+    def add_status(self, state: State | None = None, **more: Any) -> None:
         """Append a line to the status."""
         line = json.dumps({**({} if state is None else {"state": state}), **more}) + "\n"
         handle = os.open(self.status, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -231,14 +231,14 @@ def supervise(run: RunFolder) -> None:
     try:
         run.link_files(run.path.parent.parent / "files")
         with _device_lock(run, limits, beat):
-            run.tell("running")
+            run.add_status("running")
             _measure(run, beat)
         state, more = _outcome(run)
     except _EndedError as ended:
         state, more = ended.state, ended.more
     except OSError as error:
         state, more = "failed", {"error": {"what": str(error), "remedy": "start again"}}
-    run.tell(state, **more)
+    run.add_status(state, **more)
 
 
 def _stopped(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -270,14 +270,14 @@ def _device_lock(run: RunFolder, limits: Limits, beat: _Beat) -> Iterator[None]:
     """Hold the lock of this user's cache folder; say who has it while waiting."""
     path = run.path.parent.parent / "lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    end, told = time.monotonic() + limits.lock_wait_s, None
+    end, reported = time.monotonic() + limits.lock_wait_s, None
     try:
         while not lock_now(handle):
             beat.check()
             holder = _holder(path)
-            if holder is not None and holder != told:
-                run.tell("waiting", holder=holder)
-                told = holder
+            if holder is not None and holder != reported:
+                run.add_status("waiting", holder=holder)
+                reported = holder
             if time.monotonic() > end:
                 raise _EndedError("busy", holder=holder, seconds=limits.lock_wait_s)
             time.sleep(_LOOK_S)

@@ -50,19 +50,19 @@ def external_tensors(data: bytes) -> tuple[ExternalTensor, ...]:
     """The tensors of an ``.onnx`` file that lie outside it; none of one that is damaged."""
     if b"location" not in data:  # the key of every such entry
         return ()
-    found: list[ExternalTensor] = []
+    tensors: list[ExternalTensor] = []
     waiting = [("model", memoryview(data))]
     try:
         while waiting:
             kind, message = waiting.pop()
             if kind == _TENSOR:
-                found += _external(message)
+                tensors += _external(message)
                 continue
             inside = _INSIDE[kind]
             waiting += [(inside[f], part) for f, part in _fields(message) if f in inside]
     except (ValueError, IndexError):
         return ()
-    return tuple(found)
+    return tuple(tensors)
 
 
 def data_files(data: bytes, model: Path) -> dict[str, Path]:
@@ -75,10 +75,10 @@ def data_files(data: bytes, model: Path) -> dict[str, Path]:
     Raises:
         ModelFileError: One is missing or cut, or lies outside the model's folder.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for tensor in sorted(external_tensors(data), key=lambda tensor: tensor.location):
-        path = found.get(tensor.location) or _inside(tensor, model)
-        found[tensor.location] = path
+        path = files.get(tensor.location) or _inside(tensor, model)
+        files[tensor.location] = path
         size, needed = path.stat().st_size, tensor.offset + (tensor.length or 0)
         if size < needed:
             raise ModelFileError(
@@ -87,7 +87,7 @@ def data_files(data: bytes, model: Path) -> dict[str, Path]:
                 where=model,
                 remedy="the data file is cut short or another model's: copy it again",
             )
-    return found
+    return files
 
 
 def _inside(tensor: ExternalTensor, model: Path) -> Path:
@@ -112,19 +112,19 @@ def _inside(tensor: ExternalTensor, model: Path) -> Path:
 
 
 def _external(tensor: memoryview) -> Iterator[ExternalTensor]:
-    name, said = "", {}
+    name, entries = "", {}
     for field, part in _fields(tensor):
         if field == _NAME:
             name = bytes(part).decode(errors="replace")
         elif field == _EXTERNAL_DATA:
             entry = dict(_fields(part))
             key, value = (bytes(entry.get(f, b"")).decode(errors="replace") for f in (_KEY, _VALUE))
-            said[key] = value
-    if "location" in said:
-        offset, length = (int(said.get(key) or 0) for key in ("offset", "length"))
+            entries[key] = value
+    if "location" in entries:
+        offset, length = (int(entries.get(key) or 0) for key in ("offset", "length"))
         if min(offset, length) < 0:
             raise ValueError(name)
-        yield ExternalTensor(name, said["location"], offset, length or None)
+        yield ExternalTensor(name, entries["location"], offset, length or None)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -99,11 +99,11 @@ class OnnxBackend:
         self._outputs = [tensor.name for tensor in self.io.outputs]
 
     def run(self, batch: Array) -> list[Array]:
-        """See `Backend.run`."""
+        """Run one batch; sessions run several at a time."""
         start = perf_counter_ns()
         try:
             outputs: list[Array] = self._session.run(self._outputs, {self._input: batch})
-        except Exception as error:  # as above: no common base
+        except Exception as error:  # ONNX Runtime's errors have no common base
             raise inference_failed(self.name, error, self._where) from error
         spent = perf_counter_ns() - start
         with self.clock.lock:
@@ -111,7 +111,7 @@ class OnnxBackend:
         return outputs
 
     def delegation(self) -> Delegation | None:
-        """See `Backend.delegation`: there is one provider, the CPU's, and it takes every node."""
+        """None: there is one provider, the CPU's, and it takes every node."""
         return None
 
     def end_profile(self) -> Path:

@@ -79,7 +79,7 @@ class HalfPrecisionBackend:
         self._where = where
 
     def run(self, batch: Array) -> list[Array]:
-        """See `Backend.run`."""
+        """Run one batch, others waiting meanwhile."""
         with self.clock.lock:
             start = perf_counter_ns()
             try:
@@ -92,7 +92,7 @@ class HalfPrecisionBackend:
         return outputs
 
     def delegation(self) -> Delegation | None:
-        """See `Backend.delegation`: the compiled model tells only whether XNNPACK took all."""
+        """All of the graph, or None: the compiled model tells only whether XNNPACK took all."""
         if not self._model.is_fully_accelerated():
             return None
         count = len(self._graph.operators)

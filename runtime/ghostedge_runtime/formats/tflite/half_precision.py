@@ -26,17 +26,17 @@ def check_processor(where: Path, system: System = LIVE) -> None:
     Raises:
         InputError: It lacks the instructions, which are named.
     """
-    told = system.text("/proc/cpuinfo") or ""
+    cpuinfo = system.text("/proc/cpuinfo") or ""
     feature, instructions = _INSTRUCTIONS.get(system.platform().machine, (None, ""))
-    if feature is None or not ("flags" in told or "Features" in told):
+    if feature is None or not ("flags" in cpuinfo or "Features" in cpuinfo):
         return
-    found = features(system)
-    if feature not in found:
+    present = features(system)
+    if feature not in present:
         raise InputError(
             f"half precision needs {instructions}, which this processor does not have",
             where=where,
             remedy="leave out the precision mode 'fp16'; of instructions that matter here, "
-            f"/proc/cpuinfo names {', '.join(found) or 'none'}",
+            f"/proc/cpuinfo names {', '.join(present) or 'none'}",
         )
 
 

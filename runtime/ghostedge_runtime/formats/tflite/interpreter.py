@@ -87,7 +87,7 @@ class TFLiteBackend:
         self._interpreter = interpreter
 
     def run(self, batch: Array) -> list[Array]:
-        """See `Backend.run`."""
+        """Run one batch, others waiting meanwhile."""
         with self.clock.lock:
             start = perf_counter_ns()
             try:
@@ -100,7 +100,7 @@ class TFLiteBackend:
         return outputs
 
     def delegation(self) -> Delegation | None:
-        """See `Backend.delegation`."""
+        """What XNNPACK took; None where the interpreter does not show its nodes."""
         with self.clock.lock:
             nodes = interpreter_nodes(self._interpreter)
         return None if nodes is None else delegation_of(nodes)

@@ -109,7 +109,7 @@ class OneOpModels:
     def model(self, one: OneOp) -> bytes:
         """The file of a model that holds this operator and what runs with it."""
         members = [*one.with_it, one.index]
-        made = {t for member in members for t in _all(self._ops[member].outputs)}
+        computed = {t for member in members for t in _all(self._ops[member].outputs)}
         model, graph = _tfl.ModelT(), _tfl.SubGraphT()
         model.version, model.subgraphs = 3, [graph]
         model.buffers, model.operatorCodes = [_tfl.BufferT()], []
@@ -125,7 +125,7 @@ class OneOpModels:
                 place[tensor] = len(graph.tensors)
                 value = self._constant(tensor)
                 graph.tensors.append(self._tensor(tensor, value, model.buffers))
-                if value is None and tensor not in made:
+                if value is None and tensor not in computed:
                     graph.inputs.append(place[tensor])
             operator.inputs = [place[int(tensor)] for tensor in operator.inputs]
             operator.outputs = [place[int(tensor)] for tensor in operator.outputs]
@@ -178,12 +178,12 @@ class OneOpModels:
 
     def _with(self, index: int) -> set[int]:
         """What has to run before an operator in the same model."""
-        found: set[int] = set()
+        before: set[int] = set()
         for tensor in _all(self._ops[index].inputs):
             maker = self._maker.get(tensor)
             if maker is not None and (maker in self._once or self._folded.get(maker) == index):
-                found |= {maker} | self._with(maker)
-        return found
+                before |= {maker} | self._with(maker)
+        return before
 
     def _computed_once(self) -> set[int]:
         """Places of the operators that read constants alone."""

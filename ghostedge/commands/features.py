@@ -19,7 +19,7 @@ from ghostedge.commands._common import (
     words,
 )
 from ghostedge.console import ConsoleReporter
-from ghostedge.conversion.options import artefact_name
+from ghostedge.conversion.source_options import artefact_name
 from ghostedge.features.run import FeatureOptions, write_features
 from ghostedge.formats.format import Building
 from ghostedge.formats.reading import open_tap

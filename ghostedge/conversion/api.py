@@ -15,15 +15,9 @@ import torch
 from ghostedge.console import Reporter, SilentReporter
 from ghostedge.conversion.convert import run_conversion
 from ghostedge.conversion.option_fields import OptionField
-from ghostedge.conversion.options import (
-    OPTIONS,
-    BiasCorrection,
-    ConvertOptions,
-    OutputType,
-    RangeMethod,
-    Rounding,
-    Task,
-)
+from ghostedge.conversion.option_groups import BiasCorrection, OutputType, RangeMethod, Rounding
+from ghostedge.conversion.options import OPTIONS, ConvertOptions
+from ghostedge.conversion.source_options import Task
 from ghostedge.records.manifest import Manifest
 from ghostedge_convert.sources.module import LoadedModule, load_module
 from ghostedge_runtime.errors import InputError
@@ -39,7 +33,7 @@ StrPath = str | PathLike[str]
 class ConvertKeywords(TypedDict, total=False):
     """The keywords of ``convert`` and their types, for type checkers.
 
-    What each does and its default are stated in ``ghostedge.conversion.options``; a test holds the
+    What each does and its default are stated in the groups of options; a test holds the
     names together.
     """
 

@@ -18,10 +18,10 @@ from ghostedge.conversion.guard import refuse_class_budgets, settle, state_file
 from ghostedge.conversion.images import UsableImages, usable_images
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.quantized_onnx import QuantizedSource, read_quantized_onnx
-from ghostedge.conversion.run import Made, Run, run_stages
+from ghostedge.conversion.run import ONNX, Made, Run, run_stages
 from ghostedge.conversion.source import FloatSource, Source
 from ghostedge.conversion.sources import is_quantized_onnx, load_module, source_kind
-from ghostedge.conversion.stages import ONNX, present, stages_for
+from ghostedge.conversion.stages import present, stages_for
 from ghostedge.formats.table import TARGETS
 from ghostedge.records.manifest import Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder

@@ -10,7 +10,7 @@ import onnx
 import ghostedge
 from ghostedge.console import Reporter
 from ghostedge.conversion.images import Batches, ImageSet, TrackedBatches
-from ghostedge.conversion.options import Int8Options
+from ghostedge.conversion.option_groups import Int8Options
 from ghostedge.conversion.source import FloatSource
 from ghostedge_convert import embed_onnx_metadata, rename_outputs, to_deploy_graph
 from ghostedge_quantize import (

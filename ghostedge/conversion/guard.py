@@ -20,10 +20,10 @@ import onnx
 
 from ghostedge.console import Reporter
 from ghostedge.conversion.images import ImageSet
-from ghostedge.conversion.options import GuardOptions
-from ghostedge.conversion.run import Run
+from ghostedge.conversion.option_groups import GuardOptions
+from ghostedge.conversion.run import ONNX, Run
 from ghostedge.conversion.task import Kind
-from ghostedge.formats.table import TARGETS, resolve
+from ghostedge.formats.table import resolve
 from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport
 from ghostedge_quantize import Prepared
 from ghostedge_quantize.guard.judge import (
@@ -144,7 +144,7 @@ def _openers(run: Run, at_once: int) -> list[Callable[[onnx.ModelProto], Sequenc
     def opener(runs_graph: Callable[..., Sequence[Runs]]) -> Callable[..., Sequence[Runs]]:
         return lambda model: _scoring(runs_graph(model, at_once), kind)
 
-    return [opener(resolve(target.runs_graph)) for target in (TARGETS["onnx"], *run.targets)]
+    return [opener(resolve(target.runs_graph)) for target in (ONNX, *run.targets)]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ghostedge.console import Reporter
-from ghostedge.conversion.options import CheckOptions
+from ghostedge.conversion.option_groups import CheckOptions
 from ghostedge.records.manifest import SkippedImage
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.image_check import bad_lines, check_images

@@ -17,9 +17,9 @@ from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion.artefacts import Findings, ModelFile
 from ghostedge.conversion.graphs import Graph
 from ghostedge.conversion.images import ImageSet
-from ghostedge.conversion.options import GuardOptions, Int8Options
+from ghostedge.conversion.option_groups import GuardOptions, Int8Options
 from ghostedge.conversion.source import Source
-from ghostedge.formats.table import Target
+from ghostedge.formats.table import TARGETS, Target
 from ghostedge.records.manifest import GuardReport
 from ghostedge_convert import Normalized
 from ghostedge_quantize import Prepared
@@ -28,6 +28,9 @@ from ghostedge_runtime.metadata import Precision
 from ghostedge_runtime.record import BenchRun
 
 S = TypeVar("S", bound=Source)
+
+ONNX = TARGETS["onnx"]
+"""The format that every other is made from."""
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from ghostedge.conversion.given import (
 from ghostedge.conversion.keras import is_keras_model, load_keras
 from ghostedge.conversion.network import FloatOnnxNetwork, TorchNetwork
 from ghostedge.conversion.option_fields import ModelKind
-from ghostedge.conversion.options import HUB, ConvertOptions
+from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
 from ghostedge.conversion.source import FloatSource, check_channels, overridden
+from ghostedge.conversion.source_options import HUB
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
 from ghostedge_convert.checkpoint.config import read_config
 from ghostedge_convert.sources.factory import load_from_factory

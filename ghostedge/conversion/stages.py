@@ -32,17 +32,14 @@ from ghostedge.conversion.quantized_onnx import (
     requantizing_losses,
     requantizing_words,
 )
-from ghostedge.conversion.run import Made, Run, Stage
+from ghostedge.conversion.run import ONNX, Made, Run, Stage
 from ghostedge.conversion.source import FloatSource
 from ghostedge.conversion.timing import time_all, untimed_run
-from ghostedge.formats.table import TARGETS, Target, resolve
+from ghostedge.formats.table import Target, resolve
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.metadata import Precision
 
 T = TypeVar("T")
-
-ONNX = TARGETS["onnx"]
-"""What every other format is made from."""
 
 
 def stages_for(run: Run) -> tuple[Stage, ...]:

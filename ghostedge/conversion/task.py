@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge.conversion.options import ConvertOptions, Task
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source_options import Task
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert import CheckpointConfig, Head
 from ghostedge_runtime.errors import InputError

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from ghostedge.conversion.graphs import deploy_graph
-from ghostedge.conversion.options import ConvertOptions, PreprocessingOptions
+from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source_options import PreprocessingOptions
 from ghostedge.conversion.sources import source_kind
 from ghostedge.formats.format import Building, Inspection, OpCount, Tap, digest
 from ghostedge.formats.onnx import tap_model

@@ -12,13 +12,9 @@ import pytest
 import ghostedge
 from ghostedge.conversion.api import ConvertKeywords
 from ghostedge.conversion.option_fields import ModelKind
-from ghostedge.conversion.options import (
-    OPTIONS,
-    ConvertOptions,
-    Int8Options,
-    artefact_name,
-    default_output,
-)
+from ghostedge.conversion.option_groups import Int8Options
+from ghostedge.conversion.options import OPTIONS, ConvertOptions, default_output
+from ghostedge.conversion.source_options import artefact_name
 from ghostedge_quantize import Int8Settings
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision

@@ -22,7 +22,7 @@ from ai_edge_quantizer import (  # type: ignore[import-not-found]  # likewise
     recipe,
 )
 
-from ghostedge_convert.architectures.family import Size, expected_shapes
+from ghostedge_convert.architectures.family import Size, expected_shapes, shapes_of
 from ghostedge_convert.architectures.table import recognise_family
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -44,7 +44,7 @@ def main() -> None:
 
 def load(checkpoint: Path) -> torch.nn.Module:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    shapes = shapes_of(weights)
     recognised = recognise_family(shapes)
     if recognised is None:
         raise SystemExit(f"{checkpoint.name} is of no network of the GhostNet family")

@@ -170,12 +170,16 @@ class Family:
         return key
 
 
+def shapes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of weights by key."""
+    return {key: tuple(value.shape) for key, value in weights.items()}
+
+
 @lru_cache(maxsize=32)
 def expected_shapes(form: Form, size: Size, num_classes: int, in_channels: int = COLOURS) -> Shapes:
     """The ``state_dict`` shapes of a network; nothing is allocated."""
     network = empty_network(form, size, num_classes, in_channels)
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    return MappingProxyType(shapes)
+    return MappingProxyType(shapes_of(network.state_dict()))
 
 
 def empty_network(

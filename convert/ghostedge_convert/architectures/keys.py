@@ -17,7 +17,13 @@ from typing import NoReturn
 
 from torch import Tensor, nn
 
-from ghostedge_convert.architectures.family import Family, Form, empty_network, expected_shapes
+from ghostedge_convert.architectures.family import (
+    Family,
+    Form,
+    empty_network,
+    expected_shapes,
+    shapes_of,
+)
 from ghostedge_runtime.errors import CheckpointError
 
 _SHOWN = 6
@@ -60,7 +66,7 @@ def own_weights(weights: Mapping[str, Tensor], family: Family, where: str) -> Ow
     own = family.own(weights)
     count = len(weights) - len(own)
     unused = [f"{count} weights are never used by its authors' code, and left out"] if count else []
-    shapes = {key: tuple(value.shape) for key, value in own.items()}
+    shapes = shapes_of(own)
     form = family.form_of(shapes)
     like = family.sizes.like(shapes)
     expected = expected_shapes(form, like, 1000)

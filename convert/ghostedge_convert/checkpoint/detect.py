@@ -21,6 +21,7 @@ from ghostedge_convert.architectures.family import (
     channels_in,
     empty_network,
     expected_shapes,
+    shapes_of,
 )
 from ghostedge_convert.architectures.keys import (
     listed,
@@ -143,7 +144,7 @@ def detect_architecture(
     choice = _choose_family(checkpoint, stated_family)
     family = choice.family
     own = own_weights(checkpoint.weights, family, where)
-    shapes = {key: tuple(value.shape) for key, value in own.weights.items()}
+    shapes = shapes_of(own.weights)
     form = own.form
     title = family.titled(form)
     like = family.sizes.like(shapes)
@@ -178,7 +179,7 @@ def detect_architecture(
 def _choose_family(checkpoint: Checkpoint, stated: Family | None) -> _Choice:
     """The family that the keys are of, which must be the stated one where one is stated."""
     where = checkpoint.source.file
-    shapes = {key: tuple(value.shape) for key, value in checkpoint.weights.items()}
+    shapes = shapes_of(checkpoint.weights)
     recognised = recognise_family(shapes)
     if recognised is None and stated is not None:
         return _Choice(stated)
@@ -299,7 +300,7 @@ def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Mo
     family, _ = parse_architecture(architecture.family)
     own = own_weights(checkpoint.weights, family, checkpoint.source.file)
     weights, form = own.weights, own.form
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    shapes = shapes_of(weights)
     size = family.sizes.stated_by(architecture, shapes)
     classes = architecture.num_classes
     network = empty_network(form, size, classes)
@@ -307,7 +308,7 @@ def build(checkpoint: Checkpoint, architecture: ArchitectureInfo) -> torch.nn.Mo
     if channels != COLOURS:
         network = empty_network(form, size, classes, channels)
     expected = network.state_dict()
-    needed = {key: tuple(value.shape) for key, value in expected.items()}
+    needed = shapes_of(expected)
     refuse_keys(shapes, needed, family.titled(form), checkpoint.source.file)
     refuse_shapes(
         shapes, needed, architecture.name, checkpoint.source.file, remedy=_unchanged(family)

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
+from ghostedge_convert.architectures.family import shapes_of
 from ghostedge_convert.architectures.keys import listed
 from ghostedge_convert.architectures.table import FAMILIES, recognise_family
 from ghostedge_convert.checkpoint.unwrap import Unwrapped
@@ -280,7 +281,7 @@ def _may_compute(key: str, value: Tensor) -> bool:
 
 def _own_classes(own: Mapping[str, Tensor]) -> int | None:
     """How many classes a network scores by its own classifier; None where it has none."""
-    recognised = recognise_family({key: tuple(value.shape) for key, value in own.items()})
+    recognised = recognise_family(shapes_of(own))
     weight = None if recognised is None else own.get(recognised[0].classifier)
     return None if weight is None or not weight.ndim else int(weight.shape[0])
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from ghostedge_convert.architectures.family import shapes_of
 from ghostedge_convert.architectures.keys import refuse_keys, refuse_shapes
 from ghostedge_convert.checkpoint.load import Checkpoint
 from ghostedge_convert.checkpoint.plain_weights import plain_weights
@@ -184,11 +185,11 @@ def _load(network: torch.nn.Module, checkpoint: Checkpoint, spec: str) -> tuple[
     Raises:
         CheckpointError: They do not fit.
     """
-    needed = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    needed = shapes_of(network.state_dict())
     # `module.` before every key was no wrapper's where the network has a part of that name.
     weights = under_keys_of(checkpoint.weights, checkpoint.prefix, needed)
     weights, notes = plain_weights(weights, checkpoint.source.file, keep=needed)
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    shapes = shapes_of(weights)
     title, file = f"network of {spec}", checkpoint.source.file
     refuse_keys(shapes, needed, title, file)
     remedy = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,7 @@ def is_interface(value: ir.Value) -> bool:
 
 
 def insert_before(
-    model: ir.Model, node: ir.Node, op_type: str, inputs: list[ir.Value], name: str
+    model: ir.Model, node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], name: str
 ) -> ir.Node:
     """Add a node that computes a value of the same type and shape as ``node``'s output."""
     new = ir.Node("", op_type, inputs, name=name)

@@ -15,6 +15,7 @@ from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,
     constant,
+    insert_before,
     nodes_of,
     only_consumer,
     per_channel,
@@ -53,16 +54,9 @@ def _replace(model: ir.Model, product: ir.Node) -> bool:
     name = f"{product.name}/Conv"
     weight = add_constant(model, f"{name}.weight", factor.reshape(-1, 1, 1, 1))
     bias = add_constant(model, f"{name}.bias", term)
-    conv = ir.Node(
-        "",
-        "Conv",
-        [source, weight, bias],
-        [ir.AttrInt64("group", shape[1]), ir.AttrInt64s("kernel_shape", [1, 1])],
-        name=name,
-    )
-    conv.outputs[0].name = name
-    conv.outputs[0].type, conv.outputs[0].shape = product.outputs[0].type, product.outputs[0].shape
-    model.graph.insert_before(last, conv)
+    conv = insert_before(model, last, "Conv", [source, weight, bias], name)
+    conv.attributes.add(ir.AttrInt64("group", shape[1]))
+    conv.attributes.add(ir.AttrInt64s("kernel_shape", [1, 1]))
     bypass(model, last, conv.outputs[0])
     if last is not product:
         model.graph.remove(product, safe=True)

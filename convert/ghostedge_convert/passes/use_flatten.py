@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ghostedge_convert.passes.graph import RESHAPES, bypass, nodes_of, static_shape
+from ghostedge_convert.passes.graph import RESHAPES, bypass, insert_before, nodes_of, static_shape
 from ghostedge_convert.passes.run import PassNote
 
 
@@ -29,10 +29,8 @@ def _replace(model: ir.Model, last: ir.Node) -> bool:
     if len(after) != 2 or before[0] != after[0] or before == after:
         return False
     name = str(last.name).replace(last.op_type, "Flatten")
-    flatten = ir.Node("", "Flatten", [source], [ir.AttrInt64("axis", 1)], name=name)
-    flatten.outputs[0].name = name
-    flatten.outputs[0].type, flatten.outputs[0].shape = last.outputs[0].type, last.outputs[0].shape
-    model.graph.insert_before(last, flatten)
+    flatten = insert_before(model, last, "Flatten", [source], name)
+    flatten.attributes.add(ir.AttrInt64("axis", 1))
     bypass(model, last, flatten.outputs[0])
     for node in chain[1:]:
         if not node.outputs[0].uses() and not node.outputs[0].is_graph_output():

@@ -9,6 +9,7 @@ from ghostedge_convert.passes.graph import (
     add_constant,
     bypass,
     constant,
+    insert_before,
     int_attr,
     nodes_of,
     only_consumer,
@@ -42,10 +43,7 @@ def _from_matmul(model: ir.Model, product: ir.Node) -> bool:
         last = product.outputs[0].consumers()[0]
         inputs.append(bias)
     name = str(product.name).replace("MatMul", "Gemm")
-    gemm = ir.Node("", "Gemm", inputs, name=name)
-    gemm.outputs[0].name = name
-    gemm.outputs[0].type, gemm.outputs[0].shape = last.outputs[0].type, last.outputs[0].shape
-    model.graph.insert_before(last, gemm)
+    gemm = insert_before(model, last, "Gemm", inputs, name)
     bypass(model, last, gemm.outputs[0])
     if last is not product:
         model.graph.remove(product, safe=True)

@@ -206,7 +206,7 @@ def test_one_scale_for_the_tensor_loses_least_over_all_channels_together() -> No
     weight[0, 0] = 9
     integers = quantize_weights(weight, np.zeros(8, np.float32), ONE, ONE, per_channel=False)
     tries = np.linspace(0.6, 1, 200) * 9 / 127
-    least = min(float(lost(weight.reshape(1, -1), each[None])[0]) for each in tries)
+    least = min(float(lost(weight.reshape(1, -1), scale[None])[0]) for scale in tries)
     assert integers.scale.shape == ()
     assert integers.scale < 0.9 * 9 / 127
     assert lost(weight.reshape(1, -1), integers.scale[None])[0] < 1.01 * least

@@ -50,7 +50,7 @@ def test_with_every_layer_float_raw_pixels_are_not_rounded_either(
     pixels = [np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8) for _ in range(5)]
     mean = np.asarray(PREPROCESSING.mean, np.float32)
     std = np.asarray(PREPROCESSING.std, np.float32)
-    images = [((each / np.float32(255) - mean) / std).transpose(0, 3, 1, 2) for each in pixels]
+    images = [((image / np.float32(255) - mean) / std).transpose(0, 3, 1, 2) for image in pixels]
     model = from_pixels.qdq(from_pixels.layers)
     assert quantized_tensors(model) == set()
     np.testing.assert_allclose(run(model, pixels), run(ghost, images), atol=1e-5)

@@ -118,12 +118,12 @@ def test_the_layers_are_the_nodes_with_weights_in_graph_order(
 def test_equalization_and_correction_save_the_hostile_graph(
     hostile: onnx.ModelProto, ghost: onnx.ModelProto, arrays: list[np.ndarray], run: Run
 ) -> None:
-    wanted = run(ghost, arrays)
-    assert run(hostile, arrays) == pytest.approx(wanted, abs=1e-4)
+    expected = run(ghost, arrays)
+    assert run(hostile, arrays) == pytest.approx(expected, abs=1e-4)
 
     def error(**options: Any) -> float:
         int8 = prepared(hostile, arrays, per_channel=False, **options).qdq()
-        return float(np.square(run(int8, arrays) - wanted).mean())
+        return float(np.square(run(int8, arrays) - expected).mean())
 
     none, full = error(), error(bias_correction="full")
     assert full < 0.5 * none
@@ -135,7 +135,7 @@ def test_a_layer_left_float_keeps_its_float_weights_and_bias(
     ghost: onnx.ModelProto, arrays: list[np.ndarray]
 ) -> None:
     result = prepared(ghost, arrays, bias_correction="full", rounding="adaptive")
-    given = constants(ghost)
+    original = constants(ghost)
     for layer in result.layers:
         assert np.abs(result.tuning.bias_shift[layer]).max() > 0
         model = result.qdq(keep_float=[layer])
@@ -147,8 +147,8 @@ def test_a_layer_left_float_keeps_its_float_weights_and_bias(
             for n in ghost.graph.node
             if n.output[0] in {node.output[0], node.output[0].removesuffix("_float")}
         ]
-        assert (stored[node.input[1]] == given[twin.input[1]]).all()
-        assert (stored[node.input[2]] == given[twin.input[2]]).all()
+        assert (stored[node.input[1]] == original[twin.input[1]]).all()
+        assert (stored[node.input[2]] == original[twin.input[2]]).all()
 
 
 def test_the_layers_that_stay_int8_keep_their_tuning(
@@ -166,7 +166,9 @@ def test_writing_twice_gives_the_same_bytes(
     ghost: onnx.ModelProto, arrays: list[np.ndarray]
 ) -> None:
     first, second = (prepared(ghost, arrays, bias_correction="full") for _ in range(2))
-    bytes_of = [each.qdq().SerializeToString(deterministic=True) for each in (first, first, second)]
+    bytes_of = [
+        result.qdq().SerializeToString(deterministic=True) for result in (first, first, second)
+    ]
     assert bytes_of[0] == bytes_of[1] == bytes_of[2]
 
 
@@ -222,14 +224,14 @@ def test_raw_pixels_go_in_and_the_floats_answers_come_out(
     random = np.random.default_rng(5)
     pixels = [random.integers(0, 256, (1, 8, 8, 3), np.uint8) for _ in range(24)]
     floats = [
-        np.ascontiguousarray(normalize(each, preprocessing).transpose(0, 3, 1, 2))
-        for each in pixels
+        np.ascontiguousarray(normalize(image, preprocessing).transpose(0, 3, 1, 2))
+        for image in pixels
     ]
     chosen = Int8Settings(bias_correction=bias_correction)
     model = prepare(ghost, floats, chosen, preprocessing=preprocessing).qdq()
     assert [value.name for value in model.graph.input] == ["image"]
-    wanted, found = run(ghost, floats), run(model, pixels)
-    assert np.square(found - wanted).mean() < 0.005 * wanted.var()
+    expected, actual = run(ghost, floats), run(model, pixels)
+    assert np.square(actual - expected).mean() < 0.005 * expected.var()
 
 
 def test_images_that_are_not_normalised_are_refused(ghost: onnx.ModelProto) -> None:
@@ -274,15 +276,15 @@ def test_bias_correction_brings_the_real_networks_mean_logits_back(
     paths = sorted(trained_calib.rglob("*.jp*g"))
     calibration = list(images(paths[::8], trained_preprocessing))
     data = images(paths[4::8] + paths[2::8], trained_preprocessing)
-    wanted, pixels = run(trained_deploy, data), list(data.raw)
+    expected, pixels = run(trained_deploy, data), list(data.raw)
 
     def error(**options: Any) -> np.ndarray:
         chosen = replace(PLAIN, **options)
         int8 = prepare(trained_deploy, calibration, chosen, preprocessing=trained_preprocessing)
-        return run(int8.qdq(), pixels) - wanted
+        return run(int8.qdq(), pixels) - expected
 
     none, full = error(), error(bias_correction="full")
     assert len(calibration) == 63
     assert np.abs(full.mean(axis=0)).max() < 0.8 * np.abs(none.mean(axis=0)).max()
     assert np.square(full).sum() < 1.1 * np.square(none).sum()
-    assert np.square(full).sum() < 10**-2.6 * np.square(wanted).sum()
+    assert np.square(full).sum() < 10**-2.6 * np.square(expected).sum()

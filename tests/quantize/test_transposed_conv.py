@@ -49,8 +49,8 @@ def decoder(toy: Toy) -> onnx.ModelProto:
     )
 
 
-def noise_db(got: np.ndarray, wanted: np.ndarray) -> float:
-    return float(10 * np.log10(np.square(wanted).mean() / np.square(got - wanted).mean()))
+def noise_db(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(expected).mean() / np.square(actual - expected).mean()))
 
 
 def test_its_weights_have_a_scale_for_each_output_channel(
@@ -80,9 +80,9 @@ def test_equalization_rescales_it_on_both_sides(
     graph = canonical_ir(decoder).graph
     classes = ChannelClasses(graph)
     layer = next(node for node in graph if node.op_type == "ConvTranspose")
-    read, made = classes.of(layer.inputs[0]), classes.of(layer.outputs[0])
+    read, written = classes.of(layer.inputs[0]), classes.of(layer.outputs[0])
     assert FIXED not in read
-    assert FIXED not in made
+    assert FIXED not in written
     arrays = batches(16)
     equalized = equalize(decoder, arrays)
     assert equalized.noise_db < -1

@@ -75,9 +75,9 @@ def test_the_function_moves_by_no_more_than_the_weights_do(
 def test_small_tensors_and_biases_stay_float32(
     network: onnx.ModelProto, store: Callable[[onnx.ModelProto], onnx.ModelProto]
 ) -> None:
-    kept = {a.shape for a in stored(store(network), TensorProto.FLOAT)}
-    assert {(10, 64), (64,), (10,)} <= kept
-    assert WIDE.shape not in kept
+    shapes = {a.shape for a in stored(store(network), TensorProto.FLOAT)}
+    assert {(10, 64), (64,), (10,)} <= shapes
+    assert WIDE.shape not in shapes
 
 
 @pytest.mark.parametrize("store", [float16_weights, int8_weights])
@@ -91,9 +91,9 @@ def test_onnx_runtime_decodes_once_when_it_loads(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     onnxruntime.InferenceSession(store(network).SerializeToString(), options)
     loaded = onnx.load(tmp_path / "loaded.onnx")
-    found = Counter(node.op_type for node in loaded.graph.node)
-    assert found["Conv"] == 1
-    assert not found["Cast"] + found["Mul"]
+    ops = Counter(node.op_type for node in loaded.graph.node)
+    assert ops["Conv"] == 1
+    assert not ops["Cast"] + ops["Mul"]
 
 
 def test_a_weight_beyond_float16_is_refused_by_name(toy: Toy) -> None:

@@ -67,7 +67,7 @@ def take_raw_image(graph: ir.Graph, preprocessing: Preprocessing) -> dict[str, R
     shifted = nodes[-1].outputs[0]
     ranges = {
         f"{IMAGE}_unit": Range(0.0, 1 / common),
-        f"{IMAGE}_minus_mean": _shift_range(mean),
+        f"{IMAGE}_minus_mean": shift_range(mean),
         f"{IMAGE}_shifted": _including_zero(-mean, 1 / common - mean),
     }
     old.replace_all_uses_with(shifted)
@@ -106,7 +106,7 @@ def float_shift(graph: ir.Graph, keep_float: Collection[str]) -> list[str]:
     ]
 
 
-def _shift_range(mean: np.ndarray) -> Range:
+def shift_range(mean: np.ndarray) -> Range:
     """The range whose int8 code holds every ``-mean`` best.
 
     An error here shifts a whole channel, and any step between mean/128 and mean/255 will do: the

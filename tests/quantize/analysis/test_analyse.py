@@ -85,13 +85,13 @@ def through(values: np.ndarray, scale: np.float32, zero: int) -> np.ndarray:
     return np.asarray((codes - zero) * scale, np.float32)
 
 
-def layer(found: Analysis, name: str) -> LayerAnalysis:
-    return next(each for each in found.layers if each.name == name)
+def layer(analysis: Analysis, name: str) -> LayerAnalysis:
+    return next(candidate for candidate in analysis.layers if candidate.name == name)
 
 
 def test_a_layers_figures_are_those_of_plain_numpy() -> None:
     model, fed = one_layer(), images(6)
-    found = analyse(model, fed)
+    analysis = analyse(model, fed)
     weights = constant(model, "w_codes").astype(np.float64)[:, :, 0, 0]
     weights *= constant(model, "w_scale")[:, None]
     bias = constant(model, "b_codes") * constant(model, "b_scale").astype(np.float64)
@@ -101,8 +101,8 @@ def test_a_layers_figures_are_those_of_plain_numpy() -> None:
         return np.maximum(np.einsum("oi,nihw->nohw", weights, values) + bias[:, None, None], 0)
 
     y, y_of_codes = conv(x), conv(through(x, X_SCALE, 128))
-    assert [each.name for each in found.layers] == ["input", "conv"]
-    first, last = found.layers[0].activation, found.layers[1].activation
+    assert [measured.name for measured in analysis.layers] == ["input", "conv"]
+    first, last = analysis.layers[0].activation, analysis.layers[1].activation
     assert first is not None
     assert last is not None
     assert first.sqnr_db == pytest.approx(decibels(x, x - through(x, X_SCALE, 128)), abs=1e-3)
@@ -119,11 +119,11 @@ def test_a_layers_figures_are_those_of_plain_numpy() -> None:
 
     centred = [v.reshape(6, -1) - v.reshape(6, -1).mean(1, keepdims=True) for v in (y, y_of_codes)]
     mse = np.square(centred[1] - centred[0]).mean()
-    assert found.layers[0].effect.mse == pytest.approx(mse, rel=1e-3)
-    assert found.layers[0].effect.sqnr_db == pytest.approx(
+    assert analysis.layers[0].effect.mse == pytest.approx(mse, rel=1e-3)
+    assert analysis.layers[0].effect.sqnr_db == pytest.approx(
         decibels(centred[0], centred[1] - centred[0]), abs=0.01
     )
-    assert sum(each.share for each in found.layers) == pytest.approx(1)
+    assert sum(measured.share for measured in analysis.layers) == pytest.approx(1)
 
 
 def test_weights_without_a_float_model_are_taken_to_err_uniformly_within_a_step() -> None:
@@ -139,17 +139,17 @@ def test_weights_without_a_float_model_are_taken_to_err_uniformly_within_a_step(
 def test_with_the_float_model_the_weights_error_is_measured(
     named: onnx.ModelProto, ghost_int8: onnx.ModelProto, feed: list[np.ndarray]
 ) -> None:
-    found = analyse(ghost_int8, feed, float_model=named)
+    analysis = analyse(ghost_int8, feed, float_model=named)
     graph = QdqGraph(ghost_int8)
-    for each in graph.layers:
-        if each.weight is None:
+    for weighted in graph.layers:
+        if weighted.weight is None:
             continue
-        node = next(n for n in named.graph.node if n.name == each.name)
+        node = next(n for n in named.graph.node if n.name == weighted.name)
         float_weights = constant(named, node.input[1])
         rows = float_weights.reshape(len(float_weights), -1)
-        error = graph.codes[each.weight].real.reshape(rows.shape) - rows
+        error = graph.codes[weighted.weight].real.reshape(rows.shape) - rows
         direct = -10 * math.log10((np.square(error).sum(1) / np.square(rows).sum(1)).mean())
-        weights = layer(found, each.name).weights
+        weights = layer(analysis, weighted.name).weights
         assert weights is not None
         assert weights.source == "float model"
         # The fit may give a channel a factor of its own, which takes a little of its error.
@@ -182,8 +182,10 @@ def test_equalized_weights_are_compared_by_function_not_by_spelling(
 def test_effects_of_single_layers_add_up_to_the_whole(
     named: onnx.ModelProto, ghost_int8: onnx.ModelProto, feed: list[np.ndarray]
 ) -> None:
-    found = analyse(ghost_int8, feed, float_model=named)
-    assert sum(each.effect.mse for each in found.layers) == pytest.approx(found.total.mse, rel=0.5)
+    analysis = analyse(ghost_int8, feed, float_model=named)
+    assert sum(measured.effect.mse for measured in analysis.layers) == pytest.approx(
+        analysis.total.mse, rel=0.5
+    )
 
 
 @pytest.mark.parametrize("name", ["stem", "primary", "residual"])
@@ -192,12 +194,12 @@ def test_a_range_four_times_too_narrow_is_named_the_worst(
 ) -> None:
     damaged = onnx.ModelProto.FromString(ghost_int8.SerializeToString())
     _narrow(damaged, name)
-    found = analyse(damaged, feed)
-    worst = layer(found, found.worst[0].name)
+    analysis = analyse(damaged, feed)
+    worst = layer(analysis, analysis.worst[0].name)
     assert worst.activation is not None
     assert worst.activation.tensor == name
-    assert "clipped" in found.worst[0].cause
-    assert "--ranges minmax" in found.worst[0].remedy
+    assert "clipped" in analysis.worst[0].cause
+    assert "--ranges minmax" in analysis.worst[0].remedy
 
 
 def _narrow(model: onnx.ModelProto, tensor: str) -> None:
@@ -217,10 +219,10 @@ def test_weights_rounded_to_three_bits_are_named_the_worst(
 ) -> None:
     damaged = onnx.ModelProto.FromString(ghost_int8.SerializeToString())
     replace(damaged, _stored(damaged, "linear"), _three_bits(damaged, "linear"))
-    found = analyse(damaged, feed, float_model=named if given_float else None)
-    assert found.worst[0].name == "linear"
-    assert "magnitudes" in found.worst[0].cause
-    weights, activation = found.worst[0].weights, found.worst[0].activation
+    analysis = analyse(damaged, feed, float_model=named if given_float else None)
+    assert analysis.worst[0].name == "linear"
+    assert "magnitudes" in analysis.worst[0].cause
+    weights, activation = analysis.worst[0].weights, analysis.worst[0].activation
     assert weights is not None
     assert activation is not None
     assert weights.mse > 5 * activation.mse
@@ -243,8 +245,8 @@ def test_a_mean_error_that_a_corrected_bias_takes_back_is_no_harm() -> None:
     plain, corrected = (
         layer(analyse(model, bright, bias_corrected=flag), "conv") for flag in (False, True)
     )
-    found = [analyse(model, bright, bias_corrected=flag).worst for flag in (False, True)]
-    alone = [next(c.weights for c in worst if c.name == "conv") for worst in found]
+    worst_layers = [analyse(model, bright, bias_corrected=flag).worst for flag in (False, True)]
+    alone = [next(c.weights for c in worst if c.name == "conv") for worst in worst_layers]
     assert alone[0] is not None
     assert alone[1] is not None
     assert alone[0].mse > 1e-4
@@ -270,7 +272,9 @@ def test_a_relu_that_only_the_codes_range_stands_for_stays_in_the_reference(six:
     dropped.graph.node.remove(activation)
     next(n for n in dropped.graph.node if n.output[0] == "conv").output[0] = "y"
     one, other = (analyse(model, images(4)) for model in (written, dropped))
-    assert [each.effect for each in one.layers] == [each.effect for each in other.layers]
+    assert [measured.effect for measured in one.layers] == [
+        measured.effect for measured in other.layers
+    ]
     assert one.layers[1].activation == other.layers[1].activation
     assert one.layers[1].activation is not None
     assert one.layers[1].activation.used > 100
@@ -300,18 +304,20 @@ def test_another_makers_model_is_measured_too(
         quant_format=QuantFormat.QDQ, activation_type=kind, weight_type=QuantType.QInt8,
         per_channel=per_channel,
     )  # fmt: skip
-    found = analyse(onnx.load(tmp_path / "ghost_int8.onnx"), feed)
-    assert len([each for each in found.layers if each.weights]) == 7
-    assert sum(each.effect.mse for each in found.layers) == pytest.approx(found.total.mse, rel=0.7)
-    assert all(each.activation for each in found.layers)
+    analysis = analyse(onnx.load(tmp_path / "ghost_int8.onnx"), feed)
+    assert len([measured for measured in analysis.layers if measured.weights]) == 7
+    assert sum(measured.effect.mse for measured in analysis.layers) == pytest.approx(
+        analysis.total.mse, rel=0.7
+    )
+    assert all(measured.activation for measured in analysis.layers)
 
 
 def test_progress_counts_every_layer_once(
     ghost_int8: onnx.ModelProto, feed: list[np.ndarray]
 ) -> None:
     seen: list[tuple[int, int]] = []
-    found = analyse(ghost_int8, feed[:1], progress=lambda *step: seen.append(step))
-    total = len(found.layers)
+    analysis = analyse(ghost_int8, feed[:1], progress=lambda *step: seen.append(step))
+    total = len(analysis.layers)
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 

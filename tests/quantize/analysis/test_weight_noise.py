@@ -15,8 +15,8 @@ from ghostedge_quantize.analysis.weight_noise import fit, rounding_step
 @pytest.mark.parametrize("lost_bits", [0, 3, 5])
 def test_codes_that_skip_values_have_a_longer_rounding_step(lost_bits: int) -> None:
     codes = np.random.default_rng(0).integers(-3, 4, (4, 8)).astype(np.int8) << lost_bits
-    found = Codes(codes, np.float32(1).reshape(()), np.int8(0).reshape(()), 0)
-    assert rounding_step(found) == 2**lost_bits
+    stored = Codes(codes, np.float32(1).reshape(()), np.int8(0).reshape(()), 0)
+    assert rounding_step(stored) == 2**lost_bits
 
 
 @settings(deadline=None, max_examples=40)
@@ -39,8 +39,8 @@ def test_rescaled_channels_are_found_again(
     values = np.rint(scaled / scale[:, None, None, None]).astype(np.int8)
     codes = Codes(values, scale.astype(np.float32), np.zeros(len(scale), np.int8), 0)
     node = helper.make_node("Conv", ["x", "w"], ["y"], group=groups)
-    found = fit(codes, node, weights.astype(np.float32))
-    assert found is not None
+    fitted = fit(codes, node, weights.astype(np.float32))
+    assert fitted is not None
     half_a_step = np.broadcast_to(scale[:, None, None, None], scaled.shape) * 0.51
-    assert (np.abs(found - codes.real) <= 3 * half_a_step).all()
-    assert np.square(found - scaled).sum() <= np.square(codes.real - scaled).sum() + 1e-9
+    assert (np.abs(fitted - codes.real) <= 3 * half_a_step).all()
+    assert np.square(fitted - scaled).sum() <= np.square(codes.real - scaled).sum() + 1e-9

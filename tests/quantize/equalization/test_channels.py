@@ -48,9 +48,9 @@ def rescaled(
     return proto, classes.count - 1
 
 
-def deviation(got: np.ndarray, expected: np.ndarray) -> float:
+def deviation(actual: np.ndarray, expected: np.ndarray) -> float:
     """Largest difference, relative to the largest value."""
-    return float(np.abs(got - expected).max() / np.abs(expected).max())
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
 _STEM = "pre = Conv<pads=[1,1,1,1]>(input, stem_w, stem_b) stem = Relu(pre)"

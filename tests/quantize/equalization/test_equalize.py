@@ -50,9 +50,9 @@ def weight_scales(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 def channels_of(model: onnx.ModelProto, batches: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Tensor → largest value of each channel, relative to the tensor's own."""
     names = ["stem", "primary", "cheap", "reduced", "linear", "residual"]
-    found = channel_stats(canonical_ir(model), names, batches)
-    ends = {name: np.maximum(each.high, each.low) for name, each in found.items()}
-    return {name: each / each.max() for name, each in ends.items()}
+    stats = channel_stats(canonical_ir(model), names, batches)
+    ends = {name: np.maximum(channels.high, channels.low) for name, channels in stats.items()}
+    return {name: channels / channels.max() for name, channels in ends.items()}
 
 
 def int8_noise(
@@ -63,8 +63,8 @@ def int8_noise(
 ) -> float:
     """Mean square error of the int8 graph's logits, relative to them."""
     exact = run(model, batches)
-    got = run(quantize(model, calibrate(model, batches), preprocessing=None, **options), batches)
-    return float(np.square(got - exact).mean() / np.square(exact).mean())
+    actual = run(quantize(model, calibrate(model, batches), preprocessing=None, **options), batches)
+    return float(np.square(actual - exact).mean() / np.square(exact).mean())
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -179,7 +179,7 @@ def test_weights_that_read_a_channel_without_values_do_not_cost_the_others_their
 
 def _dense(model: onnx.ModelProto) -> onnx.TensorProto:
     name = next(node for node in model.graph.node if node.op_type == "Gemm").input[1]
-    return next(each for each in model.graph.initializer if each.name == name)
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
 
 
 def test_per_tensor_weights_gain_from_even_output_channels(
@@ -346,5 +346,5 @@ def test_preparing_says_what_was_equalized(
 ) -> None:
     settings = Int8Settings(bias_correction="none")
     prepared = prepare(hostile(ghost, 8), batches(8), settings, preprocessing=None)
-    found = [note for note in prepared.notes if note.startswith("equalization: 20 classes")]
-    assert len(found) == 1
+    matches = [note for note in prepared.notes if note.startswith("equalization: 20 classes")]
+    assert len(matches) == 1

@@ -75,12 +75,12 @@ def _injected(
     graph.node.insert(0, zero)
     del graph.output[:], graph.value_info[:]
     graph.output.append(helper.make_tensor_value_info("logits", 1, ["n", 10]))
-    random, found = np.random.default_rng(0), np.zeros(channels)
+    random, powers = np.random.default_rng(0), np.zeros(channels)
     for channel in range(channels):
         noise = np.zeros((_COUNT, channels, 4, 4), np.float32)
         noise[:, channel] = random.normal(size=(_COUNT, 4, 4))
-        found[channel] = np.square(run(noisy, [noise])).sum(axis=1).mean()
-    return found
+        powers[channel] = np.square(run(noisy, [noise])).sum(axis=1).mean()
+    return powers
 
 
 @pytest.mark.parametrize(("tensor", "channels"), [("mixed", 10), ("both", 10), ("sum", 4)])
@@ -190,12 +190,12 @@ def test_statistics_of_channels_are_those_of_all_images(
     ghost: onnx.ModelProto, batches: Callable[..., list[np.ndarray]], run: Callable[..., np.ndarray]
 ) -> None:
     arrays = batches(6)
-    found = channel_stats(canonical_ir(ghost), ["linear"], arrays)["linear"]
+    stats = channel_stats(canonical_ir(ghost), ["linear"], arrays)["linear"]
     values = run(ghost, arrays, outputs=["linear"]).astype(np.float64)
-    np.testing.assert_allclose(found.high, values.max(axis=(0, 2, 3)).clip(0), rtol=1e-5)
-    np.testing.assert_allclose(found.low, (-values.min(axis=(0, 2, 3))).clip(0), rtol=1e-5)
-    np.testing.assert_allclose(found.power, np.square(values).mean(axis=(0, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(found.active, (values > 0).mean(axis=(0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(stats.high, values.max(axis=(0, 2, 3)).clip(0), rtol=1e-5)
+    np.testing.assert_allclose(stats.low, (-values.min(axis=(0, 2, 3))).clip(0), rtol=1e-5)
+    np.testing.assert_allclose(stats.power, np.square(values).mean(axis=(0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(stats.active, (values > 0).mean(axis=(0, 2, 3)), rtol=1e-5)
 
 
 def test_power_of_a_concat_is_that_of_its_parts(

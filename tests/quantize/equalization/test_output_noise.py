@@ -29,10 +29,10 @@ def test_a_pair_at_the_output_makes_the_noise_of_rounding_it(
 ) -> None:
     arrays, params = batches(5), affine(Range(-2.0, 3.0))
     noise = OutputNoise(canonical_ir(ghost), arrays)
-    found = noise.of_pairs({"out": ["logits"]}, {"out": params})
+    measured = noise.of_pairs({"out": ["logits"]}, {"out": params})
     exact = run(ghost, arrays).astype(np.float64)
     errors = np.sqrt(np.square(_codes(exact, params) - exact).mean(axis=1))
-    assert found["out"] == pytest.approx(errors.mean() ** 2 / np.square(exact).mean(), rel=1e-3)
+    assert measured["out"] == pytest.approx(errors.mean() ** 2 / np.square(exact).mean(), rel=1e-3)
 
 
 def test_every_reader_gets_a_quantized_tensor_and_the_names_stay(
@@ -54,9 +54,9 @@ def test_the_input_can_be_quantized_too(
 ) -> None:
     arrays, params = batches(3), affine(Range(-4.0, 4.0))
     paired = with_pairs(ghost, ["input"], params)
-    got = run(paired, arrays, outputs=["logits"])
-    expected = run(ghost, [_codes(each, params) for each in arrays])
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    actual = run(paired, arrays, outputs=["logits"])
+    expected = run(ghost, [_codes(array, params) for array in arrays])
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_coarser_steps_make_more_noise_group_by_group(
@@ -65,8 +65,8 @@ def test_coarser_steps_make_more_noise_group_by_group(
     noise = OutputNoise(canonical_ir(ghost), batches(8))
     groups = {"fine": ["linear"], "coarse": ["linear"]}
     params = {"fine": affine(Range(-8.0, 8.0)), "coarse": affine(Range(-64.0, 64.0))}
-    found = noise.of_pairs(groups, params)
-    assert 20 < found["coarse"] / found["fine"] < 200
+    measured = noise.of_pairs(groups, params)
+    assert 20 < measured["coarse"] / measured["fine"] < 200
 
 
 def test_one_image_of_outliers_counts_as_one_image(
@@ -80,11 +80,11 @@ def test_one_image_of_outliers_counts_as_one_image(
     images = [np.full((1, 3, 8, 8), value, np.float32) for value in (1, 1, 1, 101)]
     noise = OutputNoise(canonical_ir(model), images)
     params = {"g": QuantParams(np.float32(1), 26)}
-    found = noise.of_pairs({"g": ["logits"]}, params)["g"]
+    measured = noise.of_pairs({"g": ["logits"]}, params)["g"]
     share = np.sqrt(3 / 10)
     power = np.mean(np.square([1, 1, 1, 101])) * share**2
     assert _codes(np.float32([101]), params["g"]).tolist() == [101]
-    assert found == 0
+    assert measured == 0
     clipped = noise.of_pairs({"g": ["logits"]}, {"g": QuantParams(np.float32(1), 66)})["g"]
     assert clipped == pytest.approx((40 * share / 4) ** 2 / power, rel=1e-6)
 

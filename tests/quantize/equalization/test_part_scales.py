@@ -56,20 +56,20 @@ def inserted(model: onnx.ModelProto, data: list[np.ndarray]) -> frozenset[str]:
     return insert_part_scales(graph.graph, plan, channel_stats(graph, plan.measured, data))
 
 
-def decibels(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(10 * np.log10(np.square(wanted).sum() / np.square(found - wanted).sum()))
+def decibels(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(expected).sum() / np.square(actual - expected).sum()))
 
 
 def in_litert(model: onnx.ModelProto, data: list[np.ndarray]) -> np.ndarray:
     interpreter = Interpreter(model_content=lower_to_tflite(model).data)
     interpreter.allocate_tensors()
     (source,), (end,) = interpreter.get_input_details(), interpreter.get_output_details()
-    found = []
+    results = []
     for image in data:
         interpreter.set_tensor(source["index"], image.transpose(0, 2, 3, 1))
         interpreter.invoke()
-        found.append(interpreter.get_tensor(end["index"]).transpose(0, 3, 1, 2))
-    return np.concatenate(found)
+        results.append(interpreter.get_tensor(end["index"]).transpose(0, 3, 1, 2))
+    return np.concatenate(results)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,17 @@ def test_a_small_part_that_no_layer_made_keeps_its_resolution(
     model: Callable[..., onnx.ModelProto], batches: Batches, run: Run, small: str
 ) -> None:
     plain, data = model(SILU, small, READ), batches(6, SHAPE)
-    wanted = run(plain, data)
+    expected = run(plain, data)
     evened = equalize(plain, data).model
-    assert np.abs(run(evened, data) - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert np.abs(run(evened, data) - expected).max() < 1e-4 * np.abs(expected).max()
     before, after = (
-        quantize(each, calibrate(each, data), preprocessing=None) for each in (plain, evened)
+        quantize(network, calibrate(network, data), preprocessing=None)
+        for network in (plain, evened)
     )
-    gain = decibels(run(after, data), wanted) - decibels(run(before, data), wanted)
+    gain = decibels(run(after, data), expected) - decibels(run(before, data), expected)
     assert gain > 10
-    assert decibels(in_litert(after, data), wanted) == pytest.approx(
-        decibels(run(after, data), wanted), abs=1
+    assert decibels(in_litert(after, data), expected) == pytest.approx(
+        decibels(run(after, data), expected), abs=1
     )
 
 
@@ -130,8 +131,8 @@ def test_only_parts_that_need_and_can_have_a_factor_get_one(
     body: tuple[str, ...],
     why: str | None,
 ) -> None:
-    found = inserted(model(*body), batches(4, SHAPE))
-    assert len(found) == (1 if why is None else 0), why
+    names = inserted(model(*body), batches(4, SHAPE))
+    assert len(names) == (1 if why is None else 0), why
 
 
 def test_a_ghost_module_needs_none(ghost: onnx.ModelProto, batches: Batches) -> None:

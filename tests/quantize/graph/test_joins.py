@@ -86,13 +86,13 @@ def test_unlike_parts_keep_their_own_ranges_and_the_concat_is_float(
     ranges = calibrate(model, data, method="minmax")
     assert len(ranges.float_joins) == 1
     assert ranges.tensors["b"].high == pytest.approx(500 * ranges.tensors["a"].high, rel=1e-4)
-    wanted = run(model, data)
+    expected = run(model, data)
     small = slice(0, 64)
-    apart = run(quantize(model, ranges, preprocessing=None), data) - wanted
+    apart = run(quantize(model, ranges, preprocessing=None), data) - expected
     together = Ranges("minmax", 4, ranges.tensors)
-    shared = run(quantize(model, together, preprocessing=None), data) - wanted
-    assert np.abs(apart[:, small]).max() < 0.01 * np.abs(wanted[:, small]).max()
-    assert np.abs(shared[:, small]).max() > 0.5 * np.abs(wanted[:, small]).max()
+    shared = run(quantize(model, together, preprocessing=None), data) - expected
+    assert np.abs(apart[:, small]).max() < 0.01 * np.abs(expected[:, small]).max()
+    assert np.abs(shared[:, small]).max() > 0.5 * np.abs(expected[:, small]).max()
 
 
 def float_sigmoids(model: onnx.ModelProto, data: list[np.ndarray], **settings: str) -> set[str]:
@@ -155,10 +155,10 @@ def test_channels_that_a_product_makes_unlike_keep_their_own_resolution(
     }
     used = {name: array for name, array in constants.items() if name in body}
     model, data = toy(body, used, output=(1, 3, 8, 8)), batches(6)
-    found = run(quantize(model, calibrate(model, data), preprocessing=None), data)
-    wanted = run(model, data)
+    actual = run(quantize(model, calibrate(model, data), preprocessing=None), data)
+    expected = run(model, data)
     axes = (0, 2, 3)
-    noise = np.square(found - wanted).sum(axes) / np.square(wanted).sum(axes)
+    noise = np.square(actual - expected).sum(axes) / np.square(expected).sum(axes)
     assert noise.max() < 1e-3
 
 
@@ -168,10 +168,10 @@ def test_scores_near_zero_keep_their_size(
     body = "a = Conv(input, w) c = Add(a, low) logits = Sigmoid(c)"
     model = toy(body, {"w": CONV["w"], "low": np.float32(-9)}, output=(1, 3, 8, 8))
     data = batches(4)
-    found = run(quantize(model, calibrate(model, data), preprocessing=None), data)
-    wanted = run(model, data)
-    assert wanted.max() < 0.1
-    assert np.square(found - wanted).sum() < 0.01 * np.square(wanted).sum()
+    actual = run(quantize(model, calibrate(model, data), preprocessing=None), data)
+    expected = run(model, data)
+    assert expected.max() < 0.1
+    assert np.square(actual - expected).sum() < 0.01 * np.square(expected).sum()
 
 
 def test_a_sigmoid_that_is_an_output_and_a_gate_serves_both(
@@ -180,11 +180,11 @@ def test_a_sigmoid_that_is_an_output_and_a_gate_serves_both(
     body = f"{SIGMOID} c = Mul(a, b) logits = Conv(c, v)"
     model, data = toy(body, CONV, output=(1, 3, 8, 8)), batches(4)
     model.graph.output.append(onnx.helper.make_tensor_value_info("b", 1, [1, 3, 8, 8]))
-    found = quantize(model, calibrate(model, data), preprocessing=None)
+    int8 = quantize(model, calibrate(model, data), preprocessing=None)
     for name in ("logits", "b"):
-        wanted = run(model, data, outputs=[name])
-        noise = np.square(run(found, data, outputs=[name]) - wanted).sum()
-        assert noise < 0.01 * np.square(wanted).sum()
+        expected = run(model, data, outputs=[name])
+        noise = np.square(run(int8, data, outputs=[name]) - expected).sum()
+        assert noise < 0.01 * np.square(expected).sum()
 
 
 def test_an_int8_output_of_unlike_parts_is_refused_with_their_ranges(

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from ghostedge_quantize import Range, Ranges, calibrate, quantize
 from ghostedge_quantize.codes import affine, quantize_array
-from ghostedge_quantize.graph.raw_input import _shift_range
+from ghostedge_quantize.graph.raw_input import shift_range
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Preprocessing
 
@@ -86,7 +86,7 @@ def test_the_shift_constant_runs_along_the_width(toy: Toy) -> None:
 @given(st.lists(st.floats(0.05, 0.95), min_size=3, max_size=3))
 def test_the_shift_is_nearer_than_a_third_of_a_pixel(mean: list[float]) -> None:
     values = -np.asarray(mean, np.float32)
-    params = affine(_shift_range(-values))
+    params = affine(shift_range(-values))
     real = (quantize_array(values, params).astype(float) - params.zero_point) * params.scale
     assert np.abs(real - values).max() < 1 / 3 / 255
 
@@ -155,9 +155,9 @@ def test_real_photos_leave_the_stem_within_one_step_borders_included(
     int8 = quantize(model, ranges, preprocessing=preprocessing)
     shifted = run(int8, list(data.raw), outputs=[SHIFTED], optimise=False)
     std = np.asarray(preprocessing.std, np.float32).reshape(1, 3, 1, 1)
-    found = run(stem_of(weight / std), list(shifted[:, None]))
+    actual = run(stem_of(weight / std), list(shifted[:, None]))
     expected = run(model, list(data))
-    error = np.abs(found - expected) / scalar(int8, "logits_scale")
+    error = np.abs(actual - expected) / scalar(int8, "logits_scale")
     borders = [error[..., 0, :], error[..., -1, :], error[..., :, 0], error[..., :, -1]]
     assert max(border.max() for border in borders) <= 1
     assert (error > 1).mean() < 1e-5

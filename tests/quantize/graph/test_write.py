@@ -129,9 +129,9 @@ def test_int8_computes_what_float_computes_within_a_few_steps(
     mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
     data = list(((PIXELS / 255 - mean) / std).transpose(0, 1, 4, 2, 3).astype(np.float32))
     int8 = quantize(ghost, calibrate(ghost, data, method="minmax"), preprocessing=preprocessing)
-    expected, found = run(ghost, data), run(int8, list(PIXELS))
+    expected, actual = run(ghost, data), run(int8, list(PIXELS))
     step = Graph(int8).constants["logits_scale"]
-    assert np.abs(found - expected).max() <= 6 * step
+    assert np.abs(actual - expected).max() <= 6 * step
     assert np.abs(expected).max() > 60 * step
 
 
@@ -159,8 +159,8 @@ def test_an_int8_output_is_the_code_of_the_float_output(
     assert Graph(codes).producer["logits"].op_type == "QuantizeLinear"
     assert Graph(real).producer["logits"].op_type == "DequantizeLinear"
     scale, zero = Graph(codes).params(Graph(codes).producer["logits"])
-    found = (run(codes, list(PIXELS)).astype(np.float32) - zero) * scale
-    assert np.array_equal(found, run(real, list(PIXELS)))
+    decoded = (run(codes, list(PIXELS)).astype(np.float32) - zero) * scale
+    assert np.array_equal(decoded, run(real, list(PIXELS)))
 
 
 def test_an_int8_output_that_is_read_inside_too_keeps_its_pair(toy: Toy, batches: Batches) -> None:
@@ -184,8 +184,8 @@ def test_a_float_tail_gives_a_float_or_a_quantized_output(
     codes = quantize(model, ranges, preprocessing=None, output_type="int8")
     assert Graph(real).producer["logits"].op_type == "Softmax"
     scale, zero = Graph(codes).params(Graph(codes).producer["logits"])
-    found = (run(codes, data).astype(np.float32) - zero) * scale
-    assert np.abs(found - run(real, data)).max() <= scale
+    decoded = (run(codes, data).astype(np.float32) - zero) * scale
+    assert np.abs(decoded - run(real, data)).max() <= scale
 
 
 def test_a_requantized_concat_input_has_two_pairs(toy: Toy, batches: Batches, run: Run) -> None:
@@ -314,8 +314,8 @@ def test_any_chain_of_ops_quantizes_to_nearly_the_same_function(
     data = batches(8, seed=seed)
     int8 = quantize(model, calibrate(model, data, method="minmax"), preprocessing=None)
     # Not optimised: what the graph says, not how one runtime fuses it.
-    expected, found = run(model, data), run(int8, data, optimise=False)
-    signal, noise = np.linalg.norm(expected), np.linalg.norm(found - expected)
+    expected, actual = run(model, data), run(int8, data, optimise=False)
+    signal, noise = np.linalg.norm(expected), np.linalg.norm(actual - expected)
     assert noise <= 0.15 * signal + 1e-6
 
 

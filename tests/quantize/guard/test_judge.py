@@ -56,7 +56,7 @@ def judge(*runtimes: Sequence[Backend], agreement: float = 90) -> Judge:
     def loads(backends: Sequence[Backend]) -> Open:
         return lambda _: backends
 
-    return Judge(Network(), number, target, [loads(each) for each in runtimes])
+    return Judge(Network(), number, target, [loads(runtime) for runtime in runtimes])
 
 
 @pytest.mark.parametrize("batch", [1, 4, 64])
@@ -69,10 +69,10 @@ def test_a_batch_that_is_not_full_is_filled_and_its_rest_left_out(batch: int) ->
 def test_as_many_run_at_a_time_as_there_are_backends_and_the_order_stays() -> None:
     backends = [Rows(1), Rows(1)]
     order = [5, 3, 8, 1, 0, 2] * 40
-    found = list(outputs([*backends], number, order))
-    assert np.concatenate([indices for indices, _ in found]).tolist() == order
-    assert np.concatenate([rows for _, rows in found]).argmax(1).tolist() == [i % 3 for i in order]
-    assert sum(len(each.batches) for each in backends) == len(order)
+    chunks = list(outputs([*backends], number, order))
+    assert np.concatenate([indices for indices, _ in chunks]).tolist() == order
+    assert np.concatenate([rows for _, rows in chunks]).argmax(1).tolist() == [i % 3 for i in order]
+    assert sum(len(backend.batches) for backend in backends) == len(order)
 
 
 def test_every_runtime_has_to_hold_the_budget_and_the_worst_counts() -> None:

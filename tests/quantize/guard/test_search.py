@@ -145,9 +145,9 @@ def test_no_layer_of_the_choice_can_be_spared(data: st.DataObject) -> None:
     toy = Toy(noise, lambda keep: sum(not (keep & group) for group in needed), 0)
     outcome = toy.run()
     if outcome.met:
-        kept = frozenset(outcome.keep_float)
-        assert all(kept & group for group in needed)
-        assert all(toy.loss(kept - {layer}) > 0 for layer in kept)
+        float_layers = frozenset(outcome.keep_float)
+        assert all(float_layers & group for group in needed)
+        assert all(toy.loss(float_layers - {layer}) > 0 for layer in float_layers)
     else:
         assert all(toy.loss(frozenset(layers) - {layer}) > 0 for layer in layers)
 

@@ -74,10 +74,10 @@ def test_bins_stay_fine_beside_the_larger_end() -> None:
 
 def test_percentile_leaves_out_the_same_share_at_both_tails() -> None:
     values = np.random.default_rng(0).normal(size=1_000_000).astype(np.float32)
-    found = percentile_range(filled(values))
+    ends = percentile_range(filled(values))
     low, high = np.quantile(values, [0.5e-4, 1 - 0.5e-4])
-    assert found.low == pytest.approx(low, abs=0.01)
-    assert found.high == pytest.approx(high, abs=0.01)
+    assert ends.low == pytest.approx(low, abs=0.01)
+    assert ends.high == pytest.approx(high, abs=0.01)
 
 
 def test_percentile_of_a_relu_output_keeps_zero_as_its_low_end() -> None:
@@ -88,9 +88,9 @@ def test_percentile_of_a_relu_output_keeps_zero_as_its_low_end() -> None:
 def test_mse_draws_both_ends_in_when_the_tails_are_heavy() -> None:
     values = heavy_tailed()
     values[0], values[1] = 200, -100
-    whole, found = filled(values).ends, mse_range(filled(values))
-    assert whole.low < found.low < 0 < found.high < whole.high
-    assert real_error(values, found) < real_error(values, whole)
+    whole, drawn_in = filled(values).ends, mse_range(filled(values))
+    assert whole.low < drawn_in.low < 0 < drawn_in.high < whole.high
+    assert real_error(values, drawn_in) < real_error(values, whole)
 
 
 @pytest.mark.parametrize("outliers", [(), (200, -100), (40,)])

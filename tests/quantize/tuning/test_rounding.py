@@ -39,8 +39,8 @@ def _outputs(node: onnx.NodeProto, weight: np.ndarray, batches: Sequence[np.ndar
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     outputs = [session.run(None, {"x": batch, "w": weight})[0] for batch in batches]
-    flat = [each.reshape(*each.shape[:2], -1).swapaxes(0, 1) for each in outputs]
-    rows = np.concatenate([each.reshape(len(each), -1) for each in flat], axis=1)
+    flat = [output.reshape(*output.shape[:2], -1).swapaxes(0, 1) for output in outputs]
+    rows = np.concatenate([output.reshape(len(output), -1) for output in flat], axis=1)
     return np.asarray(rows, np.float64)
 
 
@@ -278,12 +278,12 @@ def seen_and_unseen(
 def _layers(
     model: onnx.ModelProto, batches: list[np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found, run = {}, NodeRunner(model, batches)
+    layers, run = {}, NodeRunner(model, batches)
     for node in run.run():
         if node.op_type == "Conv" and ("conv_stem" in node.name or "blocks.3." in node.name):
             weight = run.constant(node.input[1])
-            found[node.name] = weight, gram(node, weight.shape, run.inputs(node.input[0]))
-    return found
+            layers[node.name] = weight, gram(node, weight.shape, run.inputs(node.input[0]))
+    return layers
 
 
 def test_real_layers_lose_less_on_images_that_were_not_looked_at(
@@ -294,8 +294,11 @@ def test_real_layers_lose_less_on_images_that_were_not_looked_at(
     gains: dict[str, list[float]] = {"pointwise": [], "depthwise": [], "full": []}
     for name, (weight, moments) in seen.items():
         scale = channel_scales(weight)
-        codes, kept = learned_codes(weight, scale, moments), _nearest(weight, scale)
-        errors = [output_error(weight, each, scale, unseen[name][1]) for each in (codes, kept)]
+        codes, nearest = learned_codes(weight, scale, moments), _nearest(weight, scale)
+        errors = [
+            output_error(weight, candidate, scale, unseen[name][1])
+            for candidate in (codes, nearest)
+        ]
         kind = "depthwise" if len(moments) > 1 else "pointwise" if weight.shape[2] == 1 else "full"
         gains[kind].append(1 - errors[0].sum() / errors[1].sum())
     assert min(gains["pointwise"]) > 0.2

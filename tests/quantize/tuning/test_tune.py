@@ -117,9 +117,9 @@ def test_full_correction_gives_every_layer_the_float_graphs_mean_output(
     assert set(tuning.bias_shift) == set(layer_names(chain).values())
     plain, corrected = write(), write(tuning)
     for tensor in ("r", "b", "c"):
-        wanted = means(run(chain, arrays, outputs=[tensor]))
+        expected = means(run(chain, arrays, outputs=[tensor]))
         before, after = (
-            np.abs(means(run(model, arrays, outputs=[tensor], optimise=False)) - wanted)
+            np.abs(means(run(model, arrays, outputs=[tensor], optimise=False)) - expected)
             for model in (plain, corrected)
         )
         assert before.max() > 0.004, tensor
@@ -129,9 +129,9 @@ def test_full_correction_gives_every_layer_the_float_graphs_mean_output(
 def test_either_correction_lowers_the_outputs_error(
     chain: onnx.ModelProto, arrays: list[np.ndarray], write: Write, choose: Choose, run: Run
 ) -> None:
-    wanted = run(chain, arrays)
+    expected = run(chain, arrays)
     none, fast, full = (
-        np.square(run(write(tuning), arrays) - wanted).mean()
+        np.square(run(write(tuning), arrays) - expected).mean()
         for tuning in (Tuning(), choose("fast"), choose("full"))
     )
     assert full < 0.2 * none
@@ -153,8 +153,8 @@ def test_a_fast_shift_is_the_mean_error_of_its_layer_alone(  # noqa: PLR0917 - f
     for tensor, name in names.items():
         others = [other for other in names.values() if other != name]
         alone = write(Tuning(weight_codes=tuning.weight_codes), others)
-        wanted = means(run(chain, arrays, outputs=[tensor]))
-        error = wanted - means(run(alone, arrays, outputs=[tensor], optimise=False))
+        expected = means(run(chain, arrays, outputs=[tensor]))
+        error = expected - means(run(alone, arrays, outputs=[tensor], optimise=False))
         step = float(constants(alone)[f"{name}_bias_scale"])
         assert np.abs(error).max() > 5 * step
         assert tuning.bias_shift[name] == pytest.approx(error, abs=0.51 * step), tensor
@@ -184,9 +184,9 @@ def test_adaptive_codes_are_taken_and_next_to_the_weights(
 def test_adaptive_codes_leave_a_smaller_error_at_the_output(
     chain: onnx.ModelProto, arrays: list[np.ndarray], write: Write, choose: Choose, run: Run
 ) -> None:
-    wanted = run(chain, arrays)
+    expected = run(chain, arrays)
     nearest, learned = (
-        np.square(run(write(tuning), arrays) - wanted).mean()
+        np.square(run(write(tuning), arrays) - expected).mean()
         for tuning in (Tuning(), choose("none", "adaptive"))
     )
     assert learned < 0.7 * nearest
@@ -247,9 +247,9 @@ def test_every_tensor_is_what_onnx_runtime_computes_for_the_whole_graph(
     ghost: onnx.ModelProto, batches: Batches, run: Run
 ) -> None:
     arrays = batches(3)
-    found = all_tensors(ghost, arrays)
-    assert set(found) == {name for node in ghost.graph.node for name in node.output}
-    for name, values in found.items():
+    tensors = all_tensors(ghost, arrays)
+    assert set(tensors) == {name for node in ghost.graph.node for name in node.output}
+    for name, values in tensors.items():
         expected = run(ghost, arrays, outputs=[name], optimise=False)
         assert values == pytest.approx(expected, abs=1e-6), name
 
@@ -259,12 +259,12 @@ def test_every_tensor_of_a_quantized_graph_is_too(
 ) -> None:
     arrays = batches(3)
     qdq = quantize(ghost, calibrate(ghost, arrays), preprocessing=None)
-    found = all_tensors(qdq, arrays)
+    tensors = all_tensors(qdq, arrays)
     names = {name for node in qdq.graph.node for name in node.output}
     weights = {node.input[1] for node in qdq.graph.node if node.op_type in {"Conv", "Gemm"}}
     biases = {node.input[2] for node in qdq.graph.node if node.op_type in {"Conv", "Gemm"}}
-    assert names - set(found) >= weights | biases
-    for name, values in found.items():
+    assert names - set(tensors) >= weights | biases
+    for name, values in tensors.items():
         expected = run(qdq, arrays, outputs=[name], optimise=False)
         assert values == pytest.approx(expected, abs=1e-6), name
 
@@ -275,8 +275,8 @@ def test_only_what_a_later_node_reads_is_held(ghost: onnx.ModelProto, batches: B
     uses = {name: i for i, node in enumerate(ghost.graph.node) for name in node.input}
     position["input"] = -1
     for now, _ in enumerate(steps.run()):
-        for name, made in position.items():
-            if made < now <= uses.get(name, -1):
+        for name, index in position.items():
+            if index < now <= uses.get(name, -1):
                 assert len(steps.inputs(name)) == 2
             else:
                 with pytest.raises(KeyError):
@@ -325,8 +325,8 @@ def test_what_is_written_into_an_output_is_what_later_nodes_read(
     for node in steps.run():
         outputs = steps.compute(node)
         if node.output[0] == "n":
-            for each in outputs:
-                np.add(each, 2, out=each)
+            for output in outputs:
+                np.add(output, 2, out=output)
     expected = np.maximum(2 - np.maximum(np.concatenate(arrays), 0), 0)
     assert np.concatenate(outputs) == pytest.approx(expected)
 

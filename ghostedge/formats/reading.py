@@ -11,8 +11,8 @@ from ghostedge_runtime.formats.table import format_of
 from ghostedge_runtime.metadata import Preprocessing
 
 _KERAS = (".keras", ".h5", ".hdf5")
-_INSPECTS_CHECKPOINT = "ghostedge.formats.unbuilt:inspect_checkpoint"
-_BUILDS = "ghostedge.formats.unbuilt:open_by_door"
+_INSPECTS_CHECKPOINT = "ghostedge.unbuilt:inspect_checkpoint"
+_BUILDS = "ghostedge.unbuilt:open_by_door"
 
 
 def inspect_file(

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ghostedge.features.compare import Difference, Matched
+from ghostedge.features.compare import Matched
 from ghostedge.formats.format import Layer, Maps
-from ghostedge.records.features import Pictures
+from ghostedge.records.features import Difference, Pictures
 
 LEVELS = 200
 BLACK, GREY, WHITE = LEVELS, 240, 255

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ghostedge.features.compare import Difference
-
 FEATURES_NAME = "features.json"
 FEATURES_VERSION = 1
 PAGE_NAME = "index.html"
@@ -38,6 +36,39 @@ class Pictures:
     model: str
     against: str | None = None
     difference: str | None = None
+
+
+@dataclass(frozen=True)
+class ChannelError:
+    """A channel that differs, by its number; ``sqnr_db`` as `Difference.sqnr_db`, of it alone."""
+
+    channel: int
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far feature maps y are from x; decibels are ``10 · log10``, 6 dB more half the error.
+
+    Attributes:
+        sqnr_db: ``Σx² / Σ(x - a·y)²`` in decibels; None without any difference. Large channels
+            decide it.
+        channel_db: The median of the same ratio over the channels, however large each is; those
+            that x is silent in are left out. None where most do not differ at all.
+        cosine: Of the angle between x and a·y, all values as one vector; None where one is all
+            zeros.
+        scale: Least and largest ``a`` of the channels, both 1 where none was fitted.
+        unscaled: Channels that no positive ``a`` fits, being silent in one of the two, say; they
+            are given the median of the others'.
+        worst: A few channels of the lowest ratio, worst first.
+    """
+
+    sqnr_db: float | None
+    channel_db: float | None
+    cosine: float | None
+    scale: tuple[float, float]
+    unscaled: int
+    worst: tuple[ChannelError, ...]
 
 
 @dataclass(frozen=True)

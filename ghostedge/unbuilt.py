@@ -41,8 +41,8 @@ def inspect_checkpoint(
         InputError: ``arch`` is no architecture's name.
     """
     checkpoint = load_checkpoint(path, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix)
-    found = detect_architecture(checkpoint, arch=arch)
-    architecture, evidence = found.architecture, found.evidence
+    detected = detect_architecture(checkpoint, arch=arch)
+    architecture, evidence = detected.architecture, detected.evidence
     module = build(checkpoint, architecture)
     resolved = resolve_preprocessing(checkpoint, architecture)
     input_size = resolved.preprocessing.input_size
@@ -81,7 +81,7 @@ def count_macs(module: nn.Module, input_size: tuple[int, int]) -> tuple[OpCount,
         module(torch.zeros(1, image_channels(module), *input_size))
     for hook in hooks:
         hook.remove()
-    return tuple(OpCount(name, len(each), 0, sum(each)) for name, each in macs.items())
+    return tuple(OpCount(name, len(counts), 0, sum(counts)) for name, counts in macs.items())
 
 
 def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | None) -> Tap:

@@ -72,7 +72,7 @@ def some_of(allowed: Sequence[W]) -> Callable[[str], tuple[W, ...]]:
         unknown = [word for word in words(text) if word not in allowed]
         if unknown:
             raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(allowed)}")
-        return tuple(known for word in words(text) for known in allowed if known == word)
+        return tuple(choice for word in words(text) for choice in allowed if choice == word)
 
     return parse
 

@@ -186,8 +186,8 @@ def _measure(
             return run_on(devices, job, reporter), None
         except DevicesFailedError as error:
             return error.runs, error
-    with reporter.shares("bench") as tell:
-        return (run_bench(job, progress=tell),), None
+    with reporter.shares("bench") as progress:
+        return (run_bench(job, progress=progress),), None
 
 
 def _keep(runs: Sequence[BenchRun], output: Path | None, db: Path | None) -> None:

@@ -84,11 +84,11 @@ def command(
     if building["unsafe_pickle"]:
         say_unsafe()
     if list_:
-        found = list(open_tap(model, Building(**building)).layers.found.values())
+        layer_facts = list(open_tap(model, Building(**building)).layers.by_name.values())
         if as_json:
-            print_json([asdict(layer) for layer in found])
+            print_json([asdict(layer) for layer in layer_facts])
         else:
-            stdout().print(layer_list(found))
+            stdout().print(layer_list(layer_facts))
         return
     if not images:
         raise click.UsageError("give at least one IMAGE to look at, or --list")

@@ -86,13 +86,13 @@ def command(
             raise click.UsageError(f"{flag} is for --quantization, which is not given")
     if unsafe_pickle:
         say_unsafe()
-    found = inspect_file(
+    inspection = inspect_file(
         model, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix, arch=arch
     )
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(inspection))
         return
-    for table in inspection_tables(found):
+    for table in inspection_tables(inspection):
         stdout().print(table)
 
 

@@ -74,8 +74,8 @@ def _describe(
     if as_json:
         print_json(
             [
-                {"image": image, "ms": ms, "outputs": [asdict(output) for output in found]}
-                for image, found, ms in results
+                {"image": image, "ms": ms, "outputs": [asdict(output) for output in summary_rows]}
+                for image, summary_rows, ms in results
             ]
         )
     elif results:
@@ -92,11 +92,11 @@ def _timed(
     for image in _files(images):
         start = time.perf_counter()
         try:
-            found = work(image)
+            result = work(image)
         except ImageError as error:
             refused.append(error)
             continue
-        yield str(image), found, 1000 * (time.perf_counter() - start)
+        yield str(image), result, 1000 * (time.perf_counter() - start)
 
 
 def _files(images: Iterable[Path]) -> Iterator[Path]:

@@ -91,11 +91,11 @@ def _host(netloc: str) -> str:
 
 
 def _python(name: str, query: str) -> Mapping[str, str]:
-    given = parse_qsl(query, keep_blank_values=True)
-    if not given:
+    settings = parse_qsl(query, keep_blank_values=True)
+    if not settings:
         return {}
-    key, value = given[0]
-    if len(given) > 1 or key != "python" or not value or not value.isprintable():
+    key, value = settings[0]
+    if len(settings) > 1 or key != "python" or not value or not value.isprintable():
         raise _refused(name, "the only option is ?python=PATH, the Python to use there")
     if value.startswith("-"):
         raise _refused(name, f"{value!r} is no path of a Python")
@@ -189,18 +189,19 @@ _PASSING = (
 )
 
 
-def is_final(said: str) -> bool:
+def is_final(output: str) -> bool:
     """Whether ssh said something that trying again does not mend."""
-    return any(each.sign in said for each in _FINAL)
+    return any(refusal.sign in output for refusal in _FINAL)
 
 
-def refused(device: Device, said: str) -> DeviceError:
+def refused(device: Device, output: str) -> DeviceError:
     """The error for a connection that ssh could not make, from what it wrote."""
-    found = next((each for each in (*_FINAL, *_PASSING) if each.sign in said), None)
+    refusals = (*_FINAL, *_PASSING)
+    refusal = next((refusal for refusal in refusals if refusal.sign in output), None)
     ssh = f"`ssh {device.destination}`"
-    if found is None:
+    if refusal is None:
         return DeviceError(
-            f"ssh cannot connect ({last_line(said)})",
+            f"ssh cannot connect ({last_line(output)})",
             where=device.name,
             remedy=f"{ssh} must work without a question; ssh -v says more",
         )
@@ -211,13 +212,13 @@ def refused(device: Device, said: str) -> DeviceError:
         "known": device.host if device.port is None else f"'[{device.host}]:{device.port}'",
     }
     return DeviceError(
-        f"{found.what} ({last_line(said)})",
+        f"{refusal.what} ({last_line(output)})",
         where=device.name,
-        remedy=found.remedy.format(**values),
+        remedy=refusal.remedy.format(**values),
     )
 
 
-def last_line(said: str) -> str:
+def last_line(output: str) -> str:
     """What ssh said last, which is the reason of the rest."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else "ssh does not say why"

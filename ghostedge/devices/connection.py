@@ -129,11 +129,11 @@ Reply = dict[str, Any]
 
 
 class LostError(Exception):
-    """The connection broke; ``said`` is what ssh wrote."""
+    """The connection broke; ``output`` is what ssh wrote."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, output: str) -> None:
+        super().__init__(output)
+        self.output = output
 
 
 class CancelledError(Exception):
@@ -165,13 +165,13 @@ class Connection:
         """
         self._hang_up()
         self._opened += 1  # at a socket that is still there ssh would listen to none
-        with self._said() as said:
+        with self._log_file() as log:
             command = self._ssh("-M", "-N", "-f", "-o", f"ControlPersist={_IDLE_S}")
             process = subprocess.Popen(
                 [*command, "--", self.device.host or ""],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=log,
                 start_new_session=True,  # Ctrl-C is ours to answer, with words to the device
             )
             with self._fed(process, None):
@@ -179,7 +179,7 @@ class Connection:
             if self._cancelled.is_set():
                 raise CancelledError
             if process.returncode != 0:
-                raise LostError(_read(said))
+                raise LostError(_read(log))
 
     def close(self) -> None:
         """Disconnect and remove the socket's folder."""
@@ -237,12 +237,12 @@ class Connection:
         """
         command = prefix + shlex.join(words)
         replied, noise = False, b""
-        with self._said() as said:
+        with self._log_file() as log:
             process = subprocess.Popen(
                 [*self._ssh(), "--", self.device.host or "", command],
                 stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=log,
                 start_new_session=True,
             )
             with self._fed(process, feed):
@@ -255,7 +255,7 @@ class Connection:
                     replied = True
                     self._raise_error_of(reply)
                     yield reply
-            self._judge(process.returncode, replied, noise.decode(errors="replace"), _read(said))
+            self._judge(process.returncode, replied, noise.decode(errors="replace"), _read(log))
 
     @contextmanager
     def _fed(self, process: subprocess.Popen[bytes], feed: Feed | None) -> Iterator[None]:
@@ -286,12 +286,12 @@ class Connection:
                 str(error["what"]), where=self.device.name, remedy=error.get("remedy")
             )
 
-    def _judge(self, status: int, replied: bool, noise: str, said: str) -> None:
+    def _judge(self, status: int, replied: bool, noise: str, output: str) -> None:
         if self._cancelled.is_set():
             raise CancelledError
         if status == _LOST or status < 0:
-            raise LostError(said)
-        text = (said.strip() or noise.strip() or f"exit status {status}").splitlines()[-1]
+            raise LostError(output)
+        text = (output.strip() or noise.strip() or f"exit status {status}").splitlines()[-1]
         if status in _NOT_FOUND:
             raise DeviceError(
                 f"{self.device.python} cannot be run there ({text})",
@@ -323,18 +323,18 @@ class Connection:
             "RequestTTY": "no",
             "LogLevel": "ERROR",
         }
-        given = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        flags = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         return [
             "ssh",
             *(("-F", config) if config else ()),
             *options,
-            *given,
+            *flags,
             *(("-p", str(self.device.port)) if self.device.port is not None else ()),
             *(("-l", self.device.user) if self.device.user is not None else ()),
         ]
 
     @contextmanager
-    def _said(self) -> Iterator[BinaryIO]:
+    def _log_file(self) -> Iterator[BinaryIO]:
         """A file for ssh's messages: a pipe would stay open as long as the shared connection."""
         with tempfile.TemporaryFile(dir=self._folder) as file:
             yield file
@@ -355,7 +355,7 @@ def first_open(connection: Connection) -> None:
     try:
         connection.open()
     except LostError as error:
-        raise refused(connection.device, error.said) from error
+        raise refused(connection.device, error.output) from error
 
 
 def _reply(line: bytes) -> Reply | None:
@@ -437,15 +437,15 @@ class Steady:
 
     def _reconnect(self, lost: LostError) -> None:
         """Open the connection again, with pauses that grow."""
-        self._say(f"the connection is lost ({last_line(lost.said)}); trying again")
+        self._say(f"the connection is lost ({last_line(lost.output)}); trying again")
         end, pause = time.monotonic() + self.limits.give_up_s, _FIRST_PAUSE_S
         while True:
             self.connection.wait(pause)
             try:
                 self.connection.open()
             except LostError as error:
-                if is_final(error.said):
-                    raise refused(self.connection.device, error.said) from error
+                if is_final(error.output):
+                    raise refused(self.connection.device, error.output) from error
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
                 if time.monotonic() + pause > end:
                     words = f"did not come back in {self.limits.give_up_s:g} s"
@@ -456,7 +456,7 @@ class Steady:
 
     def _given_up(self, lost: LostError, what: str) -> DeviceError:
         return DeviceError(
-            f"the connection was lost and {what} ({last_line(lost.said)})",
+            f"the connection was lost and {what} ({last_line(lost.output)})",
             where=self.connection.device.name,
             remedy="see whether the device still runs and start again; what was sent is kept, and "
             f"what runs there ends by itself after {self.limits.heartbeat_s:g} s without us",

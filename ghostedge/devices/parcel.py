@@ -129,7 +129,7 @@ class _Packer:
 
     def add_folder(self, name: str, root: Path, skipped: Collection[str]) -> tuple[str, ...]:
         """Take a folder's images but those to be skipped; the folders in it that may be classes."""
-        left_out = {root / each for each in skipped}
+        left_out = {root / image for image in skipped}
         for path in list_images(root):
             if path in left_out:
                 continue

@@ -62,9 +62,9 @@ def run_on(
         DevicesFailedError: Some devices could not measure; it holds the others' runs.
         KeyboardInterrupt: After what runs on the devices was ended; SIGTERM and SIGHUP do the same.
     """
-    found = [parse_device(each) if isinstance(each, str) else each for each in devices]
+    parsed = [parse_device(device) if isinstance(device, str) else device for device in devices]
     with _as_interrupts(signal.SIGTERM, signal.SIGHUP):
-        return _Fleet(found, job, limits).run(reporter)
+        return _Fleet(parsed, job, limits).run(reporter)
 
 
 class _Part(threading.Thread):
@@ -75,13 +75,13 @@ class _Part(threading.Thread):
         self.device, self._job, self._events = device, job, events
         self.words, self.share = "begin", 0.0
         self.session: Session | None = None
-        self.found: BenchRun | None = None
+        self.measured: BenchRun | None = None
         self.error: BaseException | None = None
         self._cancelled = False
 
     def run(self) -> None:
         try:
-            self.found = self._local() if self.session is None else self.session.run()
+            self.measured = self._local() if self.session is None else self.session.run()
         except BaseException as error:
             self.error = error
 
@@ -93,12 +93,12 @@ class _Part(threading.Thread):
     def _local_share(self, words: str, share: float) -> None:
         if self._cancelled:
             raise CancelledError
-        self.tell(words, share)
+        self.report(words, share)
 
     def say(self, text: str) -> None:
         self._events.put(f"{self.device.name}: {text}")
 
-    def tell(self, words: str, share: float) -> None:
+    def report(self, words: str, share: float) -> None:
         self.words, self.share = words, share
 
     def cancel(self) -> None:
@@ -118,7 +118,7 @@ class _Fleet:
             for part in self._parts:
                 if part.device != LOCAL:
                     part.session = Session(
-                        part.device, parcel, wheel, limits, say=part.say, tell=part.tell
+                        part.device, parcel, wheel, limits, say=part.say, report=part.report
                     )
 
     def run(self, reporter: Reporter) -> tuple[BenchRun, ...]:
@@ -132,11 +132,11 @@ class _Fleet:
         return self._gathered()
 
     def _attend(self, reporter: Reporter) -> None:
-        with reporter.shares("bench") as tell:
+        with reporter.shares("bench") as report:
             while any(part.is_alive() for part in self._parts):
                 self._pass_on(reporter, _LOOK_S)
                 shares = [part.share for part in self._parts]
-                tell(self._words(), sum(shares) / len(shares))
+                report(self._words(), sum(shares) / len(shares))
         self._pass_on(reporter, 0)
 
     def _words(self) -> str:
@@ -167,7 +167,7 @@ class _Fleet:
                 failures[part.device.name] = part.error
             elif part.error is not None:
                 raise part.error
-        runs = tuple(part.found for part in self._parts if part.found is not None)
+        runs = tuple(part.measured for part in self._parts if part.measured is not None)
         if failures:
             raise DevicesFailedError(runs, failures)
         return runs
@@ -182,7 +182,7 @@ def _as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heeded = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]
+    heeded = [one for one in numbers if signal.getsignal(one) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _interrupt) for number in heeded}
     try:
         yield

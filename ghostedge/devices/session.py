@@ -28,7 +28,7 @@ from ghostedge_runtime.remote.runs import LAST_STATES, describe
 from ghostedge_runtime.remote.runs import Limits as ThereLimits
 
 Say = Callable[[str], None]
-Tell = Callable[[str, float], None]
+ReportShare = Callable[[str, float], None]
 
 
 class Session:
@@ -40,7 +40,7 @@ class Session:
         wheel: Our runtime.
         limits: How long to wait.
         say: Takes a line for the user.
-        tell: Told what is being measured, and the share that is done, 0 to 1.
+        report: Told what is being measured, and the share that is done, 0 to 1.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Session:
         limits: Limits,
         *,
         say: Say,
-        tell: Tell,
+        report: ReportShare,
     ) -> None:
         self._device, self._parcel, self._wheel = device, parcel, wheel
-        self._limits, self._say, self._tell = limits, say, tell
+        self._limits, self._say, self._report = limits, say, report
         self._connection = Connection(device, limits)
         self._steady = Steady(self._connection, limits, say)
         self._id = secrets.token_hex(8)
@@ -100,14 +100,14 @@ class Session:
         if not missing:
             return
         sizes = self._parcel.sizes
-        megabytes = sum(sizes[each] for each in missing) / 1e6
+        megabytes = sum(sizes[sha256] for sha256 in missing) / 1e6
         self._say(f"sends {len(missing)} of {len(sizes)} files, {megabytes:.1f} MB")
         feed = archiving(missing, self._parcel.files)
         words = self._there.verb("receive", f"{self._limits.heartbeat_s:g}")
-        kept = {
+        arrived = {
             reply.get("kept") for reply in self._steady.replies(words, feed, self._there.prefix)
         }
-        changed = [each for each in missing if each not in kept]
+        changed = [sha256 for sha256 in missing if sha256 not in arrived]
         if changed:
             raise InputError(
                 "it changed while it was being sent",
@@ -127,15 +127,15 @@ class Session:
             self._hear(reply["said"])
         raise LostError("the device fell silent")
 
-    def _hear(self, said: Mapping[str, Any]) -> None:
-        if "share" in said:
-            self._tell(str(said["words"]), float(said["share"]))
-        elif said["state"] in LAST_STATES:
-            self._last = said
-        elif said["state"] == "running":
+    def _hear(self, status: Mapping[str, Any]) -> None:
+        if "share" in status:
+            self._report(str(status["words"]), float(status["share"]))
+        elif status["state"] in LAST_STATES:
+            self._last = status
+        elif status["state"] == "running":
             self._say("measures")
-        elif "holder" in said:
-            self._say(f"waits for {_described(said['holder'])}")
+        elif "holder" in status:
+            self._say(f"waits for {_described(status['holder'])}")
 
     def _judge(self, log: str) -> None:
         """Raise what the run ended with, unless it is a result."""

@@ -147,14 +147,14 @@ def find_interpreter(
     if not looked["lacking"]:
         return own
     if looked["beside"]:
-        made = Interpreter(looked["beside"], own.wheel)
-        if not steady.ask(made.verb("check", *backends), prefix=made.prefix)["lacking"]:
-            return made
+        beside = Interpreter(looked["beside"], own.wheel)
+        if not steady.ask(beside.verb("check", *backends), prefix=beside.prefix)["lacking"]:
+            return beside
     say(f"installs what its Python lacks ({', '.join(looked['lacking'])}); this is done once")
     extras = sorted({engine.extra for engine in engines if engine.extra is not None})
-    made = Interpreter(_installed(steady, own, extras), own.wheel)
-    _check_made(steady, made, backends)
-    return made
+    beside = Interpreter(_installed(steady, own, extras), own.wheel)
+    _check_made(steady, beside, backends)
+    return beside
 
 
 def _run_by(engine: Engine) -> str:
@@ -196,12 +196,13 @@ def _installed(steady: Steady, own: Interpreter, extras: Sequence[str]) -> str:
     return steady.steadily(once)
 
 
-def _check_made(steady: Steady, made: Interpreter, backends: Sequence[str]) -> None:
-    lacking = steady.ask(made.verb("check", *backends), prefix=made.prefix)["lacking"]
+def _check_made(steady: Steady, interpreter: Interpreter, backends: Sequence[str]) -> None:
+    lacking = steady.ask(interpreter.verb("check", *backends), prefix=interpreter.prefix)["lacking"]
     if lacking:
-        said = "; ".join(f"{name}: {why}" for name, why in lacking.items())
+        reasons = "; ".join(f"{name}: {why}" for name, why in lacking.items())
         raise DeviceError(
-            f"what was installed there does not import ({said})",
+            f"what was installed there does not import ({reasons})",
             where=steady.connection.device.name,
-            remedy=f"try `{made.python}` on the device; or name another Python: ?python=/path",
+            remedy=f"try `{interpreter.python}` on the device; "
+            "or name another Python: ?python=/path",
         )

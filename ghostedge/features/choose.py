@@ -26,21 +26,21 @@ def choose_layers(layers: Layers, patterns: Sequence[str]) -> list[Layer]:
     Raises:
         InputError: A pattern names nothing, or there is no layer at all.
     """
-    if not layers.found:
+    if not layers.by_name:
         raise InputError(
             "it has no feature maps: no inner tensor has channels, height and width",
             remedy="give a convolutional network",
         )
     if not patterns:
-        return _last_of_each_size(layers.found.values())
+        return _last_of_each_size(layers.by_name.values())
     chosen = set()
     for pattern in patterns:
-        named = [name for name in layers.found if _names(pattern, name)]
+        named = [name for name in layers.by_name if _names(pattern, name)]
         named = named or [layers.inner[name] for name in layers.inner if _names(pattern, name)]
         if not named:
             raise _unknown(pattern, layers)
         chosen.update(named)
-    return [layer for name, layer in layers.found.items() if name in chosen]
+    return [layer for name, layer in layers.by_name.items() if name in chosen]
 
 
 def _names(pattern: str, name: str) -> bool:
@@ -48,7 +48,7 @@ def _names(pattern: str, name: str) -> bool:
 
 
 def _unknown(pattern: str, layers: Layers) -> InputError:
-    close = difflib.get_close_matches(pattern, layers.found, _SUGGESTED, cutoff=0.4)
+    close = difflib.get_close_matches(pattern, layers.by_name, _SUGGESTED, cutoff=0.4)
     return InputError(
         f"no layer is named {pattern!r}",
         where="--layers",
@@ -73,13 +73,13 @@ def counterparts(chosen: Iterable[Layer], layers: Layers, others: Layers) -> dic
     A quantizer may drop a ReLU whose work its codes do (ONNX Runtime's does): the layer then has
     the name of the convolution before it.
     """
-    before = {layer: inner for inner, layer in layers.inner.items() if inner in others.found}
-    found = {}
+    before = {layer: inner for inner, layer in layers.inner.items() if inner in others.by_name}
+    pairs = {}
     for layer in chosen:
-        other = others.found.get(layer.name) or others.found.get(before.get(layer.name, ""))
+        other = others.by_name.get(layer.name) or others.by_name.get(before.get(layer.name, ""))
         if other is not None:
-            found[layer.name] = other
-    return found
+            pairs[layer.name] = other
+    return pairs
 
 
 def check_same_network(layers: Layers, others: Layers, where: Path) -> None:
@@ -88,7 +88,7 @@ def check_same_network(layers: Layers, others: Layers, where: Path) -> None:
     Raises:
         InputError: One has, or none has the same name.
     """
-    same = counterparts(layers.found.values(), layers, others)
+    same = counterparts(layers.by_name.values(), layers, others)
     if not same:
         raise InputError(
             "not one of its layers has the name of a layer of MODEL",
@@ -96,7 +96,7 @@ def check_same_network(layers: Layers, others: Layers, where: Path) -> None:
             remedy="give a file made from MODEL; --list prints a file's names",
         )
     for name, other in same.items():
-        here = layers.found[name].shape
+        here = layers.by_name[name].shape
         if any(a and b and a != b for a, b in zip(here, other.shape, strict=True)):
             raise InputError(
                 f"it is of another network: {name} is {format_shape(other.shape)} in it and "
@@ -134,5 +134,5 @@ def choose_channels(
 def _groups(channels: int, primary: int | None) -> list[list[int]]:
     if primary is None:
         return [[channel] for channel in range(channels)]
-    each = channels // primary - 1
-    return [[c, *range(primary + c * each, primary + (c + 1) * each)] for c in range(primary)]
+    ghosts = channels // primary - 1
+    return [[c, *range(primary + c * ghosts, primary + (c + 1) * ghosts)] for c in range(primary)]

@@ -52,7 +52,7 @@ def compare(reference: Maps, other: Maps, *, rescaled: bool) -> Matched:
     y = other.astype(np.float64)
     factors, unscaled = _factors(x, y) if rescaled else (np.ones(len(x)), 0)
     y *= factors[:, None, None]
-    signal, error = (np.sum(each**2, axis=(1, 2)) for each in (x, x - y))
+    signal, error = (np.sum(values**2, axis=(1, 2)) for values in (x, x - y))
     channel_db = tuple(decibels(s, e) for s, e in zip(signal, error, strict=True))
     heard = signal > 0
     ratios = np.zeros(len(x))

@@ -170,7 +170,7 @@ def _scaled(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _wrapped_all(lines: Sequence[str], width: int) -> list[tuple[str, int]]:
-    return [each for line in lines for each in _wrapped(line, _TEXT, width)]
+    return [part for line in lines for part in _wrapped(line, _TEXT, width)]
 
 
 def _wrapped(text: str, size: int, width: int) -> list[tuple[str, int]]:
@@ -265,7 +265,7 @@ def draw_layer(
 def _draw_difference(drawing: Drawing, maps: Maps, matched: Matched, path: Path) -> None:
     """In percent of each channel's range of colours, so that a small channel's loss shows too."""
     change = matched.maps - maps
-    change /= np.array([_span(*each) for each in zip(maps, change, strict=True)])[:, None, None]
+    change /= np.array([_span(*pair) for pair in zip(maps, change, strict=True)])[:, None, None]
     shown = change[[channel for group in drawing.groups for channel in group]]
     end = min(_bounds(np.abs(shown))[1], 1.0)
 
@@ -274,12 +274,12 @@ def _draw_difference(drawing: Drawing, maps: Maps, matched: Matched, path: Path)
         db = matched.channel_db[channel]
         return Tile(pixels, f"{channel}: {_NO_ERROR if db is None else round(db)}")
 
-    found = matched.difference
-    cosine = "none" if found.cosine is None else f"{found.cosine:.5f}"
+    difference = matched.difference
+    cosine = "none" if difference.cosine is None else f"{difference.cosine:.5f}"
     lines = (
         f"{drawing.against} minus {drawing.model}",
-        f"SQNR {decibel_words(found.sqnr_db)}, median channel {decibel_words(found.channel_db)}, "
-        f"cosine {cosine}",
+        f"SQNR {decibel_words(difference.sqnr_db)}, "
+        f"median channel {decibel_words(difference.channel_db)}, cosine {cosine}",
         "above each channel: its number: its dB",
     )
     bar = (f"{-100 * end:.3g} % of the channel's range", f"+{100 * end:.3g} %")

@@ -113,8 +113,8 @@ def _image_files(images: Sequence[Path]) -> list[Path]:
 def _open(options: FeatureOptions) -> tuple[_Job, tuple[str, ...]]:
     """The networks and the layers, with what had to be assumed."""
     other = None if options.against is None else open_tap(options.against)
-    known = None if other is None or other.assumed else other.metadata.preprocessing
-    model = open_tap(options.model, options.building, preprocessing=known)
+    stated = None if other is None or other.assumed else other.metadata.preprocessing
+    model = open_tap(options.model, options.building, preprocessing=stated)
     if other is not None and other.assumed and not model.assumed:
         other = open_tap(other.path, preprocessing=model.metadata.preprocessing)
     try:
@@ -176,12 +176,12 @@ def _look(image: Path, number: int, job: _Job, folder: Path) -> list[LayerFacts]
         read = job.other.read(job.other.encode(image), list(job.pairs.values()))
         others = dict(zip(job.pairs, read, strict=True))
     facts = []
-    for place, (layer, found) in enumerate(zip(job.chosen, maps, strict=True)):
+    for place, (layer, layer_maps) in enumerate(zip(job.chosen, maps, strict=True)):
         matched: Matched | None = None
         if layer.name in others:
-            matched = compare(found, others[layer.name], rescaled=job.rescaled)
+            matched = compare(layer_maps, others[layer.name], rescaled=job.rescaled)
         worst_first = None if matched is None else matched.worst_first
-        channels, height, width = found.shape
+        channels, height, width = layer_maps.shape
         groups = choose_channels(layer, channels, job.max_channels, worst_first)
         drawing = Drawing(
             layer=layer,
@@ -198,7 +198,7 @@ def _look(image: Path, number: int, job: _Job, folder: Path) -> list[LayerFacts]
                 shape=(channels, height, width),
                 primary=layer.primary,
                 drawn=tuple(channel for group in groups for channel in group),
-                pictures=draw_layer(drawing, found, matched, folder, stem),
+                pictures=draw_layer(drawing, layer_maps, matched, folder, stem),
                 difference=None if matched is None else matched.difference,
             )
         )

@@ -117,12 +117,12 @@ class Layers:
     """The feature maps of a graph, in its order.
 
     Attributes:
-        found: By name.
+        by_name: Each feature map by its name.
         inner: Names of results that are no layer, since an activation takes them up, each with the
             layer's that they belong to.
     """
 
-    found: Mapping[str, Layer]
+    by_name: Mapping[str, Layer]
     inner: Mapping[str, str]
 
 
@@ -137,7 +137,7 @@ def layers_of(
         names: What a person calls each of them.
     """
     graph = _Graph(steps)
-    found: dict[str, Layer] = {}
+    by_name: dict[str, Layer] = {}
     inner: dict[str, str] = {}
     for step in steps:
         if step.kind in _SAME_VALUES or step.output not in shapes:
@@ -148,8 +148,8 @@ def layers_of(
             continue
         name = names[step.output]
         primary = graph.primary_of(step, shapes)
-        found[name] = Layer(name, graph.decoded(step.output), shapes[step.output], primary)
-    return Layers(found, inner)
+        by_name[name] = Layer(name, graph.decoded(step.output), shapes[step.output], primary)
+    return Layers(by_name, inner)
 
 
 class _Graph:
@@ -227,8 +227,8 @@ class Building:
 
     def stated(self) -> list[str]:
         """The flags that were given."""
-        given = (name for name, value in asdict(self).items() if value)
-        return [f"--{name.replace('_', '-')}" for name in given]
+        names = (name for name, value in asdict(self).items() if value)
+        return [f"--{name.replace('_', '-')}" for name in names]
 
 
 NO_FLAGS = Building()
@@ -311,8 +311,8 @@ def image_input(
     if preprocessing is None or preprocessing.input_size != size:
         preprocessing, origin = Preprocessing(input_size=size), "ImageNet's defaults"
     note = f"{where.name} does not say how images are prepared: taken from {origin}"
-    known = ModelMetadata(preprocessing, spec)
-    return known, (note,), ImageInput(known, tensor, where)
+    assumed = ModelMetadata(preprocessing, spec)
+    return assumed, (note,), ImageInput(assumed, tensor, where)
 
 
 def _guess(tensor: TensorInfo, where: Path) -> tuple[InputSpec, tuple[int, int]]:

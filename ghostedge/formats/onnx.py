@@ -233,7 +233,7 @@ def tap_model(
 ) -> Tap:
     """The tap of a model in memory that ``path`` was read into."""
     tensor = onnx_input(model, path)
-    known, assumed, encode = image_input(metadata, tensor, path, preprocessing)
+    described, assumed, encode = image_input(metadata, tensor, path, preprocessing)
 
     def read(batch: Array, layers: Sequence[Layer]) -> list[Maps]:
         return _run(model, path, full_batch(batch, tensor.shape[0]), layers)
@@ -243,7 +243,7 @@ def tap_model(
         sha256=sha256,
         format=format_,
         precision=precision_of(metadata, coded=_is_quantized(model)),
-        metadata=known,
+        metadata=described,
         assumed=assumed,
         layers=_layers(model),
         encode=encode,

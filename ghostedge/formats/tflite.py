@@ -239,13 +239,13 @@ def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
     check_structure(data, path)
     graph = _Graph(data, path)
     interpreter = _Interpreter(data, path)
-    known, assumed, encode = image_input(metadata, interpreter.input, path, preprocessing)
+    described, assumed, encode = image_input(metadata, interpreter.input, path, preprocessing)
     return Tap(
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
         format="tflite",
         precision=precision_of(metadata, coded=graph.has_codes),
-        metadata=known,
+        metadata=described,
         assumed=assumed,
         layers=graph.layers(),
         encode=encode,

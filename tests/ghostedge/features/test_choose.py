@@ -89,13 +89,13 @@ def test_a_network_without_feature_maps_is_refused() -> None:
 def test_layers_meet_by_name() -> None:
     other = network(layer("Relu", side=16), layer("extra"))
     chosen = choose_layers(GHOSTNET, ("Relu", "blocks.1.0"))
-    assert counterparts(chosen, GHOSTNET, other) == {"Relu": other.found["Relu"]}
+    assert counterparts(chosen, GHOSTNET, other) == {"Relu": other.by_name["Relu"]}
 
 
 def test_where_a_quantizer_dropped_the_relu_the_convolution_before_it_is_the_layer() -> None:
     other = network(layer("conv_stem/Conv", side=16))
     chosen = choose_layers(GHOSTNET, ("Relu",))
-    assert counterparts(chosen, GHOSTNET, other) == {"Relu": other.found["conv_stem/Conv"]}
+    assert counterparts(chosen, GHOSTNET, other) == {"Relu": other.by_name["conv_stem/Conv"]}
 
 
 def test_another_shape_under_the_same_name_is_another_network() -> None:

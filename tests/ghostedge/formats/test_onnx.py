@@ -76,7 +76,7 @@ def test_features_are_read_of_it(split: Path) -> None:
     tap = open_onnx(split, None)
     assert tap is not None
     assert tap.sha256 == inspect_file(split).sha256
-    maps = tap.read(np.ones((1, 3, 16, 16), np.float32), list(tap.layers.found.values()))
+    maps = tap.read(np.ones((1, 3, 16, 16), np.float32), list(tap.layers.by_name.values()))
     assert maps[0].shape == (8, 16, 16)
 
 

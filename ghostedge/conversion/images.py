@@ -129,11 +129,11 @@ class UsableImages:
         """
         if evaluation is None:
             return None
-        return evaluation.without({Path(each.file) for each in self.skipped})
+        return evaluation.without({Path(image.file) for image in self.skipped})
 
 
 def usable_images(options: CheckOptions, reporter: Reporter, *, decode_all: bool) -> UsableImages:
-    """Look at every image of ``--calib`` and ``--eval``; see `ghostedge_runtime.image_check`.
+    """Look at every image of ``--calib`` and ``--eval``, before any work.
 
     With ``--skip-bad-images``, and where int8 is held to a budget on them over and over, those that
     will be used are decoded in full, so that none is found to be bad later.
@@ -147,7 +147,7 @@ def usable_images(options: CheckOptions, reporter: Reporter, *, decode_all: bool
     labelled = (
         [] if folder is None else [path for path in list_images(folder) if path.parent != folder]
     )  # fmt: skip
-    folders = " and ".join(str(each) for each in (options.calib, options.eval) if each is not None)
+    folders = " and ".join(str(path) for path in (options.calib, options.eval) if path is not None)
     every = list(dict.fromkeys([*calib, *labelled]))
     with reporter.counted("look at images", len(every)) as progress:
         checked = check_images(every, progress=progress)
@@ -180,8 +180,8 @@ def decodable(images: ImageSet) -> ImageSet:
     """Those of an image set that can be decoded, in words how many."""
     paths = [source for source in images.sources if isinstance(source, Path)]
     bad = check_images(paths, decode_all=True).bad
-    kept = [s for s in images.sources if not isinstance(s, Path) or s not in bad]
-    return ImageSet(kept, f"{len(kept)} of {images.description}")
+    usable = [s for s in images.sources if not isinstance(s, Path) or s not in bad]
+    return ImageSet(usable, f"{len(usable)} of {images.description}")
 
 
 def _spread_over(paths: Sequence[Path], limit: int) -> list[Path]:

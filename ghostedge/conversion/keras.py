@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ghostedge.conversion.given import Given, loaded
 from ghostedge.conversion.network import Answers
+from ghostedge.conversion.network_description import NetworkDescription, source_of
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.rescaling import takes_bytes, without_normalization
 from ghostedge.conversion.source import FloatSource
@@ -36,7 +36,7 @@ _ASSUMED = "pixels / 255, assumed: nothing in the model says which range it take
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """A Keras model in a process of its own; see ``Network``.
+    """A Keras model in a process of its own.
 
     Attributes:
         remote: The model.
@@ -51,13 +51,13 @@ class KerasNetwork:
     batch: int
 
     def to_onnx(self, *, batch: int) -> onnx.ModelProto:
-        """See ``Network``."""
+        """The graph without the first rescaling; exported again for another batch."""
         if batch == self.batch:
             return self.rescaling.model
         return without_rescaling(self.remote.export(input_size=self.input_size, batch=batch)).model
 
     def answers(self, images: npt.NDArray[np.float32]) -> Answers:
-        """See ``Network``: Keras's outputs for the images before its own rescaling."""
+        """Keras's outputs for the images before its own rescaling."""
         return self.remote.answers(self.rescaling.undone(images))
 
 
@@ -89,20 +89,20 @@ def load_keras(options: ConvertOptions) -> FloatSource:
     size = _size(remote, options)
     rescaling = without_rescaling(remote.export(input_size=size, batch=options.source.batch))
     beside = read_config(options.source.model.parent / "config.json")
-    known = _written(beside)
-    normalization = _normalization(rescaling, known, options)
+    written = _written(beside)
+    normalization = _normalization(rescaling, written, options)
     config = CheckpointConfig(
         preprocessing=Preprocessing(
             input_size=size,
-            interpolation=known.get("interpolation", "bilinear"),
-            crop_pct=known.get("crop_pct", 1.0),
+            interpolation=written.get("interpolation", "bilinear"),
+            crop_pct=written.get("crop_pct", 1.0),
             mean=normalization.mean,
             std=normalization.std,
         ),
         labels=None if beside is None else beside.labels,
         origin="the Keras model",
     )
-    given = Given(
+    description = NetworkDescription(
         network=KerasNetwork(remote, rescaling, size, options.source.batch),
         title=f"Keras model ({kind_of(options.source.model).value})",
         source=Source(options.source.model.name, sha256_of(options.source.model)),
@@ -112,8 +112,8 @@ def load_keras(options: ConvertOptions) -> FloatSource:
         config=config,
         notes=(*remote.facts.notes, *normalization.notes, *_softmax_note(rescaling.model)),
     )
-    found = loaded(given, without_normalization(options))
-    return _with_origins(found, normalization, known, options)
+    source = source_of(description, without_normalization(options))
+    return _with_origins(source, normalization, written, options)
 
 
 def _written(config: CheckpointConfig | None) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def _written(config: CheckpointConfig | None) -> dict[str, Any]:
     if config is None or config.preprocessing is None:
         return {}
     fields = ("interpolation", "crop_pct", "mean", "std")
-    given = [name for name in fields if name not in config.defaulted]
-    return {name: getattr(config.preprocessing, name) for name in given}
+    stated = [name for name in fields if name not in config.defaulted]
+    return {name: getattr(config.preprocessing, name) for name in stated}
 
 
 def _size(remote: RemoteKeras, options: ConvertOptions) -> tuple[int, int]:
@@ -152,13 +152,13 @@ class _Normalization:
 
 
 def _normalization(
-    rescaling: InputRescaling, known: Mapping[str, Any], options: ConvertOptions
+    rescaling: InputRescaling, written: Mapping[str, Any], options: ConvertOptions
 ) -> _Normalization:
     """How pixels become the network's input, the model's own rescaling included.
 
     Args:
         rescaling: The graph and its rescaling.
-        known: What a config.json says. It is not asked where the model rescales pixels itself,
+        written: What a config.json says. It is not asked where the model rescales pixels itself,
             which it may be describing.
         options: With the flags.
 
@@ -167,7 +167,7 @@ def _normalization(
     """
     channels = len(rescaling.factor)
     flagged = options.source.preprocessing.stated()
-    stated = flagged if rescaling.present else {**known, **flagged}
+    stated = flagged if rescaling.present else {**written, **flagged}
     takes_pixels = rescaling.present and takes_bytes(rescaling)
     mean = tuple(stated.get("mean", (0.0,) * channels))
     std = tuple(stated.get("std", ((1 / 255) if takes_pixels else 1.0,) * channels))
@@ -181,7 +181,7 @@ def _normalization(
     joined = rescaling.normalization(mean, std)
     flags = [f"--{name}" for name in ("mean", "std") if name in flagged]
     if not rescaling.present:
-        if flags or {"mean", "std"} & known.keys():
+        if flags or {"mean", "std"} & written.keys():
             flags = flags or ["config.json"]
             return _Normalization(*joined, origin=f"from {' and '.join(flags)}")
         note = "if it was trained on other pixels than 0 to 1, say so with --mean and --std"
@@ -201,9 +201,9 @@ def _softmax_note(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def _with_origins(
-    found: FloatSource,
+    source: FloatSource,
     normalization: _Normalization,
-    known: Mapping[str, Any],
+    written: Mapping[str, Any],
     options: ConvertOptions,
 ) -> FloatSource:
     """Say where each part of the preprocessing is from."""
@@ -211,8 +211,8 @@ def _with_origins(
     origins = {"mean": normalization.origin, "std": normalization.origin}
     for name in ("interpolation", "crop_pct"):
         if name not in stated:
-            origins[name] = _FROM_CONFIG if name in known else _KERAS_RESIZES
+            origins[name] = _FROM_CONFIG if name in written else _KERAS_RESIZES
     facts = tuple(
-        replace(fact, origin=origins.get(fact.name, fact.origin)) for fact in found.inferred
+        replace(fact, origin=origins.get(fact.name, fact.origin)) for fact in source.inferred
     )
-    return replace(found, inferred=facts)
+    return replace(source, inferred=facts)

@@ -131,15 +131,15 @@ def _of_lines(lines: Sequence[str]) -> Labels:
     if lines and all(synsets):
         return Labels(tuple(m[2] for m in synsets if m), ", the WordNet ids before them left out")
     for form in _NUMBERED:
-        found = [m for m in map(form.fullmatch, lines) if m]
-        if not lines or len(found) < len(lines):
+        matches = [m for m in map(form.fullmatch, lines) if m]
+        if not lines or len(matches) < len(lines):
             continue
-        numbers = [int(m[1]) for m in found]
+        numbers = [int(m[1]) for m in matches]
         start = _start(numbers)
         in_order = start is not None and numbers == [*range(start, start + len(numbers))]
         if start is None or not (in_order or form in _NUMBERED[:4]):
             continue
-        names = dict(zip(numbers, (m[2] for m in found), strict=True))
+        names = dict(zip(numbers, (m[2] for m in matches), strict=True))
         return Labels(
             tuple(names[number] for number in sorted(names)),
             f", by the numbers {start} to {start + len(names) - 1} before them",
@@ -162,9 +162,9 @@ def _of_document(document: Any, path: Path) -> Labels:
     if isinstance(document, Mapping):
         return _of_mapping(document, path)
     if isinstance(document, list):
-        if document and all(isinstance(each, Mapping) and "name" in each for each in document):
-            return Labels(tuple(_name(each["name"], path) for each in document))
-        return Labels(tuple(_name(each, path) for each in document))
+        if document and all(isinstance(entry, Mapping) and "name" in entry for entry in document):
+            return Labels(tuple(_name(entry["name"], path) for entry in document))
+        return Labels(tuple(_name(entry, path) for entry in document))
     raise InputError("it holds no list of labels", where=path, remedy=_REMEDY)
 
 
@@ -209,7 +209,7 @@ def _is_number(value: Any) -> bool:
 
 def _name(value: Any, path: Path) -> str:
     """A label; of torchvision's and Keras's pairs of WordNet id and name the name."""
-    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+    if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
         value = value[-1]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError(f"{value!r} is no label", where=path, remedy=_REMEDY)

@@ -131,7 +131,7 @@ class FloatOnnxNetwork:
         except Exception as error:  # onnxruntime's errors have no common base
             try:
                 return _session_of(in_float32(original)), error
-            except Exception:  # as above; the first one says more
+            except Exception:  # of any class, too; the first one says more
                 raise ModelFileError(
                     f"ONNX Runtime cannot load it ({in_a_line(error)})",
                     where=self.source.source.file,

@@ -3,8 +3,6 @@
 Nothing is inferred from its weights. What it computes is found by asking it once; how images become
 its input, flags say, or what stands beside or inside its file, or else the family's ImageNet
 default.
-
-Networks of somebody else's, which may do what cannot be exported, or take images otherwise.
 """
 
 from __future__ import annotations
@@ -33,8 +31,8 @@ from ghostedge_runtime.metadata import ModelMetadata, Precision, Preprocessing, 
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a door found.
+class NetworkDescription:
+    """A network that is no member of the family, and what is known of it.
 
     Attributes:
         network: To be converted.
@@ -63,75 +61,79 @@ class Given:
 
 def size_for(options: ConvertOptions, config: CheckpointConfig | None) -> tuple[int, int]:
     """The size of a network that any size will do for: what is stated, else the default."""
-    known = None if config is None else config.preprocessing
+    beside = None if config is None else config.preprocessing
     stated: tuple[int, int] | None = options.source.preprocessing.input_size
-    return stated or (known or Preprocessing()).input_size
+    return stated or (beside or Preprocessing()).input_size
 
 
-def loaded(given: Given, options: ConvertOptions) -> FloatSource:
+def source_of(description: NetworkDescription, options: ConvertOptions) -> FloatSource:
     """Ask the network for its outputs, and say how images become its input.
 
     Raises:
         InputError: A flag contradicts it.
         ImageError: ``--eval`` does not fit its classes.
     """
-    taken = resolved(given.config, given.in_channels)
-    preprocessing = replace(overridden(taken.preprocessing, options), input_size=given.input_size)
-    check_channels(preprocessing, given.in_channels)
-    exported = given.network.to_onnx(batch=options.source.batch)
-    kind = _kind(given, exported, options)
-    named = class_names(given.config, options, kind)
+    taken = resolved(description.config, description.in_channels)
+    preprocessing = replace(
+        overridden(taken.preprocessing, options), input_size=description.input_size
+    )
+    check_channels(preprocessing, description.in_channels)
+    exported = description.network.to_onnx(batch=options.source.batch)
+    kind = _kind(description, exported, options)
+    named = class_names(description.config, options, kind)
     count = "none" if kind.classes is None else str(kind.classes)
     return FloatSource(
-        network=given.network,
-        origin=given.title.partition(" (")[0],
+        network=description.network,
+        origin=description.title.partition(" (")[0],
         architecture=None,
         kind=kind,
         preprocessing=preprocessing,
         labels=named.labels,
         evaluation=named.evaluation,
-        file=given.source,
+        file=description.source,
         batch=options.source.batch,
         output_names=options.source.output_names,
         inferred=(
-            Inferred("architecture", given.title, "as it was given"),
-            channel_fact(given.in_channels, "from the network"),
+            Inferred("architecture", description.title, "as it was given"),
+            channel_fact(description.in_channels, "from the network"),
             Inferred("classes", count, "from the network's output"),
             kind.fact,
-            *_facts(preprocessing, taken, given, options),
+            *_facts(preprocessing, taken, description, options),
             named.fact,
         ),
-        notes=given.notes,
-        origin_precision=given.precision,
+        notes=description.notes,
+        origin_precision=description.precision,
         exported=exported,
     )
 
 
 def resolved(config: CheckpointConfig | None, channels: int) -> ResolvedPreprocessing:
     """What a config says of a network of so many channels, else the family's default."""
-    found = ResolvedPreprocessing(Preprocessing(), "family default")
+    base = ResolvedPreprocessing(Preprocessing(), "family default")
     if config is not None and config.preprocessing is not None:
-        found = ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
-    return for_channels(found, channels)
+        base = ResolvedPreprocessing(config.preprocessing, "config.json", config.defaulted)
+    return for_channels(base, channels)
 
 
-def _kind(given: Given, exported: onnx.ModelProto, options: ConvertOptions) -> Kind:
-    shape = (options.source.batch, given.in_channels, *given.input_size)
+def _kind(
+    description: NetworkDescription, exported: onnx.ModelProto, options: ConvertOptions
+) -> Kind:
+    shape = (options.source.batch, description.in_channels, *description.input_size)
     # Any numbers but zeros, of which a network without biases makes zeros again.
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    answers = given.network.answers(noise)
+    answers = description.network.answers(noise)
     head = head_of(exported)
-    if isinstance(given.network, TorchNetwork) and head.output == SINGLE_OUTPUT:
+    if isinstance(description.network, TorchNetwork) and head.output == SINGLE_OUTPUT:
         head = replace(head, output="")  # the exporter's word, which says nothing of the network
     return kind_of(
         Evidence(
             options,
-            shapes=tuple(each.shape for each in answers),
+            shapes=tuple(answer.shape for answer in answers),
             rows=answers[0],
             head=head,
             model_name=options.source.artefact_name,
-            config=given.config,
-            inside=given.inside,
+            config=description.config,
+            inside=description.inside,
         )
     )
 
@@ -139,9 +141,9 @@ def _kind(given: Given, exported: onnx.ModelProto, options: ConvertOptions) -> K
 def _facts(
     preprocessing: Preprocessing,
     resolved: ResolvedPreprocessing,
-    given: Given,
+    description: NetworkDescription,
     options: ConvertOptions,
 ) -> tuple[Inferred, ...]:
-    facts = preprocessing_facts(preprocessing, resolved, options, given.config)
-    known = {"input_size": given.size_origin}
-    return tuple(replace(fact, origin=known.get(fact.name) or fact.origin) for fact in facts)
+    facts = preprocessing_facts(preprocessing, resolved, options, description.config)
+    origins = {"input_size": description.size_origin}
+    return tuple(replace(fact, origin=origins.get(fact.name) or fact.origin) for fact in facts)

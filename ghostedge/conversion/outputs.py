@@ -60,7 +60,7 @@ class OutputGap:
     Attributes:
         parts: Of the output.
         signal, noise, largest, difference: As of `Gap`, float64, an entry for each part.
-        total: Sum of the reference, likewise.
+        total: Sum of the reference, float64, an entry for each part.
         images: How many, of an output that is a single number for each; else 0.
     """
 

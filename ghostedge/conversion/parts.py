@@ -67,9 +67,11 @@ class Parts:
     def largest(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Largest element of a non-negative output-shaped array in each part: float64 [parts]."""
         tops = values.max(axis=self._constant_axes(values), keepdims=True, initial=0.0)
-        found = np.zeros(len(self.names))
-        np.maximum.at(found, np.broadcast_to(self.labels, tops.shape).reshape(-1), tops.reshape(-1))
-        return found
+        largest = np.zeros(len(self.names))
+        np.maximum.at(
+            largest, np.broadcast_to(self.labels, tops.shape).reshape(-1), tops.reshape(-1)
+        )
+        return largest
 
     def _constant_axes(self, values: npt.NDArray[np.float64]) -> tuple[int, ...]:
         return tuple(axis for axis in range(values.ndim) if self.labels.shape[axis] == 1)
@@ -96,8 +98,8 @@ def _parts(
     constants = {tensor.name for tensor in model.graph.initializer}
     passed = set(_moves(output, makers, constants))
     nodes = [node for node in model.graph.node if node.output[0] in passed]
-    made = {name for node in nodes for name in node.output}
-    leaves = list(dict.fromkeys(n for node in nodes for n in _data(node) if n not in made))
+    outputs = {name for node in nodes for name in node.output}
+    leaves = list(dict.fromkeys(n for node in nodes for n in _data(node) if n not in outputs))
     if not leaves or not shapes.keys() >= set(leaves):
         nodes, leaves = [], [output]
     joined = len(leaves) > 1
@@ -155,15 +157,15 @@ def _moved(
     ]
     ends = [onnx.ValueInfoProto(name=output)]
     read = {name for node in nodes for name in node.input}.difference(labels)
-    constants = [each for each in model.graph.initializer if each.name in read]
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in read]
     graph = helper.make_graph(nodes, "labels", inputs, ends, constants)
     moving = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     session = onnxruntime.InferenceSession(
         moving.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     feed = {name: array.astype(np.float32) for name, array in labels.items()}
-    (found,) = session.run(None, feed)
-    return np.asarray(np.rint(found), np.int64)
+    (moved,) = session.run(None, feed)
+    return np.asarray(np.rint(moved), np.int64)
 
 
 def _narrow(labels: Labels) -> Labels:

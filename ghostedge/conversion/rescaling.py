@@ -38,34 +38,34 @@ class Normalization:
     origin: str
 
 
-def joined(
-    found: LoadedOnnx, known: Preprocessing, options: ConvertOptions, *, says_itself: bool
+def joint_normalization(
+    model: LoadedOnnx, preprocessing: Preprocessing, options: ConvertOptions, *, says_itself: bool
 ) -> Normalization | None:
     """The preprocessing with what the model's first nodes do; None where they do nothing.
 
     Args:
-        found: The model.
-        known: What flags, a config.json or the default say of its input, for its channels.
+        model: The model.
+        preprocessing: What flags, a config.json or the default say of its input, for its channels.
         options: With the flags.
         says_itself: Whether the file carries the preprocessing of its input.
 
     Raises:
         InputError: A flag states how pixels become floats, and the model takes the pixels.
     """
-    rescaling, channels = found.rescaling, len(found.rescaling.factor)
+    rescaling, channels = model.rescaling, len(model.rescaling.factor)
     flags = [
         f"--{name}" for name in ("mean", "std") if name in options.source.preprocessing.stated()
     ]
-    if not found.takes_pixels and not rescaling.present:
+    if not model.takes_pixels and not rescaling.present:
         return None
-    if found.takes_pixels and flags:
+    if model.takes_pixels and flags:
         raise InputError(
             "the model takes uint8 pixels and normalises them itself",
             where=" and ".join(flags),
             remedy="leave it out",
         )
-    mean, std, takes = known.mean, known.std, "what the preprocessing makes"
-    unit = _PIXEL if found.takes_pixels else None if flags or says_itself else _range(rescaling)
+    mean, std, takes = preprocessing.mean, preprocessing.std, "what the preprocessing makes"
+    unit = _PIXEL if model.takes_pixels else None if flags or says_itself else _range(rescaling)
     if unit is not None:
         mean, std = (0.0,) * channels, (unit,) * channels
         takes = "0 to 255" if unit == _PIXEL else "0 to 1"
@@ -73,7 +73,8 @@ def joined(
         takes = f"what {' and '.join(flags)} make"
     mean, std = rescaling.normalization(mean, std)
     return Normalization(
-        replace(known, mean=mean, std=std), f"from the model's own first nodes, which take {takes}"
+        replace(preprocessing, mean=mean, std=std),
+        f"from the model's own first nodes, which take {takes}",
     )
 
 
@@ -110,10 +111,10 @@ def without_normalization(options: ConvertOptions) -> ConvertOptions:
     return replace(options, source=replace(options.source, preprocessing=preprocessing))
 
 
-def with_origin(found: FloatSource, origin: str) -> FloatSource:
+def with_origin(source: FloatSource, origin: str) -> FloatSource:
     """Say where the mean and std are from."""
     facts = tuple(
         replace(fact, origin=origin) if fact.name in ("mean", "std") else fact
-        for fact in found.inferred
+        for fact in source.inferred
     )
-    return replace(found, inferred=facts)
+    return replace(source, inferred=facts)

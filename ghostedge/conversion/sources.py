@@ -1,4 +1,4 @@
-"""The ways in: what MODEL may be, and who loads it.
+"""What MODEL may be, and what loads it.
 
 The first row that fits is taken. Files go by their content where that tells; everything that no
 other row takes is read as a checkpoint, whose loader names what it is not.
@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 
 from ghostedge.conversion.checkpoint import load_family_checkpoint
-from ghostedge.conversion.given import (
-    Given,
-    loaded,
-    resolved,
-    size_for,
-)
 from ghostedge.conversion.keras import is_keras_model, load_keras
 from ghostedge.conversion.network import FloatOnnxNetwork, TorchNetwork
+from ghostedge.conversion.network_description import (
+    NetworkDescription,
+    resolved,
+    size_for,
+    source_of,
+)
 from ghostedge.conversion.option_fields import ModelKind
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.rescaling import joined, with_origin, without_normalization
+from ghostedge.conversion.rescaling import joint_normalization, with_origin, without_normalization
 from ghostedge.conversion.source import FloatSource, check_channels, overridden
 from ghostedge.conversion.source_options import HUB
 from ghostedge_convert import CheckpointConfig, load_checkpoint, read_onnx_metadata
@@ -142,7 +142,7 @@ def _of_module(
     example = torch.zeros(options.source.batch, module.in_channels, *size)
     try_on(module.module, example, module.title)
     network = TorchNetwork(module.module, size, module.in_channels, module.title)
-    given = Given(
+    description = NetworkDescription(
         network=network,
         title=module.title,
         source=module.source,
@@ -152,7 +152,7 @@ def _of_module(
         config=config,
         notes=module.notes,
     )
-    return loaded(given, options)
+    return source_of(description, options)
 
 
 def _of_float_onnx(options: ConvertOptions) -> FloatSource:
@@ -160,8 +160,8 @@ def _of_float_onnx(options: ConvertOptions) -> FloatSource:
     options.check_float_model()
     stated = options.source.preprocessing.stated().get("input_size")
     config = _config_beside(options.source.model)
-    found = load_float_onnx(options.source.model, batch=options.source.batch, input_size=stated)
-    inside = read_onnx_metadata(found.original, where=str(options.source.model))
+    model = load_float_onnx(options.source.model, batch=options.source.batch, input_size=stated)
+    inside = read_onnx_metadata(model.original, where=str(options.source.model))
     if inside is not None:
         config = CheckpointConfig(
             preprocessing=inside.preprocessing,
@@ -169,29 +169,31 @@ def _of_float_onnx(options: ConvertOptions) -> FloatSource:
             origin=_INSIDE,
             labels_origin=_INSIDE,
         )
-    known = overridden(resolved(config, found.in_channels).preprocessing, options)
-    check_channels(known, found.in_channels)
-    normalization = joined(found, known, options, says_itself=inside is not None)
+    preprocessing = overridden(resolved(config, model.in_channels).preprocessing, options)
+    check_channels(preprocessing, model.in_channels)
+    normalization = joint_normalization(
+        model, preprocessing, options, says_itself=inside is not None
+    )
     if normalization is not None:
         options = without_normalization(options)
         config = replace(
             config or CheckpointConfig(defaulted=("interpolation", "crop_pct")),
             preprocessing=normalization.preprocessing,
         )
-    network = FloatOnnxNetwork(found)
-    given = Given(
+    network = FloatOnnxNetwork(model)
+    description = NetworkDescription(
         network=network,
-        title=found.title,
-        source=found.source,
-        in_channels=found.in_channels,
-        input_size=found.input_size,
-        size_origin=None if found.input_size == stated else _FROM_GRAPH,
+        title=model.title,
+        source=model.source,
+        in_channels=model.in_channels,
+        input_size=model.input_size,
+        size_origin=None if model.input_size == stated else _FROM_GRAPH,
         config=config,
         inside=inside,
-        notes=(*found.notes, *network.notes),
-        precision="float16" if found.computed_in_half else "float32",
+        notes=(*model.notes, *network.notes),
+        precision="float16" if model.computed_in_half else "float32",
     )
-    result = loaded(given, options)
+    result = source_of(description, options)
     if normalization is not None:
         result = with_origin(result, normalization.origin)
     return result if inside is None else replace(result, architecture=inside.architecture)
@@ -204,9 +206,9 @@ def _of_hub(options: ConvertOptions) -> FloatSource:
 
     file = fetch(str(options.source.model))
     here = replace(options, source=replace(options.source, model=file.path))
-    found = source_kind(here).load(here)
-    named = replace(found.file, file=file.origin)
-    return replace(found, file=named, notes=(*file.notes, *found.notes))
+    source = source_kind(here).load(here)
+    named = replace(source.file, file=file.origin)
+    return replace(source, file=named, notes=(*file.notes, *source.notes))
 
 
 def _config_beside(model: Path) -> CheckpointConfig | None:

@@ -90,7 +90,7 @@ class Evidence:
         options: What is stated.
         shapes: Of each output.
         rows: The one output's answers to some images, (images, numbers), where they are known.
-        head: What stands at the network's end, likewise.
+        head: What stands at the network's end, where that is known.
         model_name: What the file, the function or the class is called.
         config: What stands beside the file.
         inside: What the file says about itself.
@@ -146,9 +146,9 @@ def kind_of(evidence: Evidence) -> Kind:
         InputError: ``--task classify`` or ``--num-classes`` does not fit its outputs.
     """
     _check(evidence)
-    said = next(filter(None, (rule(evidence) for rule in _RULES)), None)
-    if said is not None:
-        return said
+    kind = next(filter(None, (rule(evidence) for rule in _RULES)), None)
+    if kind is not None:
+        return kind
     if evidence.columns == 1:
         return Kind(
             None, "one number, and nothing says that it parts two classes; --task classify does"

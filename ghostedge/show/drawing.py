@@ -1,11 +1,8 @@
-"""What all charts share: figures measured in pixels, axes, dots to point at. Needs matplotlib.
+"""The one style of all charts: colours, shapes, sizes in pixels, axes. Needs matplotlib.
 
 A figure is drawn at 72 dots per inch, so that a point, an SVG unit and a CSS pixel are the same.
 Without pyplot: neither a display nor a caller's settings matter and equal reports give equal files.
-
-Colours and shapes, in light and in dark.
-
-Charts are drawn in the light colours. In the page each of them becomes a CSS variable of the same
+Charts are drawn in the light colours; in the page each of them becomes a CSS variable of the same
 name, which is why no two may be equal.
 """
 
@@ -127,9 +124,9 @@ class Chart:
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """The settings that every chart is drawn in."""
-    with style.context(["default", _STYLE]), warnings.catch_warnings():
+def styled(text: float = TEXT) -> Iterator[None]:
+    """The settings that every chart is drawn in, its text of so many pixels."""
+    with style.context(["default", _STYLE, {"font.size": text}]), warnings.catch_warnings():
         # Names in scripts that the measuring font lacks: the page's own font has them.
         warnings.filterwarnings(
             "ignore", message=".*Glyph .* missing from font", category=UserWarning

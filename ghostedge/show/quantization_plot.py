@@ -1,8 +1,4 @@
-"""An analysis of a QDQ file as a picture: a row per layer, three panels of bars. Needs matplotlib.
-
-Drawn on a canvas of its own, without pyplot, so that neither a display nor a caller's settings
-matter and equal analyses give equal files.
-"""
+"""An analysis of a QDQ file as a picture, a row of three bars per layer. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -11,22 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from ghostedge.layer_errors import QuantizationReport
+from ghostedge.show.drawing import DPI, LIGHT, bare, new_figure, styled
 from ghostedge.terminal import printable
 
-_PLAIN, _WORST, _DOT, _GRID = "#4878a8", "#c8402f", "#202020", "#dddddd"
-_ROW_INCHES, _FRAME_INCHES, _WIDTH_INCHES, _DPI = 0.16, 1.5, 13.0, 110
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "axes.axisbelow": True,
-    "text.parse_math": False,  # a layer's name may hold dollars
-}
+_ROW, _FRAME, _TITLE, _WIDTH = 11.5, 108.0, 22.0, 936.0
+"""In pixels: a layer, what is above and below all layers, the title, the picture."""
+_SHARPNESS = 1.5
+"""Pixels of the picture for each that it is laid out in."""
+_TEXT = 8.0
 
 
 @dataclass(frozen=True)
@@ -65,39 +56,41 @@ def draw_quantization(report: QuantizationReport) -> bytes:
     )
     worst = {culprit.name for culprit in report.analysis.worst}
     red = [layer.name in worst for layer in layers]
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=(_WIDTH_INCHES, _FRAME_INCHES + _ROW_INCHES * len(layers)))
-        FigureCanvasAgg(figure)
+    height = _FRAME + _ROW * len(layers)
+    with styled(_TEXT):
+        figure = new_figure(_WIDTH, height)
+        figure.set_dpi(_SHARPNESS * DPI)  # the room for names is that of their text as it is saved
+        figure.set_facecolor(LIGHT["paper"])
         axes = figure.subplots(1, len(panels), sharey=True, width_ratios=(3, 2, 3))
         for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel, red)
         _label_rows(axes[0], [printable(layer.name) for layer in layers], red)
         figure.suptitle(_title(report), x=0.01, ha="left")
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
+        figure.tight_layout(rect=(0, 0, 1, 1 - _TITLE / height))
         # The version of the library would make the bytes differ between machines.
         drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(drawn, format="png", dpi=_SHARPNESS * DPI, metadata={"Software": None})
     return drawn.getvalue()
 
 
 def _draw(ax: Axes, panel: _Panel, red: Sequence[bool]) -> None:
     rows = [row for row, value in enumerate(panel.bars) if value is not None]
     values = [value for value in panel.bars if value is not None]
-    ax.barh(rows, values, height=0.8, color=[_WORST if red[row] else _PLAIN for row in rows])
+    colours = [LIGHT["warn" if red[row] else "fill"] for row in rows]
+    ax.barh(rows, values, height=0.8, color=colours)
     dotted = [row for row, value in enumerate(panel.dots) if value is not None]
     dots = [value for value in panel.dots if value is not None]
-    ax.scatter(dots, dotted, s=9, color=_DOT, zorder=3)
-    ax.set_title(panel.title)
+    ax.scatter(dots, dotted, s=9, color=LIGHT["ink"], zorder=3)
+    ax.set_title(panel.title, color=LIGHT["soft"])
     ax.set_xlabel(panel.axis)
-    ax.grid(axis="x", color=_GRID)
-    ax.spines[["top", "right"]].set_visible(False)
+    bare(ax, "x")
 
 
 def _label_rows(ax: Axes, names: Sequence[str], red: Sequence[bool]) -> None:
-    ax.set_yticks(range(len(names)), names, fontsize=7)
+    ax.set_yticks(range(len(names)), names, fontsize=_TEXT - 1)
     ax.set_ylim(len(names) - 0.4, -0.6)
     for label, is_worst in zip(ax.get_yticklabels(), red, strict=True):
-        label.set_color(_WORST if is_worst else _DOT)
+        label.set_color(LIGHT["warn" if is_worst else "ink"])
 
 
 def _title(report: QuantizationReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,7 @@ def _artefact(file: ModelFile, findings: Findings) -> Artefact:
         precision=file.precision,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
+        zipped_bytes=len(zlib.compress(data)),
         inputs=(signature.input,),
         outputs=signature.outputs,
         parity=findings.parity,

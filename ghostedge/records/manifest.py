@@ -251,6 +251,7 @@ class Artefact:
         latency: The bench record of the file without the raw samples, measured in a process of its
             own; None where nothing could be timed.
         speed_up: p50 of the float32 file of the same format over this file's; None of float32.
+        zipped_bytes: Its size in a ZIP archive, as an app's users download it.
     """
 
     file: str
@@ -266,6 +267,7 @@ class Artefact:
     accuracy: Score | None = None
     latency: Result | None = None
     speed_up: float | None = None
+    zipped_bytes: int | None = None
 
     def untimed(self, threads: int) -> Result:
         """The result of a file that could not be timed."""

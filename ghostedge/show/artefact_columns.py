@@ -6,6 +6,7 @@ from ghostedge.formats.table import is_exact
 from ghostedge.records.manifest import Artefact, Parity
 from ghostedge.show.columns import LEFT, RIGHT, Column
 from ghostedge.show.contents import Entry
+from ghostedge.show.words import size_words
 
 
 def _check_words(artefact: Artefact) -> str:
@@ -44,6 +45,9 @@ def _noise_words(sqnr_db: float | None) -> str:
 
 
 ARTEFACT = Column[Entry]("artefact", LEFT, lambda entry: entry.artefact and entry.artefact.file)
+ZIPPED = Column[Entry](
+    "zipped", RIGHT, lambda entry: entry.artefact and entry.artefact.zipped_bytes, size_words
+)
 CHECK = Column[Entry](
     "check against its source",
     LEFT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ghostedge.show.artefact_columns import AGREEMENT, NOISE
+from ghostedge.show.artefact_columns import AGREEMENT, NOISE, ZIPPED
 from ghostedge.show.columns import DASH, LEFT, RIGHT, Column, Selection, select
 from ghostedge.show.contents import Contents, Entry
 from ghostedge.show.words import (
@@ -76,7 +76,7 @@ RUNTIME = Column[HasResult]("runtime", LEFT, lambda row: runtime_words(row.resul
 SHA256 = Column[HasResult]("SHA-256", LEFT, lambda row: row.result.case.sha256, code=True)
 
 _RESULTS: tuple[Column[Entry], ...] = (
-    *(_ENGINE, _PRECISION, _THREADS, SIZE, P50, P90, P99, RATIO),
+    *(_ENGINE, _PRECISION, _THREADS, SIZE, ZIPPED, P50, P90, P99, RATIO),
     *(TOP1, AGREEMENT, NOISE, MEMORY),
 )
 

@@ -17,7 +17,7 @@ from ghostedge.features.draw import decibel_words
 from ghostedge.formats.format import Inspection, Layer, OpCount
 from ghostedge.records.features import FeaturesReport, LayerFacts
 from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport, Manifest
-from ghostedge.show.artefact_columns import AGREEMENT, ARTEFACT, CHECK, NOISE, SPEED_UP
+from ghostedge.show.artefact_columns import AGREEMENT, ARTEFACT, CHECK, NOISE, SPEED_UP, ZIPPED
 from ghostedge.show.columns import DASH, LEFT, RIGHT, Column, draw, facts_table
 from ghostedge.show.contents import Entry, gather
 from ghostedge.show.result_columns import SIZE, TOP1, TOP5
@@ -81,6 +81,7 @@ def _latency_words(result: Result) -> str:
 _CONVERSION: tuple[Column[Entry], ...] = (
     ARTEFACT,
     SIZE,
+    ZIPPED,
     CHECK,
     AGREEMENT,
     NOISE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,11 @@ def test_an_image_found_bad_while_scoring_costs_the_score_and_no_file(
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert str(bad) in manifest["unscored"][0]
     for artefact in manifest["artefacts"]:
-        assert (tmp_path / "out" / artefact["file"]).stat().st_size == artefact["bytes"]
+        data = (tmp_path / "out" / artefact["file"]).read_bytes()
+        assert (len(data), len(zlib.compress(data))) == (
+            artefact["bytes"],
+            artefact["zipped_bytes"],
+        )
         assert artefact["accuracy"] is None
         assert artefact["latency"]["p50_ms"]["value"] > 0
         assert artefact["parity"]["within_budget"]

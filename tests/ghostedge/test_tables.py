@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ghostedge.formats.format import Inspection
-from ghostedge.records.manifest import Artefact, Manifest, Parity
+from ghostedge.records.manifest import Artefact, Manifest, Parity, read_manifest
 from ghostedge.show.tables import conversion_table, inspection_tables
 from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing, QuantizationInfo
@@ -96,3 +96,12 @@ def test_a_conversion_shows_no_column_that_no_file_has_a_value_for() -> None:
         "p50",
         "vs float",
     ]
+
+
+def test_how_large_a_file_is_zipped_is_shown_where_it_is_known() -> None:
+    manifest = read_manifest(Path(__file__).parent / "records" / "manifest_v1.json")
+    assert "zipped" not in [column.header for column in conversion_table(manifest).columns]
+    first, *others = manifest.artefacts
+    zipped = replace(manifest, artefacts=(replace(first, zipped_bytes=1_234_000), *others))
+    column = next(c for c in conversion_table(zipped).columns if c.header == "zipped")
+    assert list(column.cells) == ["1.23 MB", "–", "–", "–"]

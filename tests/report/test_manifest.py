@@ -58,6 +58,13 @@ def test_every_file_is_shown_with_size_latency_score_and_likeness(manifest: Mani
     assert by_file["ghostnet_050_glyphs.tflite"]["sqnr to float"] == "–"
 
 
+def test_how_large_a_file_is_zipped_is_shown_where_it_is_known(manifest: Manifest) -> None:
+    artefacts = tuple(replace(each, zipped_bytes=each.bytes // 2) for each in manifest.artefacts)
+    headings, _, first, *_ = rows(markdown(gather([replace(manifest, artefacts=artefacts)])))
+    assert dict(zip(headings, first, strict=True))["zipped"] == "2.73 MB"
+    assert "zipped" not in rows(markdown(gather([manifest])))[0]
+
+
 def test_a_figure_without_an_interval_is_shown_without_one(manifest: Manifest) -> None:
     assert "0.382 ms |" in markdown(gather([manifest]))
 

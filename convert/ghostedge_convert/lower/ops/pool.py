@@ -52,7 +52,7 @@ def max_pool(e: Emitter, node: Node) -> None:
         x = (
             padded(e, node, x, amounts)
             if _zero_is_lowest(e, node, x)
-            else _sunk(e, node, x, amounts)
+            else _padded_with_lowest(e, node, x, amounts)
         )
     options = _options(word, spans) | image_result(e, node)
     e.result(node, "MAX_POOL_2D", [x], quant=e.tensor(x).quant, **options)
@@ -74,7 +74,7 @@ def _zero_is_lowest(e: Emitter, node: Node, x: int) -> bool:
     return producer is not None and producer.activation in ("RELU", "RELU6")
 
 
-def _sunk(e: Emitter, node: Node, x: int, amounts: Array) -> int:
+def _padded_with_lowest(e: Emitter, node: Node, x: int, amounts: Array) -> int:
     shape = np.asarray(e.tensor(x).shape) + amounts.sum(axis=1)
     target = e.temporary(f"{node.outputs[0]}/padded", shape.tolist(), x)
     inputs = [x, e.int32(amounts, "paddings"), fill_value(e, x, _LOWEST)]

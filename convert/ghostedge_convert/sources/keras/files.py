@@ -269,7 +269,7 @@ def mended(config: dict[str, Any], *, keras_version: str) -> Mended:
 
 def _mend(value: Any, *, old: bool, notes: list[str], key: str = "") -> Any:
     if isinstance(value, list):
-        return [_mend(each, old=old, notes=notes, key=key) for each in value]
+        return [_mend(item, old=old, notes=notes, key=key) for item in value]
     if key == "dtype" and _is_reduced(value):
         notes.append("its reduced precision (mixed_float16 or the like) is computed in float32")
         return "float32"
@@ -278,12 +278,12 @@ def _mend(value: Any, *, old: bool, notes: list[str], key: str = "") -> Any:
         return HARD_SIGMOID_2
     if not isinstance(value, dict):
         return value
-    made = {k: _mend(v, old=old, notes=notes, key=k) for k, v in value.items()}
-    inside = made.get("config")
+    result = {k: _mend(v, old=old, notes=notes, key=k) for k, v in value.items()}
+    inside = result.get("config")
     if old and isinstance(inside, dict):
-        for name in _UNKNOWN_TO_3.get(str(made.get("class_name")), ()):
+        for name in _UNKNOWN_TO_3.get(str(result.get("class_name")), ()):
             inside.pop(name, None)
-    return made
+    return result
 
 
 def _is_reduced(value: Any) -> bool:

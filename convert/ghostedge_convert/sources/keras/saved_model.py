@@ -24,7 +24,7 @@ from ghostedge_convert.names import SINGLE_OUTPUT, name_constants, strip_origin
 from ghostedge_convert.passes.fold_constants import fold_constants
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.sources.keras.tf_ops import TABLE
-from ghostedge_convert.sources.keras.tf_writer import TO_FIRST, TO_LAST, Writer
+from ghostedge_convert.sources.keras.tf_writer import TO_FIRST, TO_LAST, GraphWriter
 from ghostedge_convert.sources.keras.wire import Array, KerasFacts
 from ghostedge_runtime.errors import CheckpointError, InputError
 
@@ -182,7 +182,7 @@ def _write_onnx(
     Raises:
         UnsupportedOpError: An op has no ONNX form here; it is named.
     """
-    graph = Writer(TABLE, reserved=[INPUT_NAME, *outputs], where=where)
+    graph = GraphWriter(TABLE, reserved=[INPUT_NAME, *outputs], where=where)
     shape = source.shape.as_list()
     first = [shape[axis] for axis in TO_FIRST] if channels_last else shape
     graph.names[source.ref()] = INPUT_NAME

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ghostedge_convert.sources.keras.tf_writer import Row, Writer, first_input
+from ghostedge_convert.sources.keras.tf_writer import GraphWriter, TfOp, first_input
 
 _Axis = tuple[int, int, int, int]
 """Size of an image, of a kernel, stride and dilation along one axis."""
 
 
 def _channels_first(
-    graph: Writer, op: Any, onnx_op: str, image: Any, others: list[str], **attributes: Any
+    graph: GraphWriter, op: Any, onnx_op: str, image: Any, others: list[str], **attributes: Any
 ) -> list[str]:
     """One node over an image, between two transposes where the op's images are channels last.
 
@@ -40,13 +40,13 @@ def is_last(op: Any) -> bool:
     return bool(op.get_attr("data_format") == b"NHWC")
 
 
-def _conv(graph: Writer, op: Any) -> list[str]:
+def _conv(graph: GraphWriter, op: Any) -> list[str]:
     kernel, group = _kernel(graph, op)
     size = tuple(op.inputs[1].shape.as_list()[:2])
     return _windowed(graph, op, "Conv", size, [kernel], group=group)
 
 
-def _kernel(graph: Writer, conv: Any) -> tuple[str, int]:
+def _kernel(graph: GraphWriter, conv: Any) -> tuple[str, int]:
     """A kernel [height, width, in, out] as ONNX has it, and the number of groups.
 
     A depthwise one is [height, width, in, multiplier], output channels in that order.
@@ -62,7 +62,7 @@ def _kernel(graph: Writer, conv: Any) -> tuple[str, int]:
     return graph.node("Reshape", [turned, graph.constant(shape, f"{name}/shape")], name), inputs
 
 
-def _conv_transpose(graph: Writer, op: Any) -> list[str]:
+def _conv_transpose(graph: GraphWriter, op: Any) -> list[str]:
     """The gradient of a convolution: sizes, kernel [height, width, out, in], image.
 
     TensorFlow states the size of its output; what the convolution of that size would pad, the
@@ -97,7 +97,7 @@ def _conv_transpose(graph: Writer, op: Any) -> list[str]:
     )
 
 
-def _dilated(graph: Writer, op: Any) -> list[str]:
+def _dilated(graph: GraphWriter, op: Any) -> list[str]:
     """A dilated convolution as TensorFlow writes it: between SpaceToBatchND and its inverse."""
     conv, spread = _between(op)
     if conv is None or spread is None:
@@ -132,17 +132,17 @@ def _dilated_reads(op: Any) -> list[Any]:
     return [] if conv is None or spread is None else [spread.inputs[0], conv.inputs[1]]
 
 
-def _pool(onnx_op: str) -> Row:
-    def write(graph: Writer, op: Any) -> list[str]:
+def _pool(onnx_op: str) -> TfOp:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         size = [int(k) for k in op.get_attr("ksize")]
         kernel = tuple(size[1:3] if is_last(op) else size[2:])
         return _windowed(graph, op, onnx_op, kernel, [], kernel_shape=kernel)
 
-    return Row(write, first_input)
+    return TfOp(write, first_input)
 
 
 def _windowed(
-    graph: Writer,
+    graph: GraphWriter,
     op: Any,
     onnx_op: str,
     kernel: tuple[int, ...],
@@ -184,7 +184,7 @@ def _pads(op: Any, spatial: slice, axes: list[_Axis]) -> list[int]:
     return [n // 2 for n in totals] + [n - n // 2 for n in totals]
 
 
-def _batch_norm(graph: Writer, op: Any) -> list[str]:
+def _batch_norm(graph: GraphWriter, op: Any) -> list[str]:
     if op.get_attr("is_training"):
         graph.refuse(op, "a batch norm in training mode")
     parameters = [graph.value(t) for t in op.inputs[1:]]
@@ -194,8 +194,8 @@ def _batch_norm(graph: Writer, op: Any) -> list[str]:
     )
 
 
-def _resize(mode: str) -> Row:
-    def write(graph: Writer, op: Any) -> list[str]:
+def _resize(mode: str) -> TfOp:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         if op.get_attr("align_corners"):
             graph.refuse(op, "a resize with aligned corners")
         half = op.get_attr("half_pixel_centers")
@@ -212,7 +212,7 @@ def _resize(mode: str) -> Row:
             **_RESIZE_EXTRAS[mode, half],
         )
 
-    return Row(write, first_input)
+    return TfOp(write, first_input)
 
 
 # The nearest of half-pixel positions is where (i + 0.5) * scale falls. Cubic weights are those of
@@ -228,24 +228,24 @@ _RESIZE_EXTRAS: dict[tuple[str, bool], dict[str, Any]] = {
 }
 
 
-def _blocks(onnx_op: str) -> Row:
+def _blocks(onnx_op: str) -> TfOp:
     """DepthToSpace or SpaceToDepth: the channels of a block's element lie together."""
 
-    def write(graph: Writer, op: Any) -> list[str]:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         size = int(op.get_attr("block_size"))
         return _channels_first(graph, op, onnx_op, op.inputs[0], [], blocksize=size)
 
-    return Row(write)
+    return TfOp(write)
 
 
-IMAGE_TABLE: dict[str, Row] = {
+IMAGE_TABLE: dict[str, TfOp] = {
     "AvgPool": _pool("AveragePool"),
-    "BatchToSpaceND": Row(_dilated, _dilated_reads),
-    "Conv2D": Row(_conv),
-    "Conv2DBackpropInput": Row(_conv_transpose, lambda op: op.inputs[1:]),
+    "BatchToSpaceND": TfOp(_dilated, _dilated_reads),
+    "Conv2D": TfOp(_conv),
+    "Conv2DBackpropInput": TfOp(_conv_transpose, lambda op: op.inputs[1:]),
     "DepthToSpace": _blocks("DepthToSpace"),
-    "DepthwiseConv2dNative": Row(_conv),
-    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), Row(_batch_norm)),
+    "DepthwiseConv2dNative": TfOp(_conv),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), TfOp(_batch_norm)),
     "MaxPool": _pool("MaxPool"),
     "ResizeBicubic": _resize("cubic"),
     "ResizeBilinear": _resize("linear"),

@@ -10,31 +10,31 @@ import tensorflow as tf
 
 from ghostedge_convert.sources.keras.tf_images import IMAGE_TABLE, is_last
 from ghostedge_convert.sources.keras.tf_shapes import SHAPE_TABLE
-from ghostedge_convert.sources.keras.tf_writer import Row, Writer, first_input
+from ghostedge_convert.sources.keras.tf_writer import GraphWriter, TfOp, first_input
 
 
-def _same(onnx_op: str) -> Row:
+def _same(onnx_op: str) -> TfOp:
     """The same op under another name."""
 
-    def write(graph: Writer, op: Any) -> list[str]:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         return [graph.node(onnx_op, [graph.value(t) for t in op.inputs], op.name)]
 
-    return Row(write)
+    return TfOp(write)
 
 
-def _through(graph: Writer, op: Any) -> list[str]:
+def _through(graph: GraphWriter, op: Any) -> list[str]:
     return [graph.value(op.inputs[0])]
 
 
-def _through_all(graph: Writer, op: Any) -> list[str]:
+def _through_all(graph: GraphWriter, op: Any) -> list[str]:
     return [graph.value(tensor) for tensor in op.inputs]
 
 
-def _const(graph: Writer, op: Any) -> list[str]:
+def _const(graph: GraphWriter, op: Any) -> list[str]:
     return [graph.constant(tf.make_ndarray(op.get_attr("value")), op.name)]
 
 
-def _cast(graph: Writer, op: Any) -> list[str]:
+def _cast(graph: GraphWriter, op: Any) -> list[str]:
     value = tf.get_static_value(op.outputs[0])
     if value is not None:
         return [graph.constant(np.asarray(value), op.name)]
@@ -46,7 +46,7 @@ def _cast(graph: Writer, op: Any) -> list[str]:
     return _through(graph, op)
 
 
-def _bias_add(graph: Writer, op: Any) -> list[str]:
+def _bias_add(graph: GraphWriter, op: Any) -> list[str]:
     source, bias = (graph.value(t) for t in op.inputs)
     if not is_last(op):
         shape = np.array([-1, *[1] * (op.inputs[0].shape.rank - 2)])
@@ -54,20 +54,20 @@ def _bias_add(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Add", [source, bias], op.name)]
 
 
-def _reduce(onnx_op: str) -> Row:
-    def write(graph: Writer, op: Any) -> list[str]:
+def _reduce(onnx_op: str) -> TfOp:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         rank = op.inputs[0].shape.rank
         axes = sorted({int(a) % rank for a in np.ravel(graph.array(op.inputs[1]))})
         inputs = [graph.value(op.inputs[0]), graph.constant(np.array(axes), f"{op.name}/axes")]
         return [graph.node(onnx_op, inputs, op.name, keepdims=int(op.get_attr("keep_dims")))]
 
-    return Row(write, first_input)
+    return TfOp(write, first_input)
 
 
-def _matmul(*flags: str) -> Row:
+def _matmul(*flags: str) -> TfOp:
     """A product whose flags say which side to transpose first."""
 
-    def write(graph: Writer, op: Any) -> list[str]:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         inputs = []
         for tensor, flag in zip(op.inputs, flags, strict=True):
             name, axes = graph.value(tensor), list(range(tensor.shape.rank))
@@ -76,19 +76,21 @@ def _matmul(*flags: str) -> Row:
             inputs.append(graph.node("Transpose", [name], op.name, perm=perm) if turn else name)
         return [graph.node("MatMul", inputs, op.name)]
 
-    return Row(write)
+    return TfOp(write)
 
 
-def _einsum(graph: Writer, op: Any) -> list[str]:
+def _einsum(graph: GraphWriter, op: Any) -> list[str]:
     equation = op.get_attr("equation").decode()
     return [graph.node("Einsum", [graph.value(t) for t in op.inputs], op.name, equation=equation)]
 
 
-def _relu6(graph: Writer, op: Any) -> list[str]:
+def _relu6(graph: GraphWriter, op: Any) -> list[str]:
     return _clip(graph, op, graph.value(op.inputs[0]), 0.0, 6.0)
 
 
-def _clip(graph: Writer, op: Any, source: str, low: float | None, high: float | None) -> list[str]:
+def _clip(
+    graph: GraphWriter, op: Any, source: str, low: float | None, high: float | None
+) -> list[str]:
     bounds = [
         "" if bound is None else graph.constant(np.float32(bound), f"{op.name}/{word}")
         for word, bound in (("min", low), ("max", high))
@@ -96,14 +98,14 @@ def _clip(graph: Writer, op: Any, source: str, low: float | None, high: float | 
     return [graph.node("Clip", [source, *bounds], op.name)]
 
 
-def _extreme(onnx_op: str) -> Row:
+def _extreme(onnx_op: str) -> TfOp:
     """Minimum or Maximum; with a number it is a Clip, and one with each is one Clip."""
 
-    def write(graph: Writer, op: Any) -> list[str]:
-        found = _bound(op)
-        if found is None:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
+        bounded = _bound(op)
+        if bounded is None:
             return [graph.node(onnx_op, [graph.value(t) for t in op.inputs], op.name)]
-        source, bounds = found[0], {op.type: found[1]}
+        source, bounds = bounded[0], {op.type: bounded[1]}
         other = source.op.type
         inner = _bound(source.op) if other in ("Minimum", "Maximum") else None
         if inner is not None and other != op.type:
@@ -113,7 +115,7 @@ def _extreme(onnx_op: str) -> Row:
             return [graph.node(onnx_op, [graph.value(t) for t in op.inputs], op.name)]
         return _clip(graph, op, graph.value(source), low, high)
 
-    return Row(write)
+    return TfOp(write)
 
 
 def _bound(op: Any) -> tuple[Any, float] | None:
@@ -125,23 +127,23 @@ def _bound(op: Any) -> tuple[Any, float] | None:
     return None
 
 
-def _leaky(graph: Writer, op: Any) -> list[str]:
+def _leaky(graph: GraphWriter, op: Any) -> list[str]:
     alpha = float(op.get_attr("alpha"))
     return [graph.node("LeakyRelu", [graph.value(op.inputs[0])], op.name, alpha=alpha)]
 
 
-def _softmax(graph: Writer, op: Any) -> list[str]:
+def _softmax(graph: GraphWriter, op: Any) -> list[str]:
     return [graph.node("Softmax", [graph.value(op.inputs[0])], op.name, axis=-1)]
 
 
-def _log_softmax(graph: Writer, op: Any) -> list[str]:
+def _log_softmax(graph: GraphWriter, op: Any) -> list[str]:
     return [graph.node("LogSoftmax", [graph.value(op.inputs[0])], op.name, axis=-1)]
 
 
-def _with_one(before: str | None, combine: str, after: str | None = None) -> Row:
+def _with_one(before: str | None, combine: str, after: str | None = None) -> TfOp:
     """``combine(before(x), 1)``, or of 1 and it where the op ends in a minus; then ``after``."""
 
-    def write(graph: Writer, op: Any) -> list[str]:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         value, one = graph.value(op.inputs[0]), graph.constant(np.float32(1), f"{op.name}/one")
         value = graph.node(before, [value], op.name) if before else value
         swapped = combine == "1 - "
@@ -149,38 +151,38 @@ def _with_one(before: str | None, combine: str, after: str | None = None) -> Row
         value = graph.node("Sub" if swapped else combine, pair, op.name)
         return [graph.node(after, [value], op.name) if after else value]
 
-    return Row(write)
+    return TfOp(write)
 
 
-def _softsign(graph: Writer, op: Any) -> list[str]:
+def _softsign(graph: GraphWriter, op: Any) -> list[str]:
     source, one = graph.value(op.inputs[0]), graph.constant(np.float32(1), f"{op.name}/one")
     size = graph.node("Abs", [source], op.name)
     return [graph.node("Div", [source, graph.node("Add", [size, one], op.name)], op.name)]
 
 
-def _add_n(graph: Writer, op: Any) -> list[str]:
+def _add_n(graph: GraphWriter, op: Any) -> list[str]:
     total = graph.value(op.inputs[0])
     for tensor in op.inputs[1:]:
         total = graph.node("Add", [total, graph.value(tensor)], op.name)
     return [total]
 
 
-def _clip_by_value(graph: Writer, op: Any) -> list[str]:
+def _clip_by_value(graph: GraphWriter, op: Any) -> list[str]:
     low, high = (float(np.ravel(graph.array(t))[0]) for t in op.inputs[1:])
     return _clip(graph, op, graph.value(op.inputs[0]), low, high)
 
 
-def _rsqrt(graph: Writer, op: Any) -> list[str]:
+def _rsqrt(graph: GraphWriter, op: Any) -> list[str]:
     root = graph.node("Sqrt", [graph.value(op.inputs[0])], op.name)
     return [graph.node("Reciprocal", [root], op.name)]
 
 
-def _square(graph: Writer, op: Any) -> list[str]:
+def _square(graph: GraphWriter, op: Any) -> list[str]:
     source = graph.value(op.inputs[0])
     return [graph.node("Mul", [source, source], op.name)]
 
 
-def _squared_difference(graph: Writer, op: Any) -> list[str]:
+def _squared_difference(graph: GraphWriter, op: Any) -> list[str]:
     difference = graph.node("Sub", [graph.value(t) for t in op.inputs], op.name)
     return [graph.node("Mul", [difference, difference], op.name)]
 
@@ -204,25 +206,25 @@ _OTHER_NAME = {
     "SelectV2": "Where",
 }
 
-TABLE: dict[str, Row] = {
+TABLE: dict[str, TfOp] = {
     **IMAGE_TABLE,
     **SHAPE_TABLE,
-    **{op: Row(_through) for op in ("Identity", "StopGradient", "PreventGradient", "Snapshot")},
+    **{op: TfOp(_through) for op in ("Identity", "StopGradient", "PreventGradient", "Snapshot")},
     **{op: _same(op) for op in _SAME_NAME},
     **{op: _same(onnx_op) for op, onnx_op in _OTHER_NAME.items()},
-    "AddN": Row(_add_n),
+    "AddN": TfOp(_add_n),
     "BatchMatMulV2": _matmul("adj_x", "adj_y"),
-    "BiasAdd": Row(_bias_add),
-    "Cast": Row(_cast),
-    "ClipByValue": Row(_clip_by_value, first_input),
-    "Const": Row(_const, lambda _: ()),
-    "Einsum": Row(_einsum),
+    "BiasAdd": TfOp(_bias_add),
+    "Cast": TfOp(_cast),
+    "ClipByValue": TfOp(_clip_by_value, first_input),
+    "Const": TfOp(_const, lambda _: ()),
+    "Einsum": TfOp(_einsum),
     "Erfc": _with_one("Erf", "1 - "),
     "Expm1": _with_one("Exp", "Sub"),
-    "IdentityN": Row(_through_all),
-    "LeakyRelu": Row(_leaky),
+    "IdentityN": TfOp(_through_all),
+    "LeakyRelu": TfOp(_leaky),
     "Log1p": _with_one(None, "Add", "Log"),
-    "LogSoftmax": Row(_log_softmax),
+    "LogSoftmax": TfOp(_log_softmax),
     "MatMul": _matmul("transpose_a", "transpose_b"),
     "Max": _reduce("ReduceMax"),
     "Maximum": _extreme("Max"),
@@ -230,11 +232,11 @@ TABLE: dict[str, Row] = {
     "Min": _reduce("ReduceMin"),
     "Minimum": _extreme("Min"),
     "Prod": _reduce("ReduceProd"),
-    "Relu6": Row(_relu6),
-    "Rsqrt": Row(_rsqrt),
-    "Softmax": Row(_softmax),
-    "Softsign": Row(_softsign),
-    "Square": Row(_square),
-    "SquaredDifference": Row(_squared_difference),
+    "Relu6": TfOp(_relu6),
+    "Rsqrt": TfOp(_rsqrt),
+    "Softmax": TfOp(_softmax),
+    "Softsign": TfOp(_softsign),
+    "Square": TfOp(_square),
+    "SquaredDifference": TfOp(_squared_difference),
     "Sum": _reduce("ReduceSum"),
 }

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ghostedge_convert.sources.keras.tf_writer import Row, Writer, first_input
+from ghostedge_convert.sources.keras.tf_writer import GraphWriter, TfOp, first_input
 
 
-def _reshape(graph: Writer, op: Any) -> list[str]:
+def _reshape(graph: GraphWriter, op: Any) -> list[str]:
     """Reshape, Squeeze, ExpandDims: the static shape says it all."""
     shape = op.outputs[0].shape
     if not shape.is_fully_defined():
@@ -18,19 +18,19 @@ def _reshape(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Reshape", [graph.value(op.inputs[0]), target], op.name)]
 
 
-def _transpose(graph: Writer, op: Any) -> list[str]:
+def _transpose(graph: GraphWriter, op: Any) -> list[str]:
     perm = [int(axis) for axis in graph.array(op.inputs[1])]
     return [graph.node("Transpose", [graph.value(op.inputs[0])], op.name, perm=perm)]
 
 
-def _concat(graph: Writer, op: Any) -> list[str]:
+def _concat(graph: GraphWriter, op: Any) -> list[str]:
     *parts, axis = op.inputs
     return [
         graph.node("Concat", [graph.value(t) for t in parts], op.name, axis=int(graph.array(axis)))
     ]
 
 
-def _split(graph: Writer, op: Any) -> list[str]:
+def _split(graph: GraphWriter, op: Any) -> list[str]:
     axis, count = int(graph.array(op.inputs[0])), len(op.outputs)
     first = graph.node(
         "Split", [graph.value(op.inputs[1])], op.name, outputs=count, axis=axis, num_outputs=count
@@ -38,7 +38,7 @@ def _split(graph: Writer, op: Any) -> list[str]:
     return [first, *(f"{first}:{i}" for i in range(1, count))]
 
 
-def _gather(graph: Writer, op: Any) -> list[str]:
+def _gather(graph: GraphWriter, op: Any) -> list[str]:
     if op.get_attr("batch_dims"):
         graph.refuse(op, "a gather with batch dimensions")
     axis = int(graph.array(op.inputs[2])) % op.inputs[0].shape.rank
@@ -46,7 +46,7 @@ def _gather(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Gather", [graph.value(op.inputs[0]), indices], op.name, axis=axis)]
 
 
-def _pack(graph: Writer, op: Any) -> list[str]:
+def _pack(graph: GraphWriter, op: Any) -> list[str]:
     """Tensors stacked along a new axis."""
     axis = int(op.get_attr("axis")) % op.outputs[0].shape.rank
     axes = graph.constant(np.array([axis]), f"{op.name}/axes")
@@ -54,7 +54,7 @@ def _pack(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Concat", parts, op.name, axis=axis)]
 
 
-def _unpack(graph: Writer, op: Any) -> list[str]:
+def _unpack(graph: GraphWriter, op: Any) -> list[str]:
     axis, count = int(op.get_attr("axis")) % op.inputs[0].shape.rank, len(op.outputs)
     first = graph.node(
         "Split", [graph.value(op.inputs[0])], op.name, outputs=count, axis=axis, num_outputs=count
@@ -64,7 +64,7 @@ def _unpack(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Squeeze", [part, axes], op.name) for part in parts]
 
 
-def _tile(graph: Writer, op: Any) -> list[str]:
+def _tile(graph: GraphWriter, op: Any) -> list[str]:
     shapes = (op.outputs[0].shape, op.inputs[0].shape)
     if not all(shape.is_fully_defined() for shape in shapes):
         graph.refuse(op, "how often it repeats is not known before it runs")
@@ -73,13 +73,13 @@ def _tile(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Tile", [graph.value(op.inputs[0]), repeats], op.name)]
 
 
-def _broadcast_to(graph: Writer, op: Any) -> list[str]:
+def _broadcast_to(graph: GraphWriter, op: Any) -> list[str]:
     shape = np.array(op.outputs[0].shape.as_list(), np.int64)
     target = graph.constant(shape, f"{op.name}/shape")
     return [graph.node("Expand", [graph.value(op.inputs[0]), target], op.name)]
 
 
-def _strided_slice(graph: Writer, op: Any) -> list[str]:
+def _strided_slice(graph: GraphWriter, op: Any) -> list[str]:
     """``x[1:-1, ..., None, 0]``: a Slice, and a Reshape for axes that come or go."""
     sizes, value = op.inputs[0].shape.as_list(), graph.value(op.inputs[0])
     cuts = {a: cut for a, cut in _cuts(graph, op, sizes).items() if cut != range(sizes[a])}
@@ -99,7 +99,7 @@ def _strided_slice(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Reshape", [value, shape], op.name)]
 
 
-def _cuts(graph: Writer, op: Any, sizes: list[int]) -> dict[int, range]:
+def _cuts(graph: GraphWriter, op: Any, sizes: list[int]) -> dict[int, range]:
     """What a StridedSlice keeps of each axis that it names, as places."""
     parts = list(zip(*(np.ravel(graph.array(t)).tolist() for t in op.inputs[1:]), strict=True))
     begins, ends, dots, new, single = (
@@ -118,20 +118,20 @@ def _cuts(graph: Writer, op: Any, sizes: list[int]) -> dict[int, range]:
     return cuts
 
 
-def _filled(number: float | None) -> Row:
+def _filled(number: float | None) -> TfOp:
     """ZerosLike, OnesLike and Fill (None: with its second input), whose shape is static."""
 
-    def write(graph: Writer, op: Any) -> list[str]:
+    def write(graph: GraphWriter, op: Any) -> list[str]:
         shape, kind = op.outputs[0].shape, op.outputs[0].dtype.as_numpy_dtype
         if not shape.is_fully_defined():
             graph.refuse(op, f"the shape {shape} is not known before it runs")
         value = graph.array(op.inputs[1]) if number is None else number
         return [graph.constant(np.full(shape.as_list(), value, kind), op.name)]
 
-    return Row(write, lambda _: ())
+    return TfOp(write, lambda _: ())
 
 
-def _pad(graph: Writer, op: Any) -> list[str]:
+def _pad(graph: GraphWriter, op: Any) -> list[str]:
     amounts = np.asarray(graph.array(op.inputs[1]), np.int64).T.reshape(-1)
     inputs = [graph.value(op.inputs[0]), graph.constant(amounts, f"{op.name}/pads")]
     if op.type == "PadV2":
@@ -143,23 +143,23 @@ def _pad(graph: Writer, op: Any) -> list[str]:
     return [graph.node("Pad", inputs, op.name, mode="reflect")]
 
 
-SHAPE_TABLE: dict[str, Row] = {
-    "BroadcastTo": Row(_broadcast_to, first_input),
-    "ConcatV2": Row(_concat, lambda op: op.inputs[:-1]),
-    "ExpandDims": Row(_reshape, first_input),
+SHAPE_TABLE: dict[str, TfOp] = {
+    "BroadcastTo": TfOp(_broadcast_to, first_input),
+    "ConcatV2": TfOp(_concat, lambda op: op.inputs[:-1]),
+    "ExpandDims": TfOp(_reshape, first_input),
     "Fill": _filled(None),
-    "GatherV2": Row(_gather, first_input),
-    "MirrorPad": Row(_pad, first_input),
+    "GatherV2": TfOp(_gather, first_input),
+    "MirrorPad": TfOp(_pad, first_input),
     "OnesLike": _filled(1.0),
-    "Pack": Row(_pack),
-    "Pad": Row(_pad, first_input),
-    "PadV2": Row(_pad, first_input),
-    "Reshape": Row(_reshape, first_input),
-    "Split": Row(_split, lambda op: op.inputs[1:]),
-    "Squeeze": Row(_reshape, first_input),
-    "StridedSlice": Row(_strided_slice, first_input),
-    "Tile": Row(_tile, first_input),
-    "Transpose": Row(_transpose, first_input),
-    "Unpack": Row(_unpack),
+    "Pack": TfOp(_pack),
+    "Pad": TfOp(_pad, first_input),
+    "PadV2": TfOp(_pad, first_input),
+    "Reshape": TfOp(_reshape, first_input),
+    "Split": TfOp(_split, lambda op: op.inputs[1:]),
+    "Squeeze": TfOp(_reshape, first_input),
+    "StridedSlice": TfOp(_strided_slice, first_input),
+    "Tile": TfOp(_tile, first_input),
+    "Transpose": TfOp(_transpose, first_input),
+    "Unpack": TfOp(_unpack),
     "ZerosLike": _filled(0.0),
 }

@@ -21,7 +21,7 @@ _CALLS = ("StatefulPartitionedCall", "PartitionedCall", "Func", "input", "output
 
 
 @dataclass(frozen=True)
-class Row:
+class TfOp:
     """How an op is written.
 
     Attributes:
@@ -29,7 +29,7 @@ class Row:
         reads: The tensors it is written from; other inputs are parameters.
     """
 
-    write: Callable[[Writer, Any], list[str]]
+    write: Callable[[GraphWriter, Any], list[str]]
     reads: Callable[[Any], Sequence[Any]] = lambda op: op.inputs
 
 
@@ -38,7 +38,7 @@ def first_input(op: Any) -> list[Any]:
     return [op.inputs[0]]
 
 
-class Writer:
+class GraphWriter:
     """The ONNX graph as far as it is written.
 
     Attributes:
@@ -47,7 +47,7 @@ class Writer:
         constants: Initializers.
     """
 
-    def __init__(self, table: Mapping[str, Row], *, reserved: Sequence[str], where: str) -> None:
+    def __init__(self, table: Mapping[str, TfOp], *, reserved: Sequence[str], where: str) -> None:
         self.names: dict[Any, str] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []

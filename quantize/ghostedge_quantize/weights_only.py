@@ -30,7 +30,7 @@ from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import METADATA_KEY
 
 SMALLEST = 1024
-"""Elements below which a tensor stays float32: describing how to decode it eats what it saves."""
+"""Elements below which a tensor stays float32: the nodes that decode it take what it saves."""
 
 _WEIGHTED = LAYERS | {"MatMul"}
 Decode = Callable[[ir.Graph, str, np.ndarray, int], list[ir.Node]]

@@ -99,7 +99,7 @@ def runs(model: bytes, feed: Feed) -> Iterator[list[np.ndarray]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Pairs are to be computed where they stand, not merged into integer kernels.
+    # Compute the pairs as they are written: ONNX Runtime would merge them into integer kernels.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
@@ -227,7 +227,7 @@ def _set_up(
     biased = [layer for layer in weighted if layer.bias] if bias_corrected else []
     for layer, shift in _mean_errors(graph, feed, biased, noises, clean):
         bias, assumed = str(layer.bias), noises[layer.name].facts.source == "rounding step"
-        # A known error is in the file with its correction, an assumed one is added to it.
+        # The file's bias already makes up for a known error, but not for an assumed one.
         clean[bias] = graph.constants[bias] + (0 if assumed else shift)
         noisy[layer.name][bias] = clean[bias] - shift
     logits = outputs(graph.variant(values=clean), feed)

@@ -21,7 +21,7 @@ from ghostedge_quantize.graph.ops import LAYERS, TABLE, Role
 from ghostedge_runtime.errors import ModelFileError
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-# Nibbles, 16-bit and float8 codes are somebody else's; numpy holds these three as they are.
+# Other codes (4 and 16 bits, float8) are refused.
 _INTEGERS = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int32))
 WEIGHTED = LAYERS | {"MatMul"}
 """Ops of other makers' graphs that have weights."""

@@ -2,7 +2,7 @@
 
 Three ways, the first that applies: the file has the float values in front of a QuantizeLinear; a
 float model has them, up to factors per channel that equalization or folding moved between layers
-(``fit`` finds those, so that functions are compared and not spellings); or nobody has them, and
+(``fit`` finds those, so that functions are compared and not spellings); or they are unknown, and
 the error is taken as what rounding does to any number: uniform within a step, ``step² / 12``.
 """
 
@@ -96,7 +96,7 @@ def fit(codes: Codes, node: onnx.NodeProto, original: np.ndarray) -> np.ndarray 
     target = _output_first(unit, node).reshape(shape)
     source = _output_first(original.astype(np.float64), node).reshape(shape)
     fitted = _rescale(source, target)
-    # Factors fit any weights a little: what is left is spread over what they leave undecided.
+    # So many free factors explain a share of any weights, which the limit is lowered by.
     factors = groups * (shape[1] + shape[2] - 1)
     undecided = max(1, target.size - factors) / target.size
     if _mean_ratio(*_powers(target - fitted, target)) > _FOREIGN * undecided:
@@ -138,7 +138,7 @@ def _facts(codes: Codes, node: onnx.NodeProto, ratio: float, source: WeightSourc
         codes.values.astype(np.int32) - codes.along_axis(codes.zero_point.astype(np.int32))
     )
     low, high = (0, 255) if codes.values.dtype == np.uint8 else (-127, 127)
-    # Each scale is meant to have its largest weight at the end of the range; more are clipped.
+    # One code at the end of the range is expected per scale, its largest weight; more are clipped.
     at_the_end = int(((codes.values <= low) | (codes.values >= high)).sum()) - codes.scale.size
     peaks = _rows(magnitudes, node).max(1)
     spread = float(peaks.max() / max(1, peaks.min())) if codes.scale.size == 1 else 1.0

@@ -38,7 +38,7 @@ STEPS = 160
 LEARNING_RATE = 0.16
 """Of the factors' logarithms. Twice the steps or the rate changes the noise by less than 2 %."""
 STATS_PIXELS, STATS_IMAGES = 2**21, 64
-"""Channels are looked at on images of so many pixels, and on no fewer images than that."""
+"""Channels are measured on images of so many pixels together, and on at least so many images."""
 NOISE_PIXELS, NOISE_IMAGES = 2**18, 8
 """Each tensor's own noise takes a run for every tensor, so it is measured on fewer."""
 
@@ -193,7 +193,7 @@ def _descend(problem: Problem, start: np.ndarray) -> np.ndarray:
     for step in range(1, STEPS + 1):
         gradient = np.zeros_like(logs)
         noise = sum(term.add(np.exp(logs), gradient) for term in problem.terms)
-        # Of the noise's logarithm: a bad start must not drown what Adam remembers of gradients.
+        # Of the noise's logarithm: large gradients of a bad start would stay in Adam's means.
         gradient = np.where(problem.free, gradient, 0.0) / max(noise, np.finfo(float).tiny)
         first = 0.9 * first + 0.1 * gradient
         second = 0.99 * second + 0.01 * gradient**2

@@ -4,7 +4,8 @@ The table is what both runtimes can do: an op is int8 when XNNPACK takes it in i
 nothing on the way falls back to a slow kernel) and ONNX Runtime computes the same. An op that is
 not in the table stays float: the Q/DQ pairs around it are its boundary.
 
-An op's row also names how equalization treats it; ``equalization`` holds a function per name.
+An op's row also names how channels' factors and noise pass it; ``equalization.channels`` and
+``equalization.gains`` hold a function for each name.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from ghostedge_runtime.formats.backend import Array, ModelIO
 from ghostedge_runtime.formats.onnx.session import OnnxBackend
 
 _CHUNK = 128
-"""Images between two looks at the clock and at the budget."""
+"""Images run before the clock and the budget are checked again."""
 _ORDER_SEED = 0
 _FLOAT_MACS, _INT8_MACS = 8, 32
 """Multiply-accumulates a cycle on a Cortex-A76: two 128-bit FMLA, or two SDOT (Arm's optimization

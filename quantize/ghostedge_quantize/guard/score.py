@@ -75,7 +75,7 @@ class Score:
     """What one choice of float layers loses.
 
     Attributes:
-        loss: Points; in the worst of the formats that were looked at.
+        loss: Points; in the worst of the formats that were measured.
         images: How many it was measured on: all of them, or fewer where it was settled before.
         holds: Whether it is within the budget. Only all images together can say so.
     """

@@ -1,6 +1,6 @@
 """The search for the fewest and cheapest layers that have to stay float for a budget to hold.
 
-Full int8 is looked at first; where it holds, that is all. Otherwise every layer's damage is
+Full int8 is scored first; where it holds, the search ends. Otherwise every layer's damage is
 measured, layers are ranked by damage for their price, the shortest prefix of that ranking under
 which the budget holds is found by doubling and bisection, and members that turn out idle are
 dropped. How noise and losses are measured is passed in (``judge``).
@@ -163,7 +163,7 @@ class Outcome:
         score: What that choice loses.
         costs: Every layer with its measured cost, most worth leaving float first; empty where
             full int8 holds or time ran out before the ranking.
-        checks: Every choice that was looked at, in the search's order.
+        checks: Every choice that was scored, in the search's order.
         resumed: How many measurements were taken over from an earlier search.
         stopped: Why the search ended.
     """
@@ -252,7 +252,7 @@ class _Search:
         return "search done"
 
     def outcome(self, stopped: Stopped) -> Outcome:
-        # With every layer float it would be the float network by another name.
+        # All layers float is no int8 network.
         every = len(self._layers)
         mixed = [
             check for check in self._checks if not check.keep_float or len(check.keep_float) < every

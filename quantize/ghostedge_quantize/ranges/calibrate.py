@@ -36,7 +36,7 @@ class Ranges:
 
     Attributes:
         method: How the ends were chosen.
-        images: How many images were looked at.
+        images: How many images were run.
         tensors: Frozen; ends are finite and hold zero between them.
         chosen: Frozen; the method that each tensor's range was read by, never ``auto``. May be
             empty.

@@ -107,7 +107,7 @@ def entropy_range(histogram: Histogram) -> Range:
     """The range whose int8 code tells most about the values (see ``divergence``).
 
     The bin at zero is left out: zero is exact in every code, and the spike that a ReLU leaves there
-    would drown everything else.
+    would outweigh everything else.
     """
     centers, counts = histogram.filled()
     away = np.floor(centers / histogram.width) != 0

@@ -29,7 +29,7 @@ from ghostedge_quantize.graph.ops import Role, clip_bounds, rule_of
 ROUNDS = 3
 """Newton steps towards the shift behind a ReLU; a fourth changes it by less than a percent."""
 POSITIONS = 2**16
-"""Values of a channel that are looked at: its mean error is known well enough from fewer."""
+"""Values of a channel that are compared; more make its mean error no better known."""
 FEWEST = 8
 """Values that must pass the ReLU for a channel to be corrected."""
 

@@ -1,11 +1,11 @@
 """Rounds a layer's weights up or down so that its output, not each weight, errs least.
 
-The nearest code of every weight is the best only where a layer's inputs do not hang together. They
-do: neighbouring channels and pixels move alike, so that errors of opposite sign cancel. Source of
+The nearest code of every weight is the best only where a layer's inputs are uncorrelated.
+Neighbouring channels and pixels are correlated, so that errors of opposite sign cancel. Source of
 the objective: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020),
 equation 13; solved here on the inputs' second moments in place of the paper's relaxation by
 gradients: each column makes up for the errors of those before it, then coordinate descent. Scales
-are given, and the layer's activation function is not looked at.
+are given, and the layer's activation function plays no part.
 
 With the columns ``x`` that a convolution's windows cut out of its input, any error ``e`` in one
 output channel's weights costs ``E[(e · x)²] = e · H · e`` where ``H = E[x xᵀ]`` (``gram``): all
@@ -28,15 +28,15 @@ from ghostedge_quantize.codes import WEIGHT_MAX
 from ghostedge_runtime.errors import InputError
 
 _SWEEPS = 20
-"""Sweeps over all columns; most layers come to rest in fewer."""
+"""Sweeps over all columns; most layers stop changing after fewer."""
 _BLOCK = 64
-"""Columns whose flips are gathered before the others hear of them, in one matrix product."""
+"""Columns whose flips are applied to the other columns' slopes at once, in one matrix product."""
 _RIDGE = 0.01
 """Added to the diagonal for the first pass, relative to its mean."""
 _NOISE = 1e-9
 """A fall of the objective, relative to a flip's own cost, that is mere rounding."""
 MAX_POSITIONS = 1024
-"""Positions looked at in one image; of more, so many evenly spread ones stand for all."""
+"""Positions used of one image; of more, so many evenly spread ones stand for all."""
 _CHUNK = 2**22
 """Numbers in the columns that are worked on at a time: 16 MiB."""
 _GOLDEN = (math.sqrt(5) - 1) / 2

@@ -1,1 +1,1 @@
-"""The pipeline behind ``ghostedge convert``; the only part of the front door that needs torch."""
+"""What ``ghostedge convert`` does: MODEL's kinds, the stages, the comparison of the files."""

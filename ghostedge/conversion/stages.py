@@ -162,6 +162,8 @@ def lower(run: Run, made: Made, *, target: Target) -> Made:
 def measure_requantizing(run: Run, made: Made) -> Made:
     """Say what rounding a quantized source's numbers cost, on some of the images."""
     source, normalized = run.source_of(QuantizedSource), present(made.normalized)
+    if not normalized.requantized:
+        return made
     losses, failures = _attempt(
         lambda: requantizing_losses(source, normalized, _last_onnx(made).path, run.images)
     )

@@ -283,7 +283,7 @@ _SLOW = (
     "tests/base_install/",
     "tests/ghostedge/devices/",
     "tests/unchanged/",
-    "tests/report/",
+    "tests/ghostedge/show/",
     "tests/convert/",
 )
 

@@ -1,25 +1,15 @@
-"""Runs made of random numbers with a fixed seed: shapes to draw, not measurements of anything.
-
-The browser is Chromium, spoken to over its DevTools protocol on a pipe: no driver, no port.
-"""
+"""Runs made by hand and by a random generator: shapes to draw and to compare, no measurements."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ghostedge.show.contents import Contents, gather
-from ghostedge.show.page import page
 from ghostedge_runtime.record import (
     BenchRun,
     Case,
@@ -34,6 +24,9 @@ from ghostedge_runtime.record import (
     Settings,
     Snapshot,
 )
+
+SimulatedRounds = Callable[..., tuple[Round, ...]]
+MakeRun = Callable[..., BenchRun]
 
 PI = MachineFacts(
     machine="aarch64",
@@ -51,6 +44,16 @@ PI = MachineFacts(
     max_mhz={"policy0": 2400.0},
     firmware="2025/05/08",
 )
+SILENT_PI = MachineFacts(
+    machine="aarch64",
+    cores=4,
+    os="Debian GNU/Linux 12 (bookworm)",
+    kernel="Linux 6.6.31",
+    python="3.11.2",
+    board="Raspberry Pi 5 Model B Rev 1.0",
+    governors={"policy0": "ondemand"},
+)
+"""One that tells less."""
 CONTAINER = MachineFacts(
     machine="x86_64",
     cores=2,
@@ -66,7 +69,7 @@ CONTAINER = MachineFacts(
 )
 
 
-def make_result(
+def _random_result(
     name: str, base_ms: float, top1: float | None, *, rounds: int, ops: int = 0, seed: int = 0
 ) -> Result:
     """A result whose figures are those of its own random samples."""
@@ -119,7 +122,7 @@ def make_result(
     )
 
 
-def make_run(results: tuple[Result, ...], **changes: Any) -> BenchRun:
+def _random_run(results: tuple[Result, ...], **changes: Any) -> BenchRun:
     """A run on a Raspberry Pi that tells everything."""
     trace = tuple(
         Snapshot(
@@ -168,34 +171,34 @@ TOP1 = (88.1, 87.7, 92.4, 92.1, 93.1, 92.6, 92.0, 91.5)
 
 @pytest.fixture(scope="session")
 def result_of() -> Callable[..., Result]:
-    return make_result
+    return _random_result
 
 
 @pytest.fixture(scope="session")
 def run_of() -> Callable[..., BenchRun]:
-    return make_run
+    return _random_run
 
 
 @pytest.fixture(scope="session")
 def eight() -> BenchRun:
     """Eight models with accuracy, on a Raspberry Pi whose third model drifted."""
     results = tuple(
-        make_result(name, base, top1, rounds=60, ops=30 if seed < 2 else 0, seed=seed)
+        _random_result(name, base, top1, rounds=60, ops=30 if seed < 2 else 0, seed=seed)
         for seed, (name, base, top1) in enumerate(zip(NAMES, LATENCIES, TOP1, strict=True))
     )
     drifted = Mark("drifted", "its last third took 4.1 % longer than its first", 2, True)
-    return make_run(results, marks=(drifted,))
+    return _random_run(results, marks=(drifted,))
 
 
 @pytest.fixture(scope="session")
 def bare() -> BenchRun:
     """Four models without accuracy, one of which failed, in a container without sensors."""
     results = tuple(
-        make_result(name, base, None, rounds=60, seed=10 + seed)
+        _random_result(name, base, None, rounds=60, seed=10 + seed)
         for seed, (name, base) in enumerate(zip(NAMES[:3], LATENCIES[:3], strict=True))
     )
     failed = Result(Case("broken.tflite", "f" * 64, 512, "litert", 1), error="it has no outputs")
-    return make_run(
+    return _random_run(
         (*results, failed), id="fedcba9876543210", machine=CONTAINER, trace=(Snapshot(0.0),)
     )
 
@@ -205,166 +208,104 @@ def contents_of() -> Callable[..., Contents]:
     return lambda *runs, quantization=(): gather(runs, quantization, "ghostedge 0.1.0")
 
 
-@pytest.fixture(scope="session")
-def page_of_eight(eight, contents_of) -> str:
-    """The page of the eight models."""
-    return page(contents_of(eight))
+def _simulated(
+    generator: np.random.Generator,
+    *,
+    ms: float = 1.0,
+    rounds: int = 10,
+    samples: int = 10,
+    between_rounds: float = 0.02,
+    crowded: float = 0.0,
+) -> tuple[Round, ...]:
+    """Bursts of slightly different pace; within one, a long tail and now and then a preemption.
 
-
-@pytest.fixture(scope="session")
-def page_of_both(eight, bare, contents_of) -> str:
-    """The page of both machines."""
-    return page(contents_of(eight, bare))
-
-
-@pytest.fixture(scope="session")
-def chart_of(contents_of) -> Callable[[BenchRun], str]:
-    """The page of a run without its raw samples: the large chart is quickly drawn alone."""
-
-    def draw(run: BenchRun) -> str:
-        results = tuple(replace(result, rounds=(), ops=()) for result in run.results)
-        return page(contents_of(replace(run, results=results, trace=())))
-
-    return draw
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--remote-debugging-pipe",
-)
-
-
-@dataclass
-class Browser:
-    """One page of a headless Chromium.
-
-    Attributes:
-        complaints: What the console was told and what was thrown since the last `open`.
+    In the share ``crowded`` of the rounds a fifth of the inferences wait for a neighbour, 30 times
+    as long: p90 then lies where few or many of them are seen.
     """
-
-    write: int
-    read: int
-    session: str = ""
-    complaints: list[str] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _held: bytes = b""
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol, waited for; what happens meanwhile is kept."""
-        number = next(self._numbers)
-        message: dict[str, Any] = {"id": number, "method": method, "params": params}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.write, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._receive()
-            if answer.get("id") == number:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                found: dict[str, Any] = answer["result"]
-                return found
-            self._keep(answer)
-
-    def open(
-        self, file: Path, *, width: int = 1280, height: int = 900, scheme: str = "light"
-    ) -> None:
-        """Open a file from disk in a window of that size, as a phone below 500 pixels."""
-        phone = width < 500
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=2 if phone else 1,
-            mobile=phone,
-        )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.call("Emulation.setEmulatedMedia", features=features)
-        self.complaints.clear()
-        self.call("Page.navigate", url=file.as_uri())
-        self.script(
-            "new Promise(done => document.readyState === 'complete' ? done(1)"
-            " : addEventListener('load', () => done(1)))"
-        )
-
-    def script(self, code: str) -> Any:
-        """What an expression gives, a promise's value included."""
-        found = self.call(
-            "Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True
-        )
-        if "exceptionDetails" in found:
-            raise RuntimeError(str(found["exceptionDetails"]))
-        return found["result"].get("value")
-
-    def point_at(self, x: float, y: float) -> None:
-        """Move the mouse there."""
-        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-
-    def press(self, key: str) -> None:
-        """Press a key that has no letter."""
-        for kind in ("rawKeyDown", "keyUp"):
-            code = {"Tab": 9, "ArrowRight": 39, "Escape": 27}[key]
-            self.call(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
-            )
-
-    def _receive(self) -> dict[str, Any]:
-        while b"\0" not in self._held:
-            more = os.read(self.read, 1 << 20)
-            if not more:
-                raise RuntimeError("Chromium ended")
-            self._held += more
-        message, _, self._held = self._held.partition(b"\0")
-        found: dict[str, Any] = json.loads(message)
-        return found
-
-    def _keep(self, event: dict[str, Any]) -> None:
-        if event.get("method") in (
-            "Runtime.exceptionThrown",
-            "Runtime.consoleAPICalled",
-            "Log.entryAdded",
-        ):
-            self.complaints.append(json.dumps(event["params"]))
+    found = []
+    for number in range(rounds):
+        pace = ms * 1e6 * np.exp(generator.normal(0, between_rounds))
+        times = pace * np.exp(np.abs(generator.normal(0, 0.03, samples)))
+        times[generator.random(samples) < 0.05] *= 1.3
+        if generator.random() < crowded:
+            times[: samples // 5] *= 30
+        found.append(Round(float(number), tuple(int(each) for each in times)))
+    return tuple(found)
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A headless Chromium with an empty profile."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium (Debian: apt install chromium)")
-    ours_in, theirs_out = os.pipe()
-    theirs_in, ours_out = os.pipe()
-    profile = tmp_path_factory.mktemp("chromium")
-    # Chromium reads commands from descriptor 3 and answers on 4.
-    shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
-    process = subprocess.Popen(
-        ["bash", "-c", shell, CHROMIUM, *_FLAGS, f"--user-data-dir={profile}"],
-        pass_fds=(theirs_in, theirs_out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+def simulated_rounds() -> SimulatedRounds:
+    return _simulated
+
+
+def _result(model: str, rounds: Sequence[Round], **fields: Any) -> Result:
+    case = Case(
+        model=model,
+        sha256=fields.pop("sha256", "ab" * 32),
+        bytes=1000,
+        backend=fields.pop("backend", "litert"),
+        threads=fields.pop("threads", 1),
+        precision_mode=fields.pop("precision_mode", "default"),
     )
-    os.close(theirs_in)
-    os.close(theirs_out)
-    found = Browser(ours_out, ours_in)
-    try:
-        target = found.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = found.call("Target.attachToTarget", targetId=target, flatten=True)
-        found.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            found.call(f"{domain}.enable")
-        yield found
-        found.session = ""
-        found.call("Browser.close")
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours_in)
-        os.close(ours_out)
+    samples = [each / 1e6 for burst in rounds for each in burst.samples_ns]
+    figures = {}
+    if samples:
+        for name, percent in (("p50_ms", 50), ("p90_ms", 90)):
+            value = float(np.percentile(samples, percent))
+            figures[name] = Estimate(value, value * 0.99, value * 1.01)
+    return replace(
+        Result(case, runtime="ai-edge-litert", runtime_version="2.3.0", batch=1, **figures),
+        rounds=tuple(rounds),
+        **fields,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_result() -> Callable[..., Result]:
+    return _result
+
+
+def _run(
+    number: int,
+    *results: Result,
+    marks: Sequence[Mark] = (),
+    machine: MachineFacts = SILENT_PI,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+    device: str = "local",
+    created: str = "2026-11-20T10:00:00+00:00",
+) -> BenchRun:
+    return BenchRun(
+        id=f"{number:016x}",
+        created=created,
+        device=device,
+        command=("ghostedge", "bench", "model.tflite"),
+        ghostedge_version="0.1.0",
+        settings=settings,
+        machine=machine,
+        trace=(Snapshot(0.0, temperatures_c={"cpu": 51.5}, throttle_bits=0),),
+        results=results,
+        marks=tuple(marks),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_run() -> MakeRun:
+    return _run
+
+
+@pytest.fixture(scope="session")
+def one_case_run() -> MakeRun:
+    """A run of one case whose rounds are simulated: ``(number, ms, **what a run takes)``."""
+
+    def make(number: int, ms: float = 1.0, **fields: Any) -> BenchRun:
+        rounds = _simulated(np.random.default_rng(number), ms=ms)
+        of_result = {key: fields.pop(key) for key in ("sha256", "model") if key in fields}
+        model = of_result.pop("model", "model_int8.tflite")
+        return _run(number, _result(model, rounds, **of_result), **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pi_facts() -> MachineFacts:
+    return SILENT_PI

@@ -18,7 +18,7 @@ from ghostedge.show.page import page
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.record import document
 
-VERSION_1 = Path(__file__).parents[1] / "ghostedge" / "records" / "manifest_v1.json"
+VERSION_1 = Path(__file__).parents[1] / "records" / "manifest_v1.json"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Nothing that is left out of a chart goes unsaid."""
+"""Nothing that is left out of a chart goes unsaid, and the front is what no point beats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostedge.show.figures import DRAWN_SENSORS, MOST_DOTS, histogram, sensor_lines, steps
+from ghostedge.show.figures import (
+    DRAWN_SENSORS,
+    MOST_DOTS,
+    histogram,
+    pareto_front,
+    sensor_lines,
+    steps,
+)
 from ghostedge_runtime.record import Round, Snapshot
 
 SAMPLES = st.lists(st.integers(1_000, 10**10), min_size=1, max_size=60).map(tuple)
@@ -72,3 +79,31 @@ def test_the_hottest_sensors_and_the_slowest_clocks_are_kept_at_their_worst():
 
 def test_a_machine_that_tells_nothing_has_no_lines():
     assert [sensor_lines([Snapshot(0.0)], sensor, 5) for sensor in DRAWN_SENSORS] == [None, None]
+
+
+POINTS = st.lists(
+    st.tuples(st.integers(1, 6).map(float), st.integers(80, 86).map(float)), max_size=14
+)
+
+
+def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+@given(POINTS)
+@settings(deadline=None, max_examples=200)
+def test_a_point_is_on_the_front_if_and_only_if_no_other_beats_it(points):
+    unbeaten = {i for i, p in enumerate(points) if not any(beats(q, p) for q in points)}
+    assert set(pareto_front(points)) == unbeaten
+
+
+@given(POINTS)
+@settings(deadline=None, max_examples=100)
+def test_along_the_front_slower_is_never_less_accurate(points):
+    front = [points[i] for i in pareto_front(points)]
+    assert front == sorted(front)
+    assert [accuracy for _, accuracy in front] == sorted(accuracy for _, accuracy in front)
+
+
+def test_a_slower_model_that_is_no_better_is_left_out():
+    assert pareto_front([(5.0, 90.0), (3.0, 88.0), (4.0, 87.0), (6.0, 90.0)]) == [1, 0]

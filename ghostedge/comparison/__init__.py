@@ -1,5 +1,5 @@
-"""Measurements kept over time, and whether two of them differ.
+"""Whether two measurements differ.
 
-`database` keeps runs, `selection` finds them by a person's words, `comparison` holds two sides
-against each other. Nothing here measures.
+`selection` finds kept runs by a person's words, `compare` holds two sides against each other,
+`ratio` says how sure a ratio is. Nothing here measures.
 """

@@ -99,7 +99,7 @@ class Grid:
         title: The first line.
         lines: Those below it.
         bar: What the two ends of the colours stand for.
-        colours: The colour map, as in `colours.palette`.
+        colours: The colour map, as in `palette`.
         groups: Tiles that stand together, all of one size.
     """
 

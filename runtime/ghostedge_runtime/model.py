@@ -347,7 +347,7 @@ class Model:
 
         Returns:
             float32 (images, classes); of a binary classifier's one number both classes' scores, see
-            `real_values.two_classes`.
+            `two_classes`.
 
         Raises:
             InputError: As `predict`.

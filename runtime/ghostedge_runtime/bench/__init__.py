@@ -1,4 +1,4 @@
 """Measure model files on the machine this runs on, side by side.
 
-`record` holds the words of a measurement and its file format; the other modules fill them in.
+`ghostedge_runtime.record` is a measurement and its file format; the modules here fill it in.
 """

@@ -5,5 +5,5 @@ machine (`python -m ghostedge_runtime.machine.record`) stands in for it in tests
 
 - `facts`: what does not change while a run lasts; `words.describe` says it in a line.
 - `sensors`: temperatures, clocks and throttle counters at one moment.
-- `marks`: what in a run's trace makes its figures doubtful.
+- `doubts`: what in a run's trace makes its figures doubtful.
 """

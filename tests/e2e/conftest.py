@@ -1,4 +1,4 @@
-"""One conversion of real weights, shared by all the tests that look at it; commands run here."""
+"""One conversion of trained weights for all the tests that look at it; commands run here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def converted(
     trained_test: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Manifest:
-    """GhostNet 1.0x, CIFAR-10, every precision: int8 from 500 training images, scored on 5,000."""
+    """The trained GhostNet in every precision: int8 from 500 images, scored on all test images."""
     return ghostedge.convert(
         trained_checkpoint,
         precision=("float16", "dynamic", "int8"),

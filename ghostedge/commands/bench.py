@@ -57,7 +57,8 @@ _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
     "backends",
     type=some_of(tuple(ENGINES)),
     metavar="NAME,…",
-    help="litert, litert-reference (plain kernels), onnxruntime. Default: what fits each file.",
+    help=f"Any of {', '.join(ENGINES)}. litert-reference is LiteRT's plain kernels. Default: what "
+    "fits each file.",
 )
 @click.option(
     "--precision-mode",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from ghostedge.formats.budget import Budget
 from ghostedge.formats.table import Target
 from ghostedge.records.manifest import Artefact, Parity
 from ghostedge_runtime import Model
+from ghostedge_runtime.formats.loading import companion_files, whole_digest
 from ghostedge_runtime.metadata import Precision
 from ghostedge_runtime.record import Result, Score
 
@@ -103,15 +103,17 @@ def _kept(result: Result, name: str) -> Result:
 
 def _artefact(file: ModelFile, findings: Findings) -> Artefact:
     data = file.path.read_bytes()
+    sha256, size = whole_digest(data, file.path)
+    beside = (path.read_bytes() for path in companion_files(data, file.path).values())
     with Model(file.path) as model:
         signature = model.io
     return Artefact(
         file=file.path.name,
         format=file.format,
         precision=file.precision,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        zipped_bytes=len(zlib.compress(data)),
+        bytes=size,
+        sha256=sha256,
+        zipped_bytes=sum(len(zlib.compress(part)) for part in (data, *beside)),
         inputs=(signature.input,),
         outputs=signature.outputs,
         parity=findings.parity,

@@ -22,7 +22,7 @@ from ghostedge.conversion.run import ONNX, Made, Run, run_stages
 from ghostedge.conversion.source import FloatSource, Source
 from ghostedge.conversion.sources import is_quantized_onnx, load_module, source_kind
 from ghostedge.conversion.stages import present, stages_for
-from ghostedge.formats.table import TARGETS
+from ghostedge.formats.table import TARGETS, require_writers
 from ghostedge.records.manifest import Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert.sources.module import LoadedModule
@@ -46,6 +46,7 @@ def run_conversion(
     output, clock = options.files.output, StageClock(reporter)
     is_quantized = module is None and is_quantized_onnx(options)
     check_target(output)
+    require_writers(options.files.format)
     usable = usable_images(options.checks, reporter, decode_all=bool(options.guard.limits))
     if is_quantized:
         with clock.stage("read ONNX"):

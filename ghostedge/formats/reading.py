@@ -106,8 +106,7 @@ def _target_of(path: Path) -> Target | None:
 
 
 def _install_line(target: Target | None) -> str:
-    extra = "convert" if target is None else target.extra
-    return f"pip install 'ghostedge[{extra}]'" if extra else "pip install ghostedge"
+    return "pip install 'ghostedge[convert]'" if target is None else target.install_line
 
 
 def _as_it_is(tap: Tap, building: Building) -> Tap:

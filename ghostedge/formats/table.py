@@ -11,11 +11,12 @@ printed, and put in the manifest.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ghostedge.formats.budget import Budget
+from ghostedge_runtime.errors import MissingDependencyError
 from ghostedge_runtime.formats.table import FORMATS, Format
 from ghostedge_runtime.metadata import Precision
 
@@ -56,6 +57,11 @@ class Target:
     reads_layers: str
     extra: str | None
     versions: tuple[str, ...]
+
+    @property
+    def install_line(self) -> str:
+        """What installs all that inspecting and writing the format needs."""
+        return f"pip install 'ghostedge[{self.extra}]'" if self.extra else "pip install ghostedge"
 
     def class_budget(self, precision: Precision, *, assumed: bool) -> Budget:
         """What the file of a network that is taken for a classifier is held to.
@@ -126,6 +132,24 @@ TARGETS: Mapping[str, Target] = {
         ),
     )
 }
+
+
+def require_writers(formats: Iterable[str]) -> None:
+    """Import what writes some formats, before any work.
+
+    Raises:
+        MissingDependencyError: A package is not installed that one of them needs.
+    """
+    for name in formats:
+        target = TARGETS[name]
+        try:
+            resolve(target.writes)
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                f"writing {target.format.suffix} files needs {error.name}, which is not installed",
+                where="--format",
+                remedy=target.install_line,
+            ) from error
 
 
 def is_exact(format_: str, precision: Precision) -> bool:

@@ -130,6 +130,31 @@ TARGETS: Mapping[str, Target] = {
             extra=None,
             versions=("ai-edge-litert",),
         ),
+        # OpenVINO rounds int8 in its own places: docs/convert.md says how far that was from ONNX
+        # Runtime. It stores float16 files' biases as float16 too.
+        Target(
+            format=FORMATS["openvino"],
+            title="OpenVINO",
+            writes="ghostedge.formats.openvino:write_openvino",
+            runs_graph="ghostedge.formats.openvino:open_in_openvino",
+            output_budgets={
+                "float32": Budget(max_difference=1e-3),
+                "float16": Budget(max_difference=1e-2),
+                "dynamic": Budget(max_difference=1e-3),
+                "int8": Budget(min_sqnr_db=20.0),
+            },
+            class_budgets={
+                "float32": Budget(max_difference=1e-3),
+                "float16": Budget(max_difference=1e-2),
+                "dynamic": Budget(max_difference=1e-3),
+                "int8": Budget(min_sqnr_db=20.0, min_agreement_pct=95.0),
+            },
+            exact_precisions=frozenset({"float32", "float16", "dynamic"}),
+            inspects="ghostedge.formats.openvino:inspect_openvino",
+            reads_layers="ghostedge.formats.openvino:open_openvino",
+            extra="openvino",
+            versions=("openvino",),
+        ),
     )
 }
 

@@ -121,6 +121,20 @@ ENGINES: Mapping[str, Engine] = {
             times_ops="formats.onnx.op_times:time_onnx_ops",
             fixed_precision="ONNX Runtime computes in the precision that the .onnx file says",
         ),
+        Engine(
+            name="openvino",
+            title="OpenVINO",
+            library="openvino",
+            distributions=("openvino",),
+            extra="openvino",
+            bits=(64,),
+            opens={
+                "default": "formats.openvino.session:float32_kernels",
+                "fp16": "formats.openvino.session:half_precision",
+            },
+            times_ops="formats.openvino.session:time_openvino_ops",
+            changed_by_fp16="formats.openvino:changes",
+        ),
     )
 }
 
@@ -138,8 +152,15 @@ FORMATS: Mapping[str, Format] = {
             name="onnx",
             suffix=".onnx",
             article="an",
-            engines=("onnxruntime",),
+            engines=("onnxruntime", "openvino"),
             companions="formats.onnx.data:data_files",
+        ),
+        Format(
+            name="openvino",
+            suffix=".xml",
+            article="an",
+            engines=("openvino",),
+            companions="formats.openvino:weights_files",
         ),
     )
 }

@@ -103,7 +103,7 @@ def test_a_file_that_nothing_asked_for_runs_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(InputError, match=r"float\.onnx.*none of what was asked for") as raised:
         make_job([int8_tflite, float_onnx], backends=("litert",))
-    assert raised.value.remedy == "what does: onnxruntime"
+    assert raised.value.remedy == "what does: onnxruntime, openvino, openvino in fp16"
 
 
 def test_what_is_no_model_file_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 """Where does an int8 file lose accuracy? Needs the ``convert`` extra.
 
-The measuring is ``ghostedge_quantize.analyse``; here files and folders become what it takes. Images
-are prepared as the file's metadata says; a file of another maker is given the float model's, or the
-ImageNet defaults, which the report then says.
-
-An analysis of a QDQ file as read in a terminal: the worst layers first, then all of them.
+The measuring is ``ghostedge_quantize.analyse``; here files and folders become what it takes, and
+its findings become text. Images are prepared as the file's metadata says; a file of another maker
+is given the float model's, or the ImageNet defaults, which the report then says. The text names the
+worst layers first, then lists all of them.
 """
 
 from __future__ import annotations
@@ -29,6 +28,13 @@ from ghostedge_runtime.inputs import ImageInput
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
 _INT8_SUFFIX = "_int8"
+_BAR = 16
+_NO_ERROR = "exact"
+_PARTS = {
+    "file": "the float weights that the file holds",
+    "float model": "the float model, its channels rescaled to fit",
+    "rounding step": "their rounding step",
+}
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,14 @@ def inspect_quantization(
             "the float weights are not at hand (--float), so their error is taken as uniform "
             "within a rounding step",
         )
-    known = quantized.metadata.quantization if quantized.metadata else None
+    quantization = quantized.metadata.quantization if quantized.metadata else None
     try:
         with reporter.counted("measure", len(chosen)) as progress:
             analysis = analyse(
                 quantized.model,
                 (np.asarray(encode(source)[0]) for source in chosen.sources),
                 float_model=None if original is None else original.model,
-                bias_corrected=known is not None and known.bias_correction != "none",
+                bias_corrected=quantization is not None and quantization.bias_correction != "none",
                 progress=progress,
             )
     except ModelFileError as error:
@@ -124,17 +130,17 @@ def _read(path: Path) -> _OnnxFile:
     return _OnnxFile(path, model, metadata)
 
 
-def _float_model(quantized: _OnnxFile, given: Path | None) -> _OnnxFile | None:
+def _float_model(quantized: _OnnxFile, stated: Path | None) -> _OnnxFile | None:
     """The float model that was given, or the one beside the file if it is of the same weights."""
-    if given is not None:
-        return _read(given)
+    if stated is not None:
+        return _read(stated)
     path, source = quantized.path, quantized.metadata.source if quantized.metadata else None
     beside = path.with_name(path.stem.removesuffix(_INT8_SUFFIX) + path.suffix)
     if source is None or beside == path or not beside.is_file():
         return None
-    found = _read(beside)
-    same = found.metadata is not None and found.metadata.source == source
-    return found if same else None
+    original = _read(beside)
+    same = original.metadata is not None and original.metadata.source == source
+    return original if same else None
 
 
 def _image_input(
@@ -142,8 +148,8 @@ def _image_input(
 ) -> tuple[ImageInput, tuple[str, ...]]:
     """What makes the file's input of an image, and what had to be assumed for it."""
     tensor = onnx_input(quantized.model, quantized.path)
-    known = None if original is None else original.metadata
-    preprocessing = None if known is None else known.preprocessing
+    metadata = None if original is None else original.metadata
+    preprocessing = None if metadata is None else metadata.preprocessing
     origin = None if original is None else original.path
     _, notes, encode = image_input(
         quantized.metadata, tensor, quantized.path, preprocessing, origin
@@ -151,29 +157,20 @@ def _image_input(
     return encode, notes
 
 
-_BAR = 16
-_NO_ERROR = "exact"
-_PARTS = {
-    "file": "the float weights that the file holds",
-    "float model": "the float model, its channels rescaled to fit",
-    "rounding step": "their rounding step",
-}
-
-
 def summary_lines(report: QuantizationReport) -> Iterator[str]:
     """The whole, what was assumed, and the worst layers with cause and remedy."""
-    found = report.analysis
-    total = found.total
+    analysis = report.analysis
+    total = analysis.total
     yield (
-        f"{Path(report.file).name} on {found.images} images of {report.calib}: output "
+        f"{Path(report.file).name} on {analysis.images} images of {report.calib}: output "
         f"{decibel_words(total.sqnr_db)} above its noise, {1 - total.changed:.1%} same top-1 as "
         "float"
     )
-    yield f"weights measured against {', '.join(sources(found)) or 'nothing: none are in int8'}"
+    yield f"weights measured against {', '.join(sources(analysis)) or 'nothing: none are in int8'}"
     for note in report.notes:
         yield f"note: {note}"
-    shares = {layer.name: layer for layer in found.layers}
-    for rank, culprit in enumerate(found.worst, 1):
+    shares = {layer.name: layer for layer in analysis.layers}
+    for rank, culprit in enumerate(analysis.worst, 1):
         layer = shares[culprit.name]
         yield ""
         yield (
@@ -184,9 +181,9 @@ def summary_lines(report: QuantizationReport) -> Iterator[str]:
         yield f"   → {culprit.remedy}"
 
 
-def sources(found: Analysis) -> list[str]:
+def sources(analysis: Analysis) -> list[str]:
     """What the weights' error was measured against, in words, each once."""
-    kinds = dict.fromkeys(layer.weights.source for layer in found.layers if layer.weights)
+    kinds = dict.fromkeys(layer.weights.source for layer in analysis.layers if layer.weights)
     return [_PARTS[kind] for kind in kinds]
 
 

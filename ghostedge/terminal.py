@@ -99,18 +99,18 @@ class TextConsole(Console):
 def standard_streams() -> Iterator[None]:
     """Make standard output and error take any text, for as long as the block runs."""
     before = sys.stdout, sys.stderr
-    made = []
+    streams = []
     for name, stream in zip(("stdout", "stderr"), before, strict=True):
         if stream is None:  # closed by whoever started this
             setattr(sys, name, io.StringIO())
         elif isinstance(stream, io.TextIOWrapper):
-            made.append(_Stream(stream, is_results=name == "stdout"))
-            setattr(sys, name, made[-1])
+            streams.append(_Stream(stream, is_results=name == "stdout"))
+            setattr(sys, name, streams[-1])
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
-        for stream in made:
+        for stream in streams:
             stream.let_go()
 
 

@@ -65,47 +65,47 @@ def command(
     sides = (
         [from_files(a), from_files(b)] if db is None else from_database(db, (a, b), device=device)
     )
-    found = compare(*sides, max_regression_pct=max_regression)
+    comparison = compare(*sides, max_regression_pct=max_regression)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(comparison))
     else:
-        _print(found, sides)
-    _check(found)
+        _print(comparison, sides)
+    _check(comparison)
 
 
 def _list(db: Path, device: str | None, *, as_json: bool) -> None:
-    known = entries(db, device=device)
+    listed = entries(db, device=device)
     if as_json:
-        print_json([asdict(each) for each in known])
+        print_json([asdict(entry) for entry in listed])
     else:
-        stdout().print(entries_table(known))
+        stdout().print(entries_table(listed))
 
 
-def _print(found: Comparison, sides: Sequence[Sequence[BenchRun]]) -> None:
+def _print(comparison: Comparison, sides: Sequence[Sequence[BenchRun]]) -> None:
     console = stdout()
     for line in sides_lines(*sides):
         console.say(line)
-    console.print(comparison_table(found))
-    for line in remark_lines(found):
+    console.print(comparison_table(comparison))
+    for line in remark_lines(comparison):
         console.say(f"- {line}")
 
 
-def _check(found: Comparison) -> None:
+def _check(comparison: Comparison) -> None:
     """Warn of what may be slower; end with exit code 3 where it surely is.
 
     Raises:
         BudgetMissedError: A case missed the budget.
     """
-    for case in found.cases:
+    for case in comparison.cases:
         if case.budget == "not shown":
             ConsoleReporter(stderr()).note(
                 f"{case.key}: {(case.p50.ratio.value - 1) * 100:+.1f} %, but its interval reaches "
-                f"below {found.max_regression_pct:g} %: not shown to be slower; measure longer, or "
-                "give more runs"
+                f"below {comparison.max_regression_pct:g} %: not shown to be slower; measure "
+                "longer, or give more runs"
             )
-    if found.missed:
+    if comparison.missed:
         raise BudgetMissedError(
-            f"--max-regression {found.max_regression_pct:g} is not kept\n  "
-            + "\n  ".join(found.missed),
+            f"--max-regression {comparison.max_regression_pct:g} is not kept\n  "
+            + "\n  ".join(comparison.missed),
             remedy="see the marks first: heat and neighbours look like slower code",
         )

@@ -106,7 +106,7 @@ def _check_target(target: Path, form: str, inputs: Sequence[Path]) -> None:
             remedy="leave out --format, or give the file another name",
         )
     check_file(target)
-    if target.exists() and any(each.exists() and target.samefile(each) for each in inputs):
+    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
         raise InputError(
             "it is a measurement that the report is made of",
             where=target,
@@ -142,6 +142,6 @@ def _render(contents: Contents, form: str) -> bytes:
             where=f"--format {form}",
             remedy="pip install 'ghostedge[report]', or use --format markdown",
         ) from error
-    made = write(contents)
+    written = write(contents)
     # A name in a file system need not be valid UTF-8.
-    return made if isinstance(made, bytes) else str(made).encode(errors="backslashreplace")
+    return written if isinstance(written, bytes) else str(written).encode(errors="backslashreplace")

@@ -3,17 +3,14 @@
 A side is one run or several. ``docs/history.md`` says what the words promise and what they do not,
 and why the budget's rule is made for a laboratory that checks every build.
 
-Which case of A is which case of B.
+**Matching.** A case is known by its model's file name, its backend, its threads and its precision
+mode. By name, not by content: a regression check compares a file with its next version, and says
+where the bytes differ. The folder counts only where one run has the same file name from two
+folders, the device only where a side has runs of several.
 
-A case is known by its model's file name, its backend, its threads and its precision mode. The name,
-not the content: a regression check compares a file with its next version, and says where the bytes
-differ. The folder counts only where one run has the same file name from two folders, the device
-only where a side has runs of several.
-
-What else differed between two measurements, in words.
-
-A ratio speaks of the files alone only where machine, settings and versions are the same. Every fact
-that is not the same in all runs compared is said; which of them made the difference is not known.
+**Conditions.** A ratio speaks of the files alone only where machine, settings and versions are the
+same. Every fact that is not the same in all runs compared is listed; which of them made the
+difference is not known.
 """
 
 from __future__ import annotations
@@ -27,6 +24,8 @@ from typing import Any, Literal
 from ghostedge.comparison.ratio import Basis, Ratio, ratio_between, typical_ms
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.record import BenchRun, Case, Mark, Result
+
+COMPARISON_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Measured:
         """Why it cannot be compared, or None."""
         if self.result.error is not None:
             return f"could not run: {self.result.error}"
-        samples = [each.samples_ns for each in self.result.rounds]
+        samples = [burst.samples_ns for burst in self.result.rounds]
         if not samples:
             return "has no raw samples"
         if not all(samples) or min(map(min, samples)) <= 0:
@@ -108,7 +107,7 @@ def _has_namesakes(run: BenchRun) -> bool:
 
 
 def _grouped(runs: Iterable[BenchRun], *, by_path: bool, by_device: bool) -> Cases:
-    found: Cases = {}
+    groups: Cases = {}
     for run in runs:
         seen: Counter[CaseKey] = Counter()
         device = run.device if by_device else None
@@ -116,8 +115,8 @@ def _grouped(runs: Iterable[BenchRun], *, by_path: bool, by_device: bool) -> Cas
             first = _key(result.case, device, by_path=by_path)
             key = _key(result.case, device, by_path=by_path, nth=seen[first])
             seen[first] += 1
-            found.setdefault(key, []).append(Measured(run, number))
-    return found
+            groups.setdefault(key, []).append(Measured(run, number))
+    return groups
 
 
 def _key(case: Case, device: str | None, *, by_path: bool, nth: int = 0) -> CaseKey:
@@ -126,10 +125,10 @@ def _key(case: Case, device: str | None, *, by_path: bool, nth: int = 0) -> Case
 
 
 def _delegated(each: Measured) -> str | None:
-    found = each.result.delegation
-    if found is None:
+    delegation = each.result.delegation
+    if delegation is None:
         return None
-    return f"{found.ops} of {found.ops_total} ({found.delegate})"
+    return f"{delegation.ops} of {delegation.ops_total} ({delegation.delegate})"
 
 
 _OF_RUN: Mapping[str, Callable[[BenchRun], Any]] = {
@@ -181,9 +180,9 @@ def _differing(
     facts: Mapping[str, Callable[[Any], Any]], a: Sequence[Any], b: Sequence[Any]
 ) -> Iterable[str]:
     for name, fact in facts.items():
-        found = [list(dict.fromkeys(map(fact, side))) for side in (a, b)]
-        if len({*found[0], *found[1]}) > 1:
-            in_a, in_b = (" and ".join(map(_words, values)) for values in found)
+        values_of = [list(dict.fromkeys(map(fact, side))) for side in (a, b)]
+        if len({*values_of[0], *values_of[1]}) > 1:
+            in_a, in_b = (" and ".join(map(_words, values)) for values in values_of)
             yield f"{name}: {in_a} in A, {in_b} in B"
 
 
@@ -196,8 +195,6 @@ def _words(value: Any) -> str:
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {_words(value)}" for key, value in sorted(values.items()))
 
-
-COMPARISON_VERSION = 1
 
 SideName = Literal["A", "B"]
 Verdict = Literal["faster", "slower", "no difference shown"]
@@ -336,38 +333,43 @@ def compare(
 
 
 def _usable(cases: Cases) -> Cases:
-    kept = {key: [each for each in found if each.fault is None] for key, found in cases.items()}
-    return {key: found for key, found in kept.items() if found}
+    usable = {
+        key: [measured for measured in runs if measured.fault is None]
+        for key, runs in cases.items()
+    }
+    return {key: runs for key, runs in usable.items() if runs}
 
 
 def _left(side: SideName, mine: Cases, usable_elsewhere: Cases) -> list[Unmatched]:
     """Runs of this side that were not used, with the reason."""
     other: SideName = "B" if side == "A" else "A"
-    found = []
+    unmatched = []
     for key, runs in mine.items():
-        faults = [(each.run.id, each.fault) for each in runs if each.fault is not None]
+        faults = [
+            (measured.run.id, measured.fault) for measured in runs if measured.fault is not None
+        ]
         lost = side == "B" and len(faults) == len(runs) and key in usable_elsewhere
-        found += [Unmatched(side, key, f"run {of} {fault}", lost) for of, fault in faults]
+        unmatched += [Unmatched(side, key, f"run {of} {fault}", lost) for of, fault in faults]
         if len(faults) < len(runs) and key not in usable_elsewhere:
-            found.append(Unmatched(side, key, f"{other} has no measurement of it"))
-    return found
+            unmatched.append(Unmatched(side, key, f"{other} has no measurement of it"))
+    return unmatched
 
 
-def _unmatched_words(each: Unmatched) -> str:
-    return f"{each.key}, in {each.side} alone: {each.reason}"
+def _unmatched_words(unmatched: Unmatched) -> str:
+    return f"{unmatched.key}, in {unmatched.side} alone: {unmatched.reason}"
 
 
 def _differences(
     a: Sequence[BenchRun], b: Sequence[BenchRun], keys: Sequence[CaseKey]
 ) -> tuple[str, ...]:
-    found: list[str] = []
+    differences: list[str] = []
     for device in dict.fromkeys(key.device for key in keys):
         if device is None:
-            found += run_differences(a, b)
+            differences += run_differences(a, b)
             continue
         sides = ([run for run in side if run.device == device] for side in (a, b))
-        found += (f"{device}: {each}" for each in run_differences(*sides))
-    return tuple(found)
+        differences += (f"{device}: {difference}" for difference in run_differences(*sides))
+    return tuple(differences)
 
 
 def _compared(
@@ -420,11 +422,11 @@ def _budget(ratio: Ratio, max_regression_pct: float | None) -> BudgetVerdict | N
 
 def _missed(cases: Sequence[CaseComparison], unmatched: Sequence[Unmatched]) -> tuple[str, ...]:
     slower = [
-        f"{each.key}: {(each.p50.ratio.value - 1) * 100:+.1f} %, its whole interval above the limit"
-        for each in cases
-        if each.budget == "missed"
+        f"{case.key}: {(case.p50.ratio.value - 1) * 100:+.1f} %, its whole interval above the limit"
+        for case in cases
+        if case.budget == "missed"
     ]
-    return (*slower, *(f"{each.key}: {each.reason}" for each in unmatched if each.lost))
+    return (*slower, *(f"{case.key}: {case.reason}" for case in unmatched if case.lost))
 
 
 def _marks(side: SideName, measured: Sequence[Measured]) -> list[SideMark]:

@@ -26,13 +26,13 @@ def from_files(text: str) -> tuple[BenchRun, ...]:
     """
     # A file whose name has a comma in it is taken at its word.
     names = [text] if Path(text).is_file() else _split(text)
-    found: list[BenchRun] = []
+    all_runs: list[BenchRun] = []
     for name in names:
         runs = read_runs(name)
         if not runs:
             raise InputError("it holds no run", where=name)
-        found += runs
-    return tuple(found)
+        all_runs += runs
+    return tuple(all_runs)
 
 
 def from_database(
@@ -48,10 +48,10 @@ def from_database(
     Raises:
         InputError: There is no such run, or an id's beginning is that of several.
     """
-    known = entries(db, device=device)
-    if not known:
+    listed = entries(db, device=device)
+    if not listed:
         raise InputError("it holds no run" + (f" of {device}" if device else ""), where=db)
-    return [load(db, [_one(word, known, db) for word in _split(text)]) for text in texts]
+    return [load(db, [_one(word, listed, db) for word in _split(text)]) for text in texts]
 
 
 def _split(text: str) -> list[str]:
@@ -61,24 +61,24 @@ def _split(text: str) -> list[str]:
     return words
 
 
-def _one(word: str, known: Sequence[Entry], db: Path) -> str:
+def _one(word: str, listed: Sequence[Entry], db: Path) -> str:
     latest = _LATEST.fullmatch(word)
     if latest is not None:
         back = int(latest[1] or 0)
-        if back >= len(known):
-            raise InputError(f"it holds {len(known)} run(s), too few for {word}", where=db)
-        return known[-1 - back].id
-    return _by_prefix(word, known, db)
+        if back >= len(listed):
+            raise InputError(f"it holds {len(listed)} run(s), too few for {word}", where=db)
+        return listed[-1 - back].id
+    return _by_prefix(word, listed, db)
 
 
-def _by_prefix(word: str, known: Sequence[Entry], db: Path) -> str:
-    found = [each.id for each in known if each.id.startswith(word.lower())]
-    if len(word) >= _MIN_PREFIX and len(found) == 1:
-        return found[0]
-    if len(found) > 1:
+def _by_prefix(word: str, listed: Sequence[Entry], db: Path) -> str:
+    ids = [entry.id for entry in listed if entry.id.startswith(word.lower())]
+    if len(word) >= _MIN_PREFIX and len(ids) == 1:
+        return ids[0]
+    if len(ids) > 1:
         raise InputError(
-            f"{word} is the beginning of {len(found)} runs: {', '.join(found[:5])}"
-            + (", …" if len(found) > 5 else ""),
+            f"{word} is the beginning of {len(ids)} runs: {', '.join(ids[:5])}"
+            + (", …" if len(ids) > 5 else ""),
             where=db,
             remedy="give more of it",
         )

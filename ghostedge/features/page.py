@@ -78,7 +78,7 @@ def _sentences(report: FeaturesReport) -> Iterator[str]:
 
 
 def _table(layers: list[LayerFacts], *, rescaled: bool) -> Iterator[str]:
-    headings = "".join(f'<th class="n">{each}</th>' for each in ("SQNR", "median", "cosine"))
+    headings = "".join(f'<th class="n">{heading}</th>' for heading in ("SQNR", "median", "cosine"))
     yield "<table><thead><tr><th>layer</th><th>shape</th>"
     yield f"{headings}<th>factors</th></tr></thead><tbody>"
     for layer in layers:
@@ -93,12 +93,12 @@ def _table(layers: list[LayerFacts], *, rescaled: bool) -> Iterator[str]:
 
 
 def _cells(layer: LayerFacts, *, rescaled: bool) -> tuple[str, ...]:
-    found = layer.difference
-    if found is None:
+    difference = layer.difference
+    if difference is None:
         return "–", "–", "–", "no layer of that name"
-    cosine = "–" if found.cosine is None else f"{found.cosine:.5f}"
-    decibels = map(decibel_words, (found.sqnr_db, found.channel_db))
-    return (*decibels, cosine, scale_words(found, rescaled=rescaled))
+    cosine = "–" if difference.cosine is None else f"{difference.cosine:.5f}"
+    decibels = map(decibel_words, (difference.sqnr_db, difference.channel_db))
+    return (*decibels, cosine, scale_words(difference, rescaled=rescaled))
 
 
 def _layer(layer: LayerFacts) -> Iterator[str]:

@@ -144,14 +144,14 @@ def load(db: Where, ids: Sequence[str]) -> tuple[BenchRun, ...]:
         InputError: There is no such run, or it cannot be read.
     """
     with _reading(db) as connection:
-        return tuple(_loaded(connection, each, db) for each in ids)
+        return tuple(_loaded(connection, run_id, db) for run_id in ids)
 
 
 def _store(connection: sqlite3.Connection, run: BenchRun, db: Where) -> bool:
     text = json.dumps(document([run]), separators=(",", ":"), sort_keys=True)
-    known = connection.execute("SELECT document FROM runs WHERE id = ?", (run.id,)).fetchone()
-    if known is not None:
-        if known[0] != text:
+    stored = connection.execute("SELECT document FROM runs WHERE id = ?", (run.id,)).fetchone()
+    if stored is not None:
+        if stored[0] != text:
             raise InputError(
                 f"it holds another run of the id {run.id}",
                 where=db,
@@ -165,7 +165,7 @@ def _store(connection: sqlite3.Connection, run: BenchRun, db: Where) -> bool:
     )
     connection.executemany(
         "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [_case_row(run, number, each) for number, each in enumerate(run.results)],
+        [_case_row(run, number, result) for number, result in enumerate(run.results)],
     )
     return True
 
@@ -207,14 +207,14 @@ def _loaded(connection: sqlite3.Connection, run_id: str, db: Where) -> BenchRun:
     if row is None:
         raise InputError(f"it holds no run {run_id}", where=db)
     try:
-        found = json.loads(row[0])
+        parsed = json.loads(row[0])
     except ValueError as error:
         raise InputError(
             f"the run {run_id} in it is not JSON ({error})",
             where=db,
             remedy="the file was changed by something else: take a copy of before",
         ) from error
-    return runs_of(found, f"{db}, run {run_id}")[0]
+    return runs_of(parsed, f"{db}, run {run_id}")[0]
 
 
 @contextmanager
@@ -298,6 +298,6 @@ def _is_ours(connection: sqlite3.Connection, db: Where) -> bool:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    for each in _TABLES:
-        connection.execute(each)
+    for statement in _TABLES:
+        connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -2,9 +2,8 @@
 
 The schema is described in ``docs/manifest.md``; a change that an old reader would misread raises
 ``MANIFEST_VERSION``. The command line's tables are drawn from these objects, never from anything
-else, so what is printed is what is on disk.
-
-How the guard's search went, as the manifest has it.
+else, so what is printed is what is on disk. First how the guard's search went, then what is known
+of each file, then the document and how it is read.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.formats.table import FORMATS
 from ghostedge_runtime.metadata import Precision
 from ghostedge_runtime.record import BenchRun, Case, Result, Score
+
+MANIFEST_NAME = "manifest.json"
+MANIFEST_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,6 @@ def loss_words(kind: str, loss: float) -> str:
     return f"drop {loss:.2f} points" if kind == "max_drop" else f"agreement {100 - loss:.2f} %"
 
 
-MANIFEST_NAME = "manifest.json"
-MANIFEST_VERSION = 2
-
-
 @dataclass(frozen=True)
 class Inferred:
     """A fact nobody stated on the command line, and where it was taken from."""
@@ -221,7 +219,7 @@ class Parity:
     @property
     def worst(self) -> OutputParity | None:
         """An output that misses the budget, else the smallest ratio; None where none differs."""
-        noisy = [each for each in self.outputs if each.sqnr_db is not None]
+        noisy = [output for output in self.outputs if output.sqnr_db is not None]
         return min(noisy, key=lambda e: (e.within_budget, e.counted_db or 0.0), default=None)
 
 

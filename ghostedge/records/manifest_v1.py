@@ -63,8 +63,8 @@ def upgraded(document: Mapping[str, Any], where: str | os.PathLike[str]) -> dict
     """
     typed = decode(_Document, document, where=where, place="the document")
     files = zip(document["artefacts"], typed.artefacts, strict=True)
-    kept = {name: value for name, value in document.items() if name != "host"}
-    return kept | {"artefacts": [_artefact(*file) for file in files], "run": _run(typed)}
+    unchanged = {name: value for name, value in document.items() if name != "host"}
+    return unchanged | {"artefacts": [_artefact(*file) for file in files], "run": _run(typed)}
 
 
 def _artefact(document: Mapping[str, Any], typed: _Artefact) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""An output folder that is either whole or not there.
+"""An output folder or file that is written whole, or stays as it was before.
 
-Files are built in a temporary folder beside the target, which takes the target's place by rename
-only when everything succeeded; where the target is a link, what it leads to is replaced. A folder
-that is already there is replaced only if it holds nothing but an earlier run's files: whatever else
-a user keeps in it is never touched.
+**A folder** is filled in a temporary one beside the target, which takes the target's place by
+rename only when everything succeeded; where the target is a link, what it leads to is replaced. A
+folder that is already there is replaced only if it holds nothing but an earlier run's files:
+whatever else a user keeps in it is never touched.
 
-One output file that is either whole, or as it was before.
-
-A name of a regular file, or of none yet, is written beside it and takes its place by rename; what
-the name links to is replaced, not the link. A pipe or a character device, ``/dev/stdout`` and
-``/dev/fd/N`` are written to as they are: nothing stands in for them and their node stays.
+**A file** that is a regular one, or none yet, is written beside its name and takes its place by
+rename; what the name links to is replaced, not the link. A pipe or a character device,
+``/dev/stdout`` and ``/dev/fd/N`` are written to as they are and never replaced.
 """
 
 from __future__ import annotations
@@ -29,9 +27,19 @@ from pathlib import Path
 from ghostedge.records.manifest import MANIFEST_NAME
 from ghostedge_runtime.errors import InputError
 
-Vouch = Callable[[Path], set[str]]
 _FOLDER_REMEDY = "choose another folder with -o"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FILE_REMEDY = "choose another place"
+_REFUSED = (
+    (stat.S_ISDIR, "it is a folder", "name a file"),
+    (stat.S_ISBLK, "it is a disk, which is not overwritten", "name a file"),
+    (stat.S_ISSOCK, "it is a socket, which cannot be opened as a file", "name a file"),
+)
+_DESCRIPTOR = re.compile(r"/dev/std(?P<std>out|err)|(?:/dev|/proc/self)/fd/(?P<number>\d+)")
+_MOST_LINKS = 40
+
+
+Vouch = Callable[[Path], set[str]]
 
 
 def check_target(target: Path, written: Vouch | None = None) -> None:
@@ -115,16 +123,6 @@ def _replace_folder(staging: Path, target: Path, written: Vouch | None) -> None:
     target.rename(old)  # onto an empty folder: POSIX replaces it
     staging.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-
-
-_FILE_REMEDY = "choose another place"
-_REFUSED = (
-    (stat.S_ISDIR, "it is a folder", "name a file"),
-    (stat.S_ISBLK, "it is a disk, which is not overwritten", "name a file"),
-    (stat.S_ISSOCK, "it is a socket, which cannot be opened as a file", "name a file"),
-)
-_DESCRIPTOR = re.compile(r"/dev/std(?P<std>out|err)|(?:/dev|/proc/self)/fd/(?P<number>\d+)")
-_MOST_LINKS = 40
 
 
 def check_file(path: Path) -> None:
@@ -217,8 +215,9 @@ def _replace_file(target: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     staged = Path(name)
     try:
-        with os.fdopen(handle, "wb") as made:  # closed before it counts: a full disk may tell then
-            made.write(content)
+        # Closed before it takes the other's place: a full disk may be reported only then.
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
         staged.chmod(0o666 & ~_umask())  # a temporary file is private
         staged.replace(target)
     except BaseException:

@@ -1,7 +1,9 @@
-"""What is kept as something to see: tables, a page, a picture, or Markdown.
+"""Measurements as something to see: tables, a page, a picture, Markdown. Nothing is measured here.
 
-``contents`` gathers what is shown, ``columns`` is what a table is made of, ``words`` puts values
-into text; ``figures`` works out what is drawn, ``charts`` draws it with matplotlib; ``tables`` are
-for the terminal; ``page``, ``picture`` and ``markdown`` are a report's three forms. Nothing is
-measured here.
+A table is a selection of columns: ``columns`` fills and draws them; ``result_columns``,
+``artefact_columns`` and ``layer_columns`` are those that several tables share; ``tables``,
+``bench_tables`` and ``comparison_tables`` are the terminal's. A report is gathered by ``contents``,
+worded by ``words`` and ``sentences``, worked out by ``figures`` and drawn by ``charts`` in the
+style of ``drawing``; ``page`` (with ``templates/``), ``picture`` and ``markdown`` are its three
+forms.
 """

@@ -1,6 +1,7 @@
-"""The chart a report opens with: latency against accuracy, or latency alone. Needs matplotlib.
+"""The report's charts, each a function that draws on axes it is given. Needs matplotlib.
 
-The small charts of a case, a machine and a quantization. Needs matplotlib.
+The large ones show all cases: latency against accuracy, or latency alone. The small ones show one
+case's distribution and course, one machine's sensors, one quantization's layers.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ from ghostedge_runtime.record import Result
 
 _DOT = 19.0
 _REACH = 13.0
+ROW = 44.0
+"""Pixels that a row of the latency chart is high."""
+_NAME = 22
+_NEAR, _LEANS_BACK = 0.1, 0.9
 
 
 @dataclass(frozen=True)
@@ -244,10 +249,6 @@ def _within(box: Bbox, outer: Bbox) -> bool:
     return bool(np.all((box.min >= outer.min, box.max <= outer.max)))
 
 
-ROW = 44.0
-"""Pixels that a row of the latency chart is high."""
-
-
 def draw_latencies(ax: Axes, contents: Contents, room: Room) -> dict[str, list[Dot]]:
     """A row per case: its name, its p50 as a numbered point, a line to p90 and on to p99."""
     timed = contents.timed
@@ -287,28 +288,24 @@ def _figures(entry: Entry) -> tuple[float, float, float]:
     return p50, p90, result.p99_ms.value if result.p99_ms else p90
 
 
-_NAME = 22
-_NEAR, _LEANS_BACK = 0.1, 0.9
-
-
-def draw_histogram(ax: Axes, entry: Entry, found: Histogram) -> None:
+def draw_histogram(ax: Axes, entry: Entry, histogram: Histogram) -> None:
     """How often which latency occurred, with p50, p90 and p99."""
-    ax.stairs(found.counts, found.edges_ms, fill=True, color=LIGHT["fill"])
+    ax.stairs(histogram.counts, histogram.edges_ms, fill=True, color=LIGHT["fill"])
     result = entry.result
-    top = max(found.counts)
+    top = max(histogram.counts)
     ax.set_ylim(0, top * 1.65)
-    if found.logarithmic:
+    if histogram.logarithmic:
         logarithmic(ax, 5)
     else:
         ax.xaxis.set_major_locator(linear(5))
-    ax.set_xlim(found.edges_ms[0], found.edges_ms[-1])
+    ax.set_xlim(histogram.edges_ms[0], histogram.edges_ms[-1])
     ax.set_yticks([])
     ax.xaxis.set_major_formatter(PLAIN)
-    ax.set_xlabel("ms an inference" + (", logarithmic" if found.logarithmic else ""))
+    ax.set_xlabel("ms an inference" + (", logarithmic" if histogram.logarithmic else ""))
     bare(ax, "x")
     line, before = 0, float("-inf")
     for name, estimate in (("p50", result.p50_ms), ("p90", result.p90_ms), ("p99", result.p99_ms)):
-        if estimate is not None and estimate.value <= found.edges_ms[-1]:
+        if estimate is not None and estimate.value <= histogram.edges_ms[-1]:
             place = _across(ax, estimate.value)
             line = line + 1 if place - before < _NEAR else 0
             before = place
@@ -327,23 +324,23 @@ def _upright(ax: Axes, x: float, name: str, top: float) -> None:
     ax.annotate(name, (x, top), offset, textcoords="offset points", ha=ha, color=LIGHT["soft"])
 
 
-def histogram_words(found: Histogram) -> str:
+def histogram_words(histogram: Histogram) -> str:
     """What the histogram leaves out."""
-    if not found.beyond:
-        return f"all of {plural(sum(found.counts), 'inference')}"
-    total = sum(found.counts) + found.beyond
-    beyond = f"{found.beyond:,} of {plural(total, 'inference')}"
-    return f"{beyond} beyond the axis, up to {ms(found.max_ms)} ms"
+    if not histogram.beyond:
+        return f"all of {plural(sum(histogram.counts), 'inference')}"
+    total = sum(histogram.counts) + histogram.beyond
+    beyond = f"{histogram.beyond:,} of {plural(total, 'inference')}"
+    return f"{beyond} beyond the axis, up to {ms(histogram.max_ms)} ms"
 
 
-def draw_steps(ax: Axes, entry: Entry, found: Steps) -> dict[str, list[Dot]]:
+def draw_steps(ax: Axes, entry: Entry, steps: Steps) -> dict[str, list[Dot]]:
     """Each step's median over time, in the band from its 10th to its 90th percentile."""
     colour = LIGHT[series_name(entry.series)]
-    ax.fill_between(found.at_s, found.p10_ms, found.p90_ms, color=LIGHT["line"], linewidth=0)
+    ax.fill_between(steps.at_s, steps.p10_ms, steps.p90_ms, color=LIGHT["line"], linewidth=0)
     name = f"steps-{entry.number}"
     ax.plot(
-        found.at_s,
-        found.p50_ms,
+        steps.at_s,
+        steps.p50_ms,
         linestyle="none",
         marker="o",
         markersize=4.0,
@@ -351,10 +348,10 @@ def draw_steps(ax: Axes, entry: Entry, found: Steps) -> dict[str, list[Dot]]:
         gid=name,
     )
     _over_time(ax, "ms")
-    low, high = min(found.p10_ms), max(found.p90_ms)
+    low, high = min(steps.p10_ms), max(steps.p90_ms)
     margin = max(0.08 * (high - low), 0.01 * high)
     ax.set_ylim(max(0.0, low - margin), high + margin)
-    points = zip(found.at_s, found.p50_ms, strict=True)
+    points = zip(steps.at_s, steps.p50_ms, strict=True)
     return {
         name: [
             Dot(i, f"{entry.name}\nat {at:.1f} s: {ms(p50)} ms")
@@ -363,18 +360,18 @@ def draw_steps(ax: Axes, entry: Entry, found: Steps) -> dict[str, list[Dot]]:
     }
 
 
-def draw_lines(ax: Axes, found: Lines, unit: str) -> None:
+def draw_lines(ax: Axes, lines: Lines, unit: str) -> None:
     """Sensors over time, each named over the chart in its colour."""
-    for index, line in enumerate(found.lines):
-        _draw_line(ax, index, line, found.at_s)
+    for index, line in enumerate(lines.lines):
+        _draw_line(ax, index, line, lines.at_s)
     _over_time(ax, unit)
     ax.margins(y=0.12)
 
 
 def _draw_line(ax: Axes, index: int, line: Line, at_s: Sequence[float]) -> None:
-    told = [(x, y) for x, y in zip(at_s, line.values, strict=True) if y is not None]
+    values = [(x, y) for x, y in zip(at_s, line.values, strict=True) if y is not None]
     colour = LIGHT[series_name(index)]
-    xs, ys = [x for x, _ in told], [y for _, y in told]
+    xs, ys = [x for x, _ in values], [y for _, y in values]
     ax.plot(xs, ys, color=colour, linewidth=1.6, marker="o", markersize=2.5)
     column, row = index % 2, index // 2
     ax.annotate(
@@ -408,12 +405,12 @@ def _over_time(ax: Axes, unit: str) -> None:
     )
 
 
-def draw_layers(ax: Axes, found: LayerErrors, group: str) -> dict[str, list[Dot]]:
+def draw_layers(ax: Axes, analysis: LayerErrors, group: str) -> dict[str, list[Dot]]:
     """Each layer's share of the output's noise in graph order, the worst three in red."""
-    worst = {cause.name for cause in found.worst}
+    worst = {cause.name for cause in analysis.worst}
     dots: dict[str, list[Dot]] = {}
     for which, colour in ((False, LIGHT["s0"]), (True, LIGHT["warn"])):
-        chosen = [(i, e) for i, e in enumerate(found.layers) if (e.name in worst) == which]
+        chosen = [(i, e) for i, e in enumerate(analysis.layers) if (e.name in worst) == which]
         xs, ys = [i + 1 for i, _ in chosen], [100 * layer.share for _, layer in chosen]
         if not chosen:
             continue
@@ -434,7 +431,7 @@ def draw_layers(ax: Axes, found: LayerErrors, group: str) -> dict[str, list[Dot]
             for i, layer in chosen
         ]
     ax.set_ylim(bottom=0)
-    ax.set_xlim(0, len(found.layers) + 1)
+    ax.set_xlim(0, len(analysis.layers) + 1)
     bare(ax, "y")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.yaxis.set_major_formatter(PLAIN)

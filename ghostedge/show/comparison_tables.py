@@ -66,15 +66,18 @@ def _run_words(run: BenchRun) -> str:
     return f"{run.id[:_SHORT]} of {run.created}, {run.device}, {machine}"
 
 
-def remark_lines(found: Comparison) -> list[str]:
+def remark_lines(comparison: Comparison) -> list[str]:
     """What a reader has to know beside the table; never empty, for it says what intervals hold."""
     return [
-        *_basis_lines(found.cases),
-        *_shared_lines(found),
-        *(f"not the same in all runs: {each}" for each in found.differences),
-        *(line for case in found.cases for line in _case_lines(case)),
-        *_mark_lines(found.cases),
-        *(f"not compared: {each.key}, in {each.side}: {each.reason}" for each in found.unmatched),
+        *_basis_lines(comparison.cases),
+        *_shared_lines(comparison),
+        *(f"not the same in all runs: {item}" for item in comparison.differences),
+        *(line for case in comparison.cases for line in _case_lines(case)),
+        *_mark_lines(comparison.cases),
+        *(
+            f"not compared: {item.key}, in {item.side}: {item.reason}"
+            for item in comparison.unmatched
+        ),
     ]
 
 
@@ -94,10 +97,10 @@ def _basis_lines(cases: Sequence[CaseComparison]) -> Iterable[str]:
         yield "a run of a single round allows no interval, so no difference can be shown"
 
 
-def _shared_lines(found: Comparison) -> Iterable[str]:
-    shared = [each for each in found.a if each in found.b]
+def _shared_lines(comparison: Comparison) -> Iterable[str]:
+    shared = [run for run in comparison.a if run in comparison.b]
     if shared:
-        yield f"in A and in B is the same run: {', '.join(each[:_SHORT] for each in shared)}"
+        yield f"in A and in B is the same run: {', '.join(run[:_SHORT] for run in shared)}"
 
 
 def _case_lines(case: CaseComparison) -> Iterable[str]:

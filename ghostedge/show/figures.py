@@ -1,12 +1,9 @@
 """What the charts draw, worked out once, and as the JSON that the page carries.
 
-Which models are worth having: no other is both as fast and as accurate.
-
-Raw samples made few enough to draw and to ship, without hiding what is left out.
-
-A histogram's axis ends where hardly any sample lies; how many lie beyond and how far is kept.
-Rounds are joined in equal groups, looks at the machine likewise, and what a group stands for is
-said.
+The Pareto front holds the models that no other beats in both speed and accuracy. Raw samples are
+joined to as few points as can be drawn and sent, without hiding what is left out: a histogram's
+axis ends where hardly any sample lies, and how many lie beyond and how far is kept; rounds and
+looks at the machine are joined in equal groups, and how many a group holds is said.
 """
 
 from __future__ import annotations
@@ -20,6 +17,13 @@ import numpy as np
 from ghostedge.show.contents import Contents, Entry
 from ghostedge_runtime.machine.sensors import SENSORS, Sensor
 from ghostedge_runtime.record import Round, Snapshot
+
+DRAWN_SENSORS = tuple(sensor for sensor in SENSORS if sensor.over_time is not None)
+BINS = 40
+MOST_DOTS = 90
+_BEYOND_P99, _LONG_TAIL = 0.25, 4.0
+_MOST_LINES = 5
+"""Sensors that one chart holds."""
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -41,12 +45,6 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
         if points[index][1] > last[1] or points[index] == last:
             front.append(index)
     return front
-
-
-DRAWN_SENSORS = tuple(sensor for sensor in SENSORS if sensor.over_time is not None)
-BINS = 40
-MOST_DOTS = 90
-_BEYOND_P99, _LONG_TAIL = 0.25, 4.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Lines:
 
 def histogram(rounds: Iterable[Round]) -> Histogram | None:
     """The samples of all rounds, None without any."""
-    samples = np.array([ns for each in rounds for ns in each.samples_ns], np.float64) / 1e6
+    samples = np.array([ns for burst in rounds for ns in burst.samples_ns], np.float64) / 1e6
     if not samples.size:
         return None
     low, high = float(samples.min()), float(samples.max())
@@ -177,10 +175,6 @@ def _rounded(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
 
 
-_MOST_LINES = 5
-"""Sensors that one chart holds."""
-
-
 @dataclass(frozen=True)
 class CaseFigures:
     """How one case's latency is spread, and how it went over time; None without samples."""
@@ -223,17 +217,17 @@ def work_out(contents: Contents) -> Figures:
 
 
 def _plain(lines: Mapping[str, Lines | None]) -> dict[str, Any]:
-    return {key: None if found is None else asdict(found) for key, found in lines.items()}
+    return {key: None if drawn is None else asdict(drawn) for key, drawn in lines.items()}
 
 
 def _fronts(contents: Contents) -> dict[int, tuple[Entry, ...]]:
-    found = {}
+    fronts = {}
     for series in range(len(contents.series)):
         scored = [entry for entry in contents.scored if entry.series == series]
         front = pareto_front([entry.place for entry in scored])
         if front:
-            found[series] = tuple(scored[index] for index in front)
-    return found
+            fronts[series] = tuple(scored[index] for index in front)
+    return fronts
 
 
 def plotted(contents: Contents, figures: Figures) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _details(contents: Contents) -> Iterator[str]:
     if not contents.timed:
         return
     facts = [dict(case_facts(entry.result)) for entry in contents.timed]
-    names = dict.fromkeys(name for known in facts for name in known)
+    names = dict.fromkeys(name for row in facts for name in row)
     columns = [Column[dict[str, str]](name, RIGHT, partial(_fact, name)) for name in names]
     yield "## More figures"
     yield table(select(columns, facts), list(map(_name, contents.timed)))

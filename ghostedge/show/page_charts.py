@@ -99,12 +99,12 @@ def _cases(
         histograms[entry.number] = maker.make(
             HISTOGRAM,
             f"Histogram of the latency of {entry.name}",
-            partial(draw_histogram, entry=entry, found=case.histogram),
+            partial(draw_histogram, entry=entry, histogram=case.histogram),
         )
         over_time[entry.number] = maker.make(
             OVER_TIME,
             f"Latency of {entry.name} over time",
-            partial(draw_steps, entry=entry, found=case.steps),
+            partial(draw_steps, entry=entry, steps=case.steps),
         )
     return histograms, over_time
 
@@ -115,7 +115,7 @@ def _layers(contents: Contents, place: int, maker: ChartMaker) -> Iterator[Marku
         yield maker.make(
             Frame(kind, width, 240, left=52),
             "Each layer's share of the output's noise",
-            partial(draw_layers, found=analysis, group=f"layers-{place}"),
+            partial(draw_layers, analysis=analysis, group=f"layers-{place}"),
         )
 
 
@@ -131,6 +131,6 @@ def _sensors(
                     maker.make(
                         sensors(len(lines.lines)),
                         f"{sensor.words} over time",
-                        partial(draw_lines, found=lines, unit=sensor.unit),
+                        partial(draw_lines, lines=lines, unit=sensor.unit),
                     ),
                 )

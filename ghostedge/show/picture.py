@@ -67,9 +67,9 @@ def picture(contents: Contents) -> bytes:
     """The PNG's bytes."""
     figures = work_out(contents)
     drawn = [
-        (entry, found.histogram)
+        (entry, case.histogram)
         for entry in contents.timed
-        if (found := figures.cases[entry.number]).histogram is not None
+        if (case := figures.cases[entry.number]).histogram is not None
     ]
     lines = _lines(contents)
     chart = _chart_height(contents)
@@ -84,10 +84,10 @@ def picture(contents: Contents) -> bytes:
             _draw_chart(sheet, contents, figures, chart)
         for place, (entry, histogram) in enumerate(drawn):
             _draw_case(sheet, place, entry, histogram)
-        made = io.BytesIO()
+        png = io.BytesIO()
         # The version of the library would make the bytes differ between machines.
-        figure.savefig(made, format="png", dpi=_SHARPNESS * DPI, metadata={"Software": None})
-    return made.getvalue()
+        figure.savefig(png, format="png", dpi=_SHARPNESS * DPI, metadata={"Software": None})
+    return png.getvalue()
 
 
 def _lines(contents: Contents) -> list[tuple[str, str]]:
@@ -152,8 +152,8 @@ def _draw_chart(sheet: _Sheet, contents: Contents, figures: Figures, height: flo
     sheet.down += height
 
 
-def _draw_case(sheet: _Sheet, place: int, entry: Entry, found: Histogram | None) -> None:
-    if found is None:
+def _draw_case(sheet: _Sheet, place: int, entry: Entry, histogram: Histogram | None) -> None:
+    if histogram is None:
         raise ValueError(f"case {entry.number} has no samples")
     width = (_WIDTH - 2 * _EDGE) / _COLUMNS
     row, column = divmod(place, _COLUMNS)
@@ -165,7 +165,7 @@ def _draw_case(sheet: _Sheet, place: int, entry: Entry, found: Histogram | None)
         top=top,
         bottom=sheet.height - top - _SMALL + 40,
     )
-    draw_histogram(ax, entry, found)
+    draw_histogram(ax, entry, histogram)
     doubt = f" {WARNING} {', '.join(entry.kinds)}" if entry.marks else ""
     ax.annotate(
         f"{entry.number}  {elided(entry.name, 44 - len(doubt))}{doubt}",

@@ -94,7 +94,7 @@ def _label_rows(ax: Axes, names: Sequence[str], red: Sequence[bool]) -> None:
 
 
 def _title(report: QuantizationReport) -> str:
-    found = report.analysis
-    ratio = "exact" if found.total.sqnr_db is None else f"{found.total.sqnr_db:.1f} dB"
+    analysis = report.analysis
+    ratio = "exact" if analysis.total.sqnr_db is None else f"{analysis.total.sqnr_db:.1f} dB"
     name = printable(Path(report.file).name)
-    return f"{name}: output SQNR {ratio} over {found.images} images; worst in red"
+    return f"{name}: output SQNR {ratio} over {analysis.images} images; worst in red"

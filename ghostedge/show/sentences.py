@@ -84,34 +84,34 @@ def operator_words(result: Result) -> str:
     return f"{plural(len(result.ops), 'operator')}, each by itself, {ms(total)} ms in sum{whole}"
 
 
-def sensor_words(found: Lines | None, unit: str) -> str:
+def sensor_words(sensor: Lines | None, unit: str) -> str:
     """The span of each sensor over the run."""
-    if found is None:
+    if sensor is None:
         return "not told"
     spans = []
-    for line in found.lines:
-        told = [value for value in line.values if value is not None]
-        spans.append(f"{printable(line.name)} {min(told):.4g} to {max(told):.4g} {unit}")
+    for line in sensor.lines:
+        values = [value for value in line.values if value is not None]
+        spans.append(f"{printable(line.name)} {min(values):.4g} to {max(values):.4g} {unit}")
     return ", ".join(spans)
 
 
-def lines_words(found: Lines, sensor: Sensor) -> str:
+def lines_words(lines: Lines, sensor: Sensor) -> str:
     """What is left out of a chart of sensors."""
     parts = []
-    if len(found.lines) < found.all:
-        parts.append(f"{len(found.lines)} of {found.all} drawn: those with the {sensor.over_time}")
-    if found.each > 1:
-        parts.append(f"a dot is the {sensor.over_time} of {found.each} looks")
+    if len(lines.lines) < lines.all:
+        parts.append(f"{len(lines.lines)} of {lines.all} drawn: those with the {sensor.over_time}")
+    if lines.each > 1:
+        parts.append(f"a dot is the {sensor.over_time} of {lines.each} looks")
     return "; ".join(parts)
 
 
-def quantization_words(found: QuantizationFindings) -> Iterator[str]:
+def quantization_words(findings: QuantizationFindings) -> Iterator[str]:
     """On what it was measured, the whole, and what had to be assumed."""
-    total = found.analysis.total
+    total = findings.analysis.total
     ratio = "exact" if total.sqnr_db is None else f"{total.sqnr_db:.1f} dB above its noise"
-    images = plural(found.analysis.images, "image")
+    images = plural(findings.analysis.images, "image")
     yield (
-        f"On {images} of {printable(found.calib)} the output is {ratio}; "
+        f"On {images} of {printable(findings.calib)} the output is {ratio}; "
         f"{percent(1 - total.changed)} keep their top-1. 6 dB more is half the error."
     )
-    yield from map(printable, found.notes)
+    yield from map(printable, findings.notes)

@@ -2,10 +2,8 @@
 
 Matplotlib writes a document of its own: colours and fonts in style attributes, ids that two charts
 share, metadata. Here the styles become classes of the page's one style sheet (so that the page's
-policy needs to allow no inline style), colours become the page's variables, ids that nothing refers
-to go.
-
-Charts for the page: a drawing function gets a figure of the right size, out comes SVG.
+policy needs to allow no inline style), colours become the page's variables, and ids that nothing
+refers to are dropped. `ChartMaker` gives a drawing function axes of the right size and returns SVG.
 """
 
 from __future__ import annotations
@@ -37,8 +35,10 @@ class StyleSheet:
 
     def class_of(self, style: str) -> str:
         """The class for a style attribute of matplotlib's; empty where nothing of it is kept."""
-        kept = ";".join(_declarations(style))
-        return self._classes.setdefault(kept, f"m{len(self._classes)}") if kept else ""
+        declarations = ";".join(_declarations(style))
+        return (
+            self._classes.setdefault(declarations, f"m{len(self._classes)}") if declarations else ""
+        )
 
     def css(self) -> str:
         """The rules, in the order they were first needed."""
@@ -72,9 +72,9 @@ def svg(chart: Chart, name: str, sheet: StyleSheet, kind: str) -> str:
         sheet: Takes its styles.
         kind: Classes of the element.
     """
-    made = io.StringIO()
-    chart.figure.savefig(made, format="svg", metadata=_NO_METADATA)
-    root = ElementTree.fromstring(made.getvalue())
+    written = io.StringIO()
+    chart.figure.savefig(written, format="svg", metadata=_NO_METADATA)
+    root = ElementTree.fromstring(written.getvalue())
     for group in root.iter(f"{_SVG}g"):
         dots = chart.dots.get(group.get("id", ""))
         if dots is not None:
@@ -113,10 +113,10 @@ def _drop(parent: ElementTree.Element) -> None:
 def _rename(root: ElementTree.Element, prefix: str) -> None:
     """Keep the ids that something refers to, each with the chart's name before it."""
     referring = [
-        (element, key, found.group(1))
+        (element, key, match.group(1))
         for element in root.iter()
         for key in _REFERRING
-        if (found := _REFERENCE.search(element.get(key, "")))
+        if (match := _REFERENCE.search(element.get(key, "")))
     ]
     used = sorted({old for _, _, old in referring})
     names = {old: f"{prefix}-{number}" for number, old in enumerate(used)}

@@ -156,23 +156,23 @@ def inspection_tables(inspection: Inspection) -> list[Table]:
     return tables
 
 
-def _facts_table(found: Inspection) -> Table:
+def _facts_table(inspection: Inspection) -> Table:
     rows = {
-        "kind": found.kind,
-        "size": size_words(found.bytes),
-        "SHA-256": found.sha256,
-        "parameters": f"{found.parameters:,}",
-        "MACs": or_dash(found.macs, "{:,}"),
-        **found.facts,
-        **_metadata_rows(found),
+        "kind": inspection.kind,
+        "size": size_words(inspection.bytes),
+        "SHA-256": inspection.sha256,
+        "parameters": f"{inspection.parameters:,}",
+        "MACs": or_dash(inspection.macs, "{:,}"),
+        **inspection.facts,
+        **_metadata_rows(inspection),
     }
-    return facts_table(Path(found.file).name, list(rows.items()))
+    return facts_table(Path(inspection.file).name, list(rows.items()))
 
 
-def _metadata_rows(found: Inspection) -> dict[str, str]:
-    data = found.metadata
+def _metadata_rows(inspection: Inspection) -> dict[str, str]:
+    data = inspection.metadata
     if data is None:
-        return {} if found.kind == "checkpoint" else {"ghostedge metadata": "none"}
+        return {} if inspection.kind == "checkpoint" else {"ghostedge metadata": "none"}
     preprocessing, labels = data["preprocessing"], data["labels"]
     height, width = preprocessing["input_size"]
     rows = {
@@ -197,7 +197,7 @@ def _metadata_rows(found: Inspection) -> dict[str, str]:
 def _quantization_words(data: Mapping[str, Any]) -> str:
     """What was done to make a file int8; older files say less."""
     layers = len(data.get("float_layers", ()))
-    said = {
+    done = {
         f"{data['ranges']} ranges": True,
         f"{data['calibration_images']} images": True,
         "equalized": data.get("equalized", False),
@@ -207,7 +207,7 @@ def _quantization_words(data: Mapping[str, Any]) -> str:
         "one scale per weight tensor": not data.get("per_channel", True),
         f"{layers} layer{'s' if layers > 1 else ''} left float": layers > 0,
     }
-    return ", ".join(words for words, holds in said.items() if holds)
+    return ", ".join(words for words, holds in done.items() if holds)
 
 
 _TENSORS: tuple[Column[tuple[str, TensorInfo]], ...] = (
@@ -321,7 +321,7 @@ def _worst_words(layer: LayerFacts) -> str:
     if layer.difference is None:
         return "no layer of that name"
     return ", ".join(
-        f"{each.channel} ({round(each.sqnr_db)} dB)" for each in layer.difference.worst
+        f"{error.channel} ({round(error.sqnr_db)} dB)" for error in layer.difference.worst
     )
 
 

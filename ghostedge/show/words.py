@@ -77,9 +77,9 @@ def interval(estimate: Estimate) -> str:
     return "" if low == high else f"{ms(low)}–{ms(high)}"
 
 
-def ratio(found: Estimate) -> str:
+def ratio(estimate: Estimate) -> str:
     """``0.52× (0.51–0.53)``."""
-    return f"{found.value:.3f}× ({found.low:.3f}–{found.high:.3f})"
+    return f"{estimate.value:.3f}× ({estimate.low:.3f}–{estimate.high:.3f})"
 
 
 def machine_name(machine: MachineFacts) -> str:
@@ -87,18 +87,21 @@ def machine_name(machine: MachineFacts) -> str:
     return printable(machine.board or cpu_words(machine))
 
 
-def delegation_words(found: Delegation) -> str:
+def delegation_words(delegation: Delegation) -> str:
     """How much of the graph was taken, and what was left."""
-    pieces = plural(found.partitions, "piece")
-    left = ", ".join(f"{count} {printable(name)}" for name, count in sorted(found.left.items()))
-    words = f"{printable(found.delegate)} took {found.ops} of {found.ops_total} operators"
-    return f"{words} in {pieces}" + (f"; left {left}" if left else "")
+    pieces = plural(delegation.partitions, "piece")
+    left = ", ".join(
+        f"{count} {printable(name)}" for name, count in sorted(delegation.left.items())
+    )
+    taken = f"{delegation.ops} of {delegation.ops_total} operators in {pieces}"
+    words = f"{printable(delegation.delegate)} took {taken}"
+    return words + (f"; left {left}" if left else "")
 
 
 def runtime_words(result: Result) -> str:
     """The interpreter and its version."""
-    known = " ".join(part for part in (result.runtime, result.runtime_version) if part)
-    return printable(known) or DASH
+    words = " ".join(part for part in (result.runtime, result.runtime_version) if part)
+    return printable(words) or DASH
 
 
 def case_facts(result: Result) -> Iterator[tuple[str, str]]:
@@ -149,8 +152,8 @@ def settings_facts(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "warm-up, at most", f"{settings.max_warmup_seconds:g} s"
     pinned = "not pinned" if settings.cpus is None else ", ".join(map(str, settings.cpus))
     yield "CPUs pinned to", pinned
-    given = plural(settings.images, "real image") if settings.images else "random numbers"
-    yield "input", given
+    source = plural(settings.images, "real image") if settings.images else "random numbers"
+    yield "input", source
 
 
 def op_time(op: OpTime) -> str:

@@ -64,7 +64,8 @@ def entry_words(entry: Entry, contents: Contents) -> str:
     if len(contents.series) > 1:
         lines.append(contents.series[entry.series])
     if result.p50_ms:
-        lines.append(f"p50 {ms(result.p50_ms.value)} ms (95 %: {interval(result.p50_ms)})")
+        sure = interval(result.p50_ms)
+        lines.append(f"p50 {ms(result.p50_ms.value)} ms" + (f" (95 %: {sure})" if sure else ""))
     if result.p90_ms:
         lines.append(f"p90 {ms(result.p90_ms.value)} ms")
     if result.score:

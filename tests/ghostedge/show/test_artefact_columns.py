@@ -67,6 +67,8 @@ def test_how_large_a_file_is_zipped_is_shown_where_it_is_known(manifest: Manifes
 
 def test_a_figure_without_an_interval_is_shown_without_one(manifest: Manifest) -> None:
     assert "0.382 ms |" in markdown(gather([manifest]))
+    assert "p50 0.382 ms&#10;p90" in (text := page(gather([manifest])))
+    assert "(95 %: )" not in text
 
 
 def test_the_page_has_a_point_for_each_file_and_says_what_was_missed(manifest: Manifest) -> None:

@@ -75,7 +75,7 @@ class FileOptions:
 
     def __post_init__(self) -> None:
         _check_list("--precision", self.precision, get_args(Precision))
-        _check_list("--format", self.format, tuple(TARGETS))
+        _check_list("--format", self.format, tuple(TARGETS), names_closest=True)
         if "onnx" not in self.format:
             raise InputError(
                 "onnx is not among them, which the others are made from and compared with",
@@ -90,11 +90,13 @@ class FileOptions:
         return tuple(precision for precision in get_args(Precision) if precision in wanted)
 
 
-def _check_list(flag: str, chosen: Sequence[str], choices: Sequence[str]) -> None:
+def _check_list(
+    flag: str, chosen: Sequence[str], choices: Sequence[str], *, names_closest: bool = False
+) -> None:
     """Refuse a word that is none of the choices, or is listed twice."""
     for word in chosen:
         if word not in choices:
-            close = difflib.get_close_matches(word, choices, 1)
+            close = difflib.get_close_matches(word, choices, 1) if names_closest else []
             raise InputError(
                 f"there is no {word!r}{f' (closest: {close[0]})' if close else ''}",
                 where=flag,

@@ -1,12 +1,9 @@
-"""What ``--device`` may say.
+"""What ``--device`` may say, and what ssh says of a device that it does not reach.
 
 ``local``, or ``ssh://[USER@]HOST[:PORT][?python=PATH]``. HOST may be a ``Host`` of the user's SSH
 configuration. Host and user take only characters that neither ssh, its ``ProxyCommand`` nor a shell
-reads as anything else (CVE-2023-51385 came in by a host name).
-
-What ssh says when it gets nowhere, in words with a remedy.
-
-OpenSSH's messages are not translated, so its English is a safe thing to look for.
+reads as anything else (CVE-2023-51385 came in by a host name). OpenSSH's messages are not
+translated, so its English is a safe thing to look for; each becomes an error with a remedy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One device's SSH connection, by the system's OpenSSH.
+"""One device's SSH connection, by the system's OpenSSH, and how it comes back when it is lost.
 
 So a user's configuration, agent and jump hosts work as they are. One connection is made and shared
 by every command (``ControlMaster``, its socket in a private folder). Nothing is asked
@@ -6,14 +6,8 @@ by every command (``ControlMaster``, its socket in a private folder). Nothing is
 setting of the user's, OpenSSH refuses a key that it does not know. ``GHOSTEDGE_SSH_CONFIG`` names
 another configuration file than ``~/.ssh/config``.
 
-What is written to a command's input while it runs.
-
-How long a measurement on a device waits for what.
-
-A connection that comes back.
-
 Everything the device is asked can be asked twice, so what a lost connection cut off is simply done
-again once there is a new one.
+again once there is a new one (`Steady`). `Limits` says how long a measurement waits for what.
 """
 
 from __future__ import annotations
@@ -39,6 +33,17 @@ from ghostedge_runtime.errors import DeviceError
 from ghostedge_runtime.remote import REPLY
 
 Feed = Callable[[IO[bytes], threading.Event], None]
+Reply = dict[str, Any]
+T = TypeVar("T")
+Say = Callable[[str], None]
+CONFIG_VARIABLE = "GHOSTEDGE_SSH_CONFIG"
+_LOST = 255  # ssh's own exit status; that of the command there is less
+_NOT_FOUND = (126, 127)  # a shell's words for what cannot be run
+_ALIVE_TRIES = 3
+_IDLE_S = 60
+_SOCKET_MAX = 70  # a socket's path has 104 bytes at the least, and ssh adds 17 while it binds
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+_FRUITLESS = 5
 
 
 def sending(data: bytes) -> Feed:
@@ -116,16 +121,6 @@ class Limits:
     give_up_s: float = 180.0
     lock_wait_s: float = 3600.0
     cache_bytes: int = 4_000_000_000
-
-
-CONFIG_VARIABLE = "GHOSTEDGE_SSH_CONFIG"
-_LOST = 255  # ssh's own exit status; that of the command there is less
-_NOT_FOUND = (126, 127)  # a shell's words for what cannot be run
-_ALIVE_TRIES = 3
-_IDLE_S = 60
-_SOCKET_MAX = 70  # a socket's path has 104 bytes at the least, and ssh adds 17 while it binds
-
-Reply = dict[str, Any]
 
 
 class LostError(Exception):
@@ -378,13 +373,6 @@ def _private_folder() -> Path:
     folder = Path(tempfile.gettempdir())
     short = len(os.fsencode(folder)) < _SOCKET_MAX - len("ghostedge-xxxxxxxx/c")
     return Path(tempfile.mkdtemp(prefix="ghostedge-", dir=folder if short else "/tmp"))
-
-
-T = TypeVar("T")
-Say = Callable[[str], None]
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
-_FRUITLESS = 5
 
 
 class Steady:

@@ -3,10 +3,9 @@
 The device's own is looked at first. What it lacks is installed once, into an environment in our
 folder there; nothing is ever installed into a Python that was found.
 
-Our runtime as a wheel, made of the package that is installed here.
-
-So the device runs the very same code, of a source checkout too. The same package gives the same
-bytes: entries are sorted, dated 1980 and stored without compression, which differs by zlib.
+Our runtime travels as a wheel made of the package that is installed here, so that the device runs
+the very same code, of a source checkout too. The same package gives the same bytes: entries are
+sorted, dated 1980 and stored without compression, which differs by zlib.
 """
 
 from __future__ import annotations
@@ -29,6 +28,8 @@ from ghostedge_runtime.errors import DeviceError
 from ghostedge_runtime.formats.table import ENGINES, FORMATS, Engine
 
 _DISTRIBUTION = "ghostedge-runtime"
+_MODULE = "ghostedge_runtime.remote"
+_OLDEST = (3, 10)
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _WHEEL = "Wheel-Version: 1.0\nGenerator: ghostedge\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
@@ -94,10 +95,6 @@ def _zip(entries: Mapping[str, bytes]) -> bytes:
             info.external_attr = 0o644 << 16
             archive.writestr(info, data)
     return stream.getvalue()
-
-
-_OLDEST = (3, 10)
-_MODULE = "ghostedge_runtime.remote"
 
 
 @dataclass(frozen=True)

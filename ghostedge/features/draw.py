@@ -1,17 +1,12 @@
-"""One layer as up to three grids: the model's, the other's, and the difference of the two.
+"""One layer as up to three grids of tiles: the model's, the other's, the difference of the two.
 
 The first two share their colours, channel by channel, so that a tile has the same colour in both
 where it has the same value. The difference has a scale of its own.
 
-Draw channels as a grid of tiles under a heading. Pillow does all of it.
-
-Not matplotlib: feature maps are pixels, which are to stay pixels, and Pillow is on every device
-already, so that a ``.tflite`` can be looked into where it runs.
-
-Two colour maps and a ramp of greys in one palette of 256, without matplotlib.
-
-A picture is drawn as palette indices: the first 200 are a colour map, the rest run from black to
-white, so that text drawn on white blends through greys.
+Pillow draws all of it, not matplotlib: feature maps are pixels, which are to stay pixels, and
+Pillow is on every device already, so that a ``.tflite`` can be looked into where it runs. A picture
+is drawn as indices into a palette of 256: the first 200 are a colour map, the rest run from black
+to white, so that text drawn on white blends through greys.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _JOBS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         "pip install 'ghostedge[convert]'",
     ),
     ("convert Keras models", (("keras",), ("tensorflow",)), "pip install 'ghostedge[keras]'"),
-    ("report, inspect --plot", (("matplotlib",), ("jinja2",)), "pip install 'ghostedge[report]'"),
+    ("report, inspect --plot", (("matplotlib",),), "pip install 'ghostedge[report]'"),
 )
 
 

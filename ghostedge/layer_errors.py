@@ -21,6 +21,7 @@ from ghostedge.conversion.images import calibration_set
 from ghostedge.formats.format import image_input
 from ghostedge.formats.onnx import onnx_input, parse_onnx
 from ghostedge.show.columns import LEFT, RIGHT, Column, draw
+from ghostedge.show.words import decibel_words
 from ghostedge_quantize import analyse
 from ghostedge_quantize.analysis.findings import Analysis, Culprit, LayerAnalysis
 from ghostedge_runtime.errors import InputError, ModelFileError
@@ -29,7 +30,6 @@ from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 
 _INT8_SUFFIX = "_int8"
 _BAR = 16
-_NO_ERROR = "exact"
 _PARTS = {
     "file": "the float weights that the file holds",
     "float model": "the float model, its channels rescaled to fit",
@@ -220,11 +220,6 @@ def _parts(culprit: Culprit) -> str:
     both = culprit.weights.mse + culprit.activation.mse
     share = culprit.weights.mse / both if both else 0.0
     return f", {share:.0%} of that from its weights, {1 - share:.0%} from its output's codes"
-
-
-def decibel_words(value: float | None, unit: str = " dB") -> str:
-    """A signal-to-noise ratio with one decimal, or that there is no noise."""
-    return _NO_ERROR if value is None else f"{value:.1f}{unit}"
 
 
 def _decibels(value: float | None) -> str:

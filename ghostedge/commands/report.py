@@ -26,13 +26,13 @@ _SUFFIXES = {
     ".md": "markdown",
     ".markdown": "markdown",
 }
-# Imported when asked for: two of them need packages of the extra.
+# Imported when asked for: two of them need the package of the extra.
 _WRITERS = {
     "html": ("page", "page"),
     "png": ("picture", "picture"),
     "markdown": ("markdown", "markdown"),
 }
-_EXTRA = frozenset({"matplotlib", "jinja2", "markupsafe"})
+_EXTRA = "matplotlib"
 _DEFAULTS = {"html": "report.html", "png": "report.png", "markdown": "report.md"}
 
 
@@ -135,7 +135,7 @@ def _render(contents: Contents, form: str) -> bytes:
         write = getattr(importlib.import_module(f"ghostedge.show.{module}"), function)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package not in _EXTRA:
+        if package != _EXTRA:
             raise
         raise MissingDependencyError(
             f"this needs {package}, which is not installed",

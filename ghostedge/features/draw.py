@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ghostedge.features.compare import Matched
 from ghostedge.formats.format import Layer, Maps
 from ghostedge.records.features import Difference, Pictures
+from ghostedge.show.words import NO_NOISE, decibel_words
 
 LEVELS = 200
 BLACK, GREY, WHITE = LEVELS, 240, 255
@@ -199,7 +200,6 @@ def _font(size: int) -> _Font:
     return ImageFont.load_default(size)
 
 
-_NO_ERROR = "exact"
 _OUTSIDE = 0.005
 
 
@@ -267,7 +267,7 @@ def _draw_difference(drawing: Drawing, maps: Maps, matched: Matched, path: Path)
     def tile(channel: int) -> Tile:
         pixels = indices(change[channel], -end, end) if end else _level(change[channel])
         db = matched.channel_db[channel]
-        return Tile(pixels, f"{channel}: {_NO_ERROR if db is None else round(db)}")
+        return Tile(pixels, f"{channel}: {NO_NOISE if db is None else round(db)}")
 
     difference = matched.difference
     cosine = "none" if difference.cosine is None else f"{difference.cosine:.5f}"
@@ -321,8 +321,3 @@ def scale_words(difference: Difference, *, rescaled: bool) -> str:
     low, high = difference.scale
     silent = f", {difference.unscaled} without a fit" if difference.unscaled else ""
     return f"each channel times its own factor, {low:.3g} to {high:.3g}{silent}"
-
-
-def decibel_words(value: float | None) -> str:
-    """A signal-to-noise ratio with one decimal, or that there is no noise."""
-    return _NO_ERROR if value is None else f"{value:.1f} dB"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from ghostedge.show import sentences, words
@@ -31,6 +31,7 @@ from ghostedge.show.drawing import (
     series_name,
 )
 from ghostedge.show.figures import DRAWN_SENSORS, plotted, work_out
+from ghostedge.show.html import environment
 from ghostedge.show.layer_columns import (
     LAYER_FIGURES,
     LAYER_SHARE,
@@ -43,7 +44,6 @@ from ghostedge.show.layer_columns import (
 )
 from ghostedge.show.page_charts import draw_charts
 from ghostedge.show.result_columns import FILE, RUNTIME, SHA256, SIZE, common_words, results_table
-from ghostedge.terminal import printable
 from ghostedge_runtime.machine.words import fact_rows
 from ghostedge_runtime.record import BenchRun
 
@@ -74,17 +74,8 @@ def page(contents: Contents) -> str:
 
 
 def _environment() -> Environment:
-    """What the templates are filled with; text is made printable, then escaped."""
-    environment = Environment(
-        loader=PackageLoader("ghostedge.show"),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(
+    report = environment()
+    report.globals.update(
         DRAWN_SENSORS=DRAWN_SENSORS,
         FILES=(FILE, SIZE, RUNTIME, SHA256),
         LAYERS=(*LAYER_FIGURES, LAYER_SHARE),
@@ -105,12 +96,7 @@ def _environment() -> Environment:
         series_name=series_name,
         words=words,
     )
-    return environment
-
-
-def _shown(value: Any) -> Any:
-    is_text = isinstance(value, str) and not isinstance(value, Markup)
-    return printable(value) if is_text else value
+    return report
 
 
 @dataclass(frozen=True)

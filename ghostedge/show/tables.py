@@ -13,7 +13,6 @@ import numpy.typing as npt
 from rich.table import Table
 
 from ghostedge.doctor import Diagnosis, Job
-from ghostedge.features.draw import decibel_words
 from ghostedge.formats.format import Inspection, Layer, OpCount
 from ghostedge.records.features import FeaturesReport, LayerFacts
 from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport, Manifest
@@ -21,7 +20,7 @@ from ghostedge.show.artefact_columns import AGREEMENT, ARTEFACT, CHECK, NOISE, S
 from ghostedge.show.columns import DASH, LEFT, RIGHT, Column, draw, facts_table
 from ghostedge.show.contents import Entry, gather
 from ghostedge.show.result_columns import SIZE, TOP1, TOP5
-from ghostedge.show.words import or_dash, size_words, sizes_words
+from ghostedge.show.words import decibel_words, or_dash, size_words, sizes_words
 from ghostedge.terminal import printable
 from ghostedge_runtime import Classification
 from ghostedge_runtime.formats.backend import TensorInfo
@@ -314,7 +313,7 @@ def report_table(report: FeaturesReport) -> Table:
 
 
 def _decibels(value: float | None) -> str:
-    return decibel_words(value).removesuffix(" dB")
+    return decibel_words(value, "")
 
 
 def _worst_words(layer: LayerFacts) -> str:

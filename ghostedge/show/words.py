@@ -31,6 +31,15 @@ def sizes_words(sizes: Sequence[int | None]) -> str:
     return "×".join("?" if size is None else str(size) for size in sizes)
 
 
+NO_NOISE = "exact"
+"""Where a signal-to-noise ratio would be infinite."""
+
+
+def decibel_words(value: float | None, unit: str = " dB") -> str:
+    """A signal-to-noise ratio with one decimal, or that there is no noise."""
+    return NO_NOISE if value is None else f"{value:.1f}{unit}"
+
+
 def or_dash(value: float | None, form: str) -> str:
     """The value in that form, a dash for None."""
     return DASH if value is None else form.format(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -25,7 +26,7 @@ from ghostedge.records.database import append, prepare
 from ghostedge.records.output import check_file, write_file
 from ghostedge.show.bench_tables import bench_tables, error_lines, mark_lines, note_lines
 from ghostedge_runtime.bench.inference import PRESETS, preset_settings
-from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.job import Variants, make_job
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
 from ghostedge_runtime.folders import list_images
@@ -123,9 +124,7 @@ def command(
     skipped = () if data is None else _bad_images(data, reporter, skip=skip_bad_images)
     job = make_job(
         models,
-        threads=threads,
-        backends=backends,
-        precision_modes=precision_modes,
+        Variants(threads, backends, precision_modes),
         settings=preset_settings(
             preset,
             min_seconds=min_seconds,
@@ -135,9 +134,8 @@ def command(
         ),
         data=data,
         skipped=skipped,
-        per_op=per_op,
-        command=("ghostedge", *sys.argv[1:]),
     )
+    job = replace(job, per_op=per_op, command=("ghostedge", *sys.argv[1:]))
     _check_targets(output, db)
     runs, failed = _measure(job, devices, reporter)
     try:

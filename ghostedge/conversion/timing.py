@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ghostedge
 from ghostedge.console import Reporter
-from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.job import Variants, make_job
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.machine.facts import machine_facts
@@ -25,7 +25,7 @@ def time_all(files: Sequence[Path], threads: int, reporter: Reporter) -> BenchRu
     Raises:
         ModelFileError: One of them does not run.
     """
-    job = make_job(list(files), threads=(threads,), settings=TIMING)
+    job = make_job(files, Variants(threads=(threads,)), settings=TIMING)
     with reporter.shares("time") as report_progress:
         run = run_bench(job, progress=report_progress)
     for result in run.results:

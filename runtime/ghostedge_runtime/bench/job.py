@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -30,34 +30,41 @@ Kind = tuple[str, PrecisionMode]
 """A backend and a precision mode."""
 
 
+@dataclass(frozen=True)
+class Variants:
+    """How every model is run; each combination that fits its format is a case.
+
+    Attributes:
+        threads: Numbers of threads.
+        backends: Which to use; a file goes to those of them that run its format. None: the usual
+            one for each format.
+        precision_modes: Half precision is for files that compute with floats.
+    """
+
+    threads: Sequence[int] = (1,)
+    backends: Sequence[str] | None = None
+    precision_modes: Sequence[PrecisionMode] = ("default",)
+
+
 def make_job(
     models: Sequence[str | os.PathLike[str]],
+    variants: Variants = Variants(),
     *,
-    threads: Sequence[int] = (1,),
-    backends: Sequence[str] | None = None,
-    precision_modes: Sequence[PrecisionMode] = ("default",),
     settings: Settings | None = None,
     data: str | os.PathLike[str] | None = None,
     skipped: Collection[Path] = (),
-    per_op: bool = False,
-    command: Sequence[str] = (),
-    device: str = "local",
 ) -> BenchJob:
     """List the cases: every model on every backend that runs its format, by threads.
 
+    What else a job says (operators' times, the command line, the device's name) has its default.
+
     Args:
         models: Files, in the order of the table; one may be named twice.
-        threads: Numbers of threads, each a case.
-        backends: Which to use; a file goes to those of them that run its format. None: the usual
-            one for each format.
-        precision_modes: Likewise; half precision is for files that compute with floats.
+        variants: Numbers of threads, backends and precision modes.
         settings: The protocol's bounds; None for the defaults.
         data: Folder of images: `MAX_IMAGES` of them, spread evenly over the folder, are the
             inputs, and the files are scored on all of it.
         skipped: Images of that folder to leave out of both.
-        per_op: Also time every operator.
-        command: The command line, for the record.
-        device: How the machine is called there.
 
     Raises:
         InputError: No model, a number of threads below 1, bounds that make no sense, a file that
@@ -69,14 +76,14 @@ def make_job(
     check_settings(bounds)
     if not models:
         raise InputError("no model is named to measure", remedy=f"name {suffixes()} files")
+    threads, modes = variants.threads, variants.precision_modes
     if not threads or min(threads) < 1:
         raise InputError(
             f"threads must be whole numbers from 1 on, got {', '.join(map(str, threads)) or 'none'}"
         )
-    by_model = [_cases(Path(model), threads, backends, precision_modes) for model in models]
-    cases = tuple(case for some in by_model for case in some)
-    _refuse_unused("backend", backends or (), {case.backend for case in cases}, models)
-    _refuse_unused("precision mode", precision_modes, {c.precision_mode for c in cases}, models)
+    cases = tuple(case for model in models for case in _cases(Path(model), variants))
+    _refuse_unused("backend", variants.backends or (), {case.backend for case in cases}, models)
+    _refuse_unused("precision mode", modes, {case.precision_mode for case in cases}, models)
     left_out = frozenset(skipped)
     images = [] if data is None else [p for p in list_images(data) if p not in left_out]
     if data is not None and not images:
@@ -91,22 +98,14 @@ def make_job(
         inputs=inputs,
         data=None if data is None else os.fspath(data),
         skipped=tuple(path.relative_to(data).as_posix() for path in skipped) if data else (),
-        per_op=per_op,
-        command=tuple(command),
-        device=device,
     )
 
 
-def _cases(
-    model: Path,
-    threads: Sequence[int],
-    backends: Sequence[str] | None,
-    modes: Sequence[PrecisionMode],
-) -> list[Case]:
-    data = read_model_file(model)
+def _cases(model: Path, variants: Variants) -> list[Case]:
+    data, modes = read_model_file(model), variants.precision_modes
     fmt = file_format(model, data)
     runs = [kind for kind in _kinds(fmt) if kind[1] not in modes or _matters(kind, data, model)]
-    chosen = (fmt.engines[0],) if backends is None else tuple(backends)
+    chosen = (fmt.engines[0],) if variants.backends is None else tuple(variants.backends)
     kinds = [kind for kind in product(chosen, modes) if kind in runs]
     if not kinds:
         raise InputError(
@@ -118,7 +117,7 @@ def _cases(
     return [
         Case(str(model), sha256, size, backend, count, mode)
         for backend, mode in kinds
-        for count in threads
+        for count in variants.threads
     ]
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +243,7 @@ def model() -> Path:
 
 @pytest.fixture
 def quick(model: Path) -> BenchJob:
-    return make_job([model], settings=QUICK, command=("ghostedge", "bench"))
+    return replace(make_job([model], settings=QUICK), command=("ghostedge", "bench"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_model_runs_there_with_the_weights_beside_it(
     path = tmp_path / "net.onnx"
     onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
     settings = Settings(min_seconds=0.05, min_runs=3, max_warmup_seconds=0.05)
-    job = make_job([path], settings=settings, per_op=True)
+    job = replace(make_job([path], settings=settings), per_op=True)
     (run,) = run_on([there.word], job, listener, short)
     (result,) = run.results
     assert (result.error, result.case) == (None, job.cases[0])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ghostedge_runtime.bench.inference import MAX_IMAGES, PRESETS, preset_settings
-from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.job import Variants, make_job
 from ghostedge_runtime.errors import ImageError, InputError, ModelFileError
 from ghostedge_runtime.record import Settings
 
@@ -46,8 +46,7 @@ def test_every_model_meets_every_backend_of_its_format_with_every_number_of_thre
 ) -> None:
     job = make_job(
         [int8_tflite, float_onnx],
-        threads=(1, 2),
-        backends=("litert", "litert-reference", "onnxruntime"),
+        Variants(threads=(1, 2), backends=("litert", "litert-reference", "onnxruntime")),
     )
     assert [(case.backend, case.threads) for case in job.cases] == [
         ("litert", 1),
@@ -62,7 +61,7 @@ def test_every_model_meets_every_backend_of_its_format_with_every_number_of_thre
 def test_half_precision_is_a_case_where_a_backend_has_it(
     float_tflite: Path, float_onnx: Path
 ) -> None:
-    job = make_job([float_tflite, float_onnx], precision_modes=("default", "fp16"))
+    job = make_job([float_tflite, float_onnx], Variants(precision_modes=("default", "fp16")))
     assert [(case.backend, case.precision_mode) for case in job.cases] == [
         ("litert", "default"),
         ("litert", "fp16"),
@@ -74,10 +73,10 @@ def test_half_precision_is_no_case_of_a_file_without_floats(
     float_tflite: Path, glyphs_int8: Path
 ) -> None:
     modes = ("default", "fp16")
-    job = make_job([float_tflite, glyphs_int8], precision_modes=modes)
+    job = make_job([float_tflite, glyphs_int8], Variants(precision_modes=modes))
     assert [case.precision_mode for case in job.cases] == ["default", "fp16", "default"]
     with pytest.raises(InputError, match=r"int8\.tflite.*litert in fp16") as raised:
-        make_job([float_tflite, glyphs_int8], precision_modes=("fp16",))
+        make_job([float_tflite, glyphs_int8], Variants(precision_modes=("fp16",)))
     assert raised.value.remedy == "what does: litert, litert-reference"
 
 
@@ -89,20 +88,20 @@ def test_one_file_may_be_named_twice(int8_tflite: Path) -> None:
 
 def test_a_backend_that_runs_none_of_the_files_is_refused(int8_tflite: Path) -> None:
     with pytest.raises(InputError, match="'onnxruntime' runs none of the files") as raised:
-        make_job([int8_tflite], backends=("litert", "onnxruntime"))
+        make_job([int8_tflite], Variants(backends=("litert", "onnxruntime")))
     assert ".onnx onnxruntime" in str(raised.value.remedy)
 
 
 def test_half_precision_that_runs_none_of_the_files_is_refused(float_onnx: Path) -> None:
     with pytest.raises(InputError, match="'fp16' runs none of the files"):
-        make_job([float_onnx], precision_modes=("default", "fp16"))
+        make_job([float_onnx], Variants(precision_modes=("default", "fp16")))
 
 
 def test_a_file_that_nothing_asked_for_runs_is_refused_by_its_name(
     int8_tflite: Path, float_onnx: Path
 ) -> None:
     with pytest.raises(InputError, match=r"float\.onnx.*none of what was asked for") as raised:
-        make_job([int8_tflite, float_onnx], backends=("litert",))
+        make_job([int8_tflite, float_onnx], Variants(backends=("litert",)))
     assert raised.value.remedy == "what does: onnxruntime, openvino, openvino in fp16"
 
 
@@ -119,7 +118,7 @@ def test_threads_that_make_no_sense_are_refused(
     int8_tflite: Path, threads: tuple[int, ...]
 ) -> None:
     with pytest.raises(InputError, match="threads must be whole numbers from 1 on"):
-        make_job([int8_tflite], threads=threads)
+        make_job([int8_tflite], Variants(threads=threads))
 
 
 def test_no_model_is_refused() -> None:

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from ghostedge_runtime.bench import lane, run
-from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.job import Variants, make_job
 from ghostedge_runtime.bench.lane import Worker
 from ghostedge_runtime.bench.run import burst_of, in_turn, run_bench
 from ghostedge_runtime.errors import InputError, ModelFileError
@@ -102,7 +102,8 @@ def ends(pid: int) -> bool:
 def test_cases_are_measured_round_by_round_and_scored(
     int8_tflite: Path, float_onnx: Path, labelled: Path, tmp_path: Path, workers: list[Worker]
 ) -> None:
-    job = make_job([int8_tflite, float_onnx], data=labelled, settings=SHORT, device="here")
+    job = make_job([int8_tflite, float_onnx], data=labelled, settings=SHORT)
+    job = replace(job, device="here")
     told: list[tuple[str, float]] = []
     run = run_bench(job, progress=lambda words, share: told.append((words, share)))
     first, second = run.results
@@ -238,7 +239,7 @@ def test_an_interrupted_run_leaves_no_worker(int8_tflite: Path, workers: list[Wo
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no process")
 def test_every_thread_of_a_pinned_worker_stays_on_its_cpus(int8_tflite: Path) -> None:
-    (case,) = make_job([int8_tflite], threads=(2,)).cases
+    (case,) = make_job([int8_tflite], Variants(threads=(2,))).cases
     cpu = max(os.sched_getaffinity(0))
     worker = Worker(case, str(int8_tflite), [cpu])
     try:
@@ -290,7 +291,7 @@ def test_one_file_is_scored_once_for_all_numbers_of_threads_and_a_bad_image_cost
 
     monkeypatch.setattr(Worker, "ask", recorded)
     (labelled / "red" / "bad.png").write_bytes(b"no picture")
-    job = make_job([int8_tflite], threads=(1, 2), data=labelled, settings=SHORT)
+    job = make_job([int8_tflite], Variants(threads=(1, 2)), data=labelled, settings=SHORT)
     run = run_bench(replace(job, inputs=()))
     assert asked.count("score") == 1
     for result in run.results:
@@ -302,7 +303,7 @@ def test_one_file_is_scored_once_for_all_numbers_of_threads_and_a_bad_image_cost
 def test_operators_are_timed_in_a_process_of_their_own(
     float_tflite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_bench(make_job([float_tflite], per_op=True, settings=SHORT))
+    run = run_bench(replace(make_job([float_tflite], settings=SHORT), per_op=True))
     assert run.results[0].notes == ()
     assert {op.op for op in run.results[0].ops} == {"MEAN", "FULLY_CONNECTED"}
 

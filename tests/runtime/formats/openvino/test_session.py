@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ghostedge_runtime import Model
-from ghostedge_runtime.bench.job import make_job
+from ghostedge_runtime.bench.job import Variants, make_job
 from ghostedge_runtime.bench.per_op import time_ops
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.formats.loading import whole_digest
@@ -137,7 +137,8 @@ def test_a_job_has_the_usual_backend_of_each_format_and_openvino_where_it_is_nam
 ) -> None:
     usual = make_job([ir, float_onnx])
     assert [case.backend for case in usual.cases] == ["openvino", "onnxruntime"]
-    named = make_job([ir, float_onnx], backends=["openvino"], precision_modes=["default", "fp16"])
+    halved = Variants(backends=["openvino"], precision_modes=["default", "fp16"])
+    named = make_job([ir, float_onnx], halved)
     assert [(case.backend, case.precision_mode) for case in named.cases] == [
         ("openvino", "default"),
         ("openvino", "fp16"),

@@ -68,9 +68,9 @@ def _code_of(arguments: list[str], *, debug: bool) -> int:
     except click.exceptions.Abort:
         return _failed("interrupted; nothing was left half-written", 130)
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(said)
-        TextConsole(stderr=True).say(said.getvalue().rstrip())
+        message = io.StringIO()
+        error.show(message)
+        TextConsole(stderr=True).say(message.getvalue().rstrip())
         return error.exit_code
     except GhostEdgeError as error:
         if debug:

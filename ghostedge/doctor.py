@@ -94,21 +94,21 @@ def _running(target: Target) -> Job:
 
 
 def _job(name: str, needs: tuple[tuple[str, ...], ...], remedy: str) -> Job:
-    found, missing = [], []
+    present, missing = [], []
     for any_of in needs:
         installed = [f"{d} {v}" for d in any_of if (v := _version(d)) is not None]
         if installed:
-            found.append(installed[0])
+            present.append(installed[0])
         else:
             missing.append(" or ".join(any_of))
-    return Job(name, tuple(found), tuple(missing), remedy)
+    return Job(name, tuple(present), tuple(missing), remedy)
 
 
 def _devices_job() -> Job:
     """The one that takes a program, not a distribution."""
     ssh = shutil.which("ssh")
-    found, missing = ((ssh,), ()) if ssh else ((), ("OpenSSH's ssh",))
-    return Job("bench --device", found, missing, "sudo apt install openssh-client")
+    present, missing = ((ssh,), ()) if ssh else ((), ("OpenSSH's ssh",))
+    return Job("bench --device", present, missing, "sudo apt install openssh-client")
 
 
 def _version(distribution: str) -> str | None:

@@ -53,8 +53,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
-        for each in text
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
     )
 
 
@@ -115,7 +115,7 @@ def standard_streams() -> Iterator[None]:
 
 
 class _Stream(io.TextIOWrapper):
-    """A standard stream that takes any text, and says so where its bytes find no room.
+    """A standard stream that takes any text, and raises our errors where it cannot be written.
 
     Attributes:
         codec: What its characters have to fit into; None where all do.
@@ -137,13 +137,13 @@ class _Stream(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write, in characters that the stream has."""
-        with self._room():
+        with self._write_errors():
             super().write(text if self.codec is None else narrowed(text, self.codec))
         return len(text)
 
     def flush(self) -> None:
         """Let go of what is held back."""
-        with self._room():
+        with self._write_errors():
             super().flush()
 
     def let_go(self) -> None:
@@ -153,8 +153,8 @@ class _Stream(io.TextIOWrapper):
             self._whole.detach()
 
     @contextmanager
-    def _room(self) -> Iterator[None]:
-        """Results that find no room are an error; progress that finds none stops no work.
+    def _write_errors(self) -> Iterator[None]:
+        """Results that cannot be written are an error; progress that cannot stops no work.
 
         Raises:
             InputError: The results could not be written.

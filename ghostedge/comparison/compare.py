@@ -8,7 +8,7 @@ mode. By name, not by content: a regression check compares a file with its next 
 where the bytes differ. The folder counts only where one run has the same file name from two
 folders, the device only where a side has runs of several.
 
-**Conditions.** A ratio speaks of the files alone only where machine, settings and versions are the
+**Conditions.** A ratio is one of the files alone only where machine, settings and versions are the
 same. Every fact that is not the same in all runs compared is listed; which of them made the
 difference is not known.
 """
@@ -124,8 +124,8 @@ def _key(case: Case, device: str | None, *, by_path: bool, nth: int = 0) -> Case
     return CaseKey(model, case.backend, case.threads, case.precision_mode, device, nth)
 
 
-def _delegated(each: Measured) -> str | None:
-    delegation = each.result.delegation
+def _delegated(measured: Measured) -> str | None:
+    delegation = measured.result.delegation
     if delegation is None:
         return None
     return f"{delegation.ops} of {delegation.ops_total} ({delegation.delegate})"
@@ -159,9 +159,9 @@ _OF_RUN: Mapping[str, Callable[[BenchRun], Any]] = {
 }
 
 _OF_CASE: Mapping[str, Callable[[Measured], Any]] = {
-    "runtime": lambda each: each.result.runtime,
-    "runtime version": lambda each: each.result.runtime_version,
-    "batch": lambda each: each.result.batch,
+    "runtime": lambda measured: measured.result.runtime,
+    "runtime version": lambda measured: measured.result.runtime_version,
+    "batch": lambda measured: measured.result.batch,
     "ops delegated": _delegated,
 }
 
@@ -172,7 +172,7 @@ def run_differences(a: Sequence[BenchRun], b: Sequence[BenchRun]) -> tuple[str, 
 
 
 def case_differences(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[str, ...]:
-    """Likewise for one case."""
+    """A sentence for each fact of one case's runtime and batch that is not the same."""
     return tuple(_differing(_OF_CASE, a, b))
 
 
@@ -315,7 +315,7 @@ def compare(
     unmatched = (*_left("A", cases_a, usable_b), *_left("B", cases_b, usable_a))
     if not keys:
         raise InputError(
-            "no case of A is in B" + "".join(f"\n  {_unmatched_words(each)}" for each in unmatched),
+            "no case of A is in B" + "".join(f"\n  {_unmatched_words(case)}" for case in unmatched),
             remedy="cases match by the model's file name, backend, threads and precision mode; to "
             "compare two files, measure them in one run: `ghostedge bench OLD NEW`",
         )
@@ -377,15 +377,15 @@ def _compared(
 ) -> CaseComparison:
     p50, p90 = (_change(a, b, percent) for percent in (50, 90))
     hashes_a, hashes_b = (
-        tuple(dict.fromkeys(each.result.case.sha256 for each in side)) for side in (a, b)
+        tuple(dict.fromkeys(measured.result.case.sha256 for measured in side)) for side in (a, b)
     )
     return CaseComparison(
         key=key,
         sha256_a=hashes_a,
         sha256_b=hashes_b,
         same_file=len({*hashes_a, *hashes_b}) == 1,
-        runs_a=tuple(each.run.id for each in a),
-        runs_b=tuple(each.run.id for each in b),
+        runs_a=tuple(measured.run.id for measured in a),
+        runs_b=tuple(measured.run.id for measured in b),
         basis=p50.ratio.basis,
         p50=p50,
         p90=p90,
@@ -396,7 +396,7 @@ def _compared(
 
 
 def _change(a: Sequence[Measured], b: Sequence[Measured], percent: float) -> Change:
-    rounds_a, rounds_b = ([each.result.rounds for each in side] for side in (a, b))
+    rounds_a, rounds_b = ([measured.result.rounds for measured in side] for side in (a, b))
     ratio = ratio_between(rounds_a, rounds_b, percent)
     return Change(
         typical_ms(rounds_a, percent), typical_ms(rounds_b, percent), ratio, _verdict(ratio)
@@ -429,9 +429,9 @@ def _missed(cases: Sequence[CaseComparison], unmatched: Sequence[Unmatched]) -> 
     return (*slower, *(f"{case.key}: {case.reason}" for case in unmatched if case.lost))
 
 
-def _marks(side: SideName, measured: Sequence[Measured]) -> list[SideMark]:
+def _marks(name: SideName, side: Sequence[Measured]) -> list[SideMark]:
     return [
-        SideMark(side, each.run.id, mark.kind, mark.text)
-        for each in measured
-        for mark in each.marks
+        SideMark(name, measured.run.id, mark.kind, mark.text)
+        for measured in side
+        for mark in measured.marks
     ]

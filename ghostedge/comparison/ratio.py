@@ -7,7 +7,7 @@ logarithm that gives two 95 % intervals, and both together, hull and all, are th
 - Welch's: Student's t at the degrees of freedom that the numbers of rounds allow, because the range
   of a bootstrap of few rounds is too sure of itself;
 - the 2.5 % and 97.5 % of the drawn ratios, because a percentile that lies where a machine's slow
-  moments begin has a distribution with two humps, which no standard error tells.
+  moments begin has a distribution with two humps, which a standard error does not show.
 
 Where a side has several runs, what counts is how far whole runs lie apart, which no single run can
 tell: the pooled standard deviation of the runs' logarithms about their side's mean, Student's t at
@@ -85,7 +85,7 @@ class _Run:
     """A percentile of one run, by its natural logarithm (of milliseconds)."""
 
     def __init__(self, rounds: Sequence[Round], seed: int, percent: float) -> None:
-        self._rounds = Rounds([each.samples_ns for each in rounds], seed)
+        self._rounds = Rounds([burst.samples_ns for burst in rounds], seed)
         self._percent = percent
         self.log = math.log(float(np.percentile(self._rounds.samples_ms, percent)))
 

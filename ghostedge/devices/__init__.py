@@ -1,7 +1,7 @@
 """Measure on machines that are reached over SSH.
 
 `run_on` takes what ``ghostedge bench --device`` says, several devices at once. The other end is
-`ghostedge_runtime.remote`, which travels there as a wheel; ``docs/devices.md`` tells what is
+`ghostedge_runtime.remote`, which travels there as a wheel; ``docs/devices.md`` says what is
 put on a device and what runs there.
 """
 

@@ -31,7 +31,7 @@ class Device:
         name: As it was typed; results and errors name it so.
         host: Host name, address or alias; None for the machine this runs on.
         user: Who logs in there; None: what the SSH configuration says.
-        port: Likewise.
+        port: Of the SSH server there; None: what the SSH configuration says.
         python: The Python to use there.
     """
 

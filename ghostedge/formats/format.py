@@ -50,7 +50,7 @@ class Inspection:
         kind: ``checkpoint``, or the name of a format.
         facts: What does not fit a column, in the order it is shown.
         parameters: Elements of all weights and biases.
-        macs: Multiply-accumulates of one run; None where the file does not tell.
+        macs: Multiply-accumulates of one run; None where the file does not say.
         metadata: The ghostedge metadata inside, as its JSON document; None where there is none.
     """
 

@@ -159,7 +159,7 @@ def open_openvino(path: Path, preprocessing: Preprocessing | None) -> Tap:
         [tensor_info(port, path) for port in network.outputs],
         path,
     )
-    known, assumed, encode = image_input(metadata, io.input, path, preprocessing)
+    described, assumed, encode = image_input(metadata, io.input, path, preprocessing)
 
     def read(batch: Array, layers: Sequence[Layer]) -> list[Maps]:
         return _run(data, path, full_batch(batch, io.input.shape[0]), layers)
@@ -172,7 +172,7 @@ def open_openvino(path: Path, preprocessing: Preprocessing | None) -> Tap:
             metadata,
             coded=any(op.get_type_name() == "FakeQuantize" for op in network.get_ops()),
         ),
-        metadata=known,
+        metadata=described,
         assumed=assumed,
         layers=_layers(network),
         encode=encode,

@@ -340,7 +340,7 @@ class _Interpreter:
         self.input = model_io(inputs, outputs, path).input
 
     def read(self, batch: Array, layers: Sequence[Layer]) -> list[Maps]:
-        """See `Tap.read`."""
+        """What the layers make of a batch, as `Tap.read` has it."""
         detail = self._interpreter.get_input_details()[0]
         try:
             self._interpreter.set_tensor(detail["index"], full_batch(batch, self.input.shape[0]))

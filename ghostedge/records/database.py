@@ -23,7 +23,7 @@ from ghostedge_runtime.record import BenchRun, Result, document, runs_of
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x47684564
-"""``GhEd``, in the header of our files: what tells them from other programs' databases."""
+"""``GhEd``, in the header of our files: it distinguishes them from other programs' databases."""
 
 _WAIT_S = 30.0
 _TABLES = (
@@ -82,7 +82,7 @@ def prepare(db: Where) -> None:
     To be called before a measurement, so that it is not made in vain.
 
     Raises:
-        InputError: See `append`.
+        InputError: The file is of another program or of a newer GhostEdge, or cannot be written.
     """
     append(db, ())
 

@@ -193,9 +193,9 @@ def _descriptor(path: Path) -> int | None:
     """The number of this process's open file that a name stands for, by whatever links."""
     link = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the last link too
     for _ in range(_MOST_LINKS):
-        found = _DESCRIPTOR.fullmatch(str(link))
-        if found:
-            return int(found["number"] or {"out": 1, "err": 2}[found["std"]])
+        match = _DESCRIPTOR.fullmatch(str(link))
+        if match:
+            return int(match["number"] or {"out": 1, "err": 2}[match["std"]])
         if not link.is_symlink():
             return None
         link = Path(os.path.abspath(link.parent / link.readlink()))  # noqa: PTH100 - likewise

@@ -135,9 +135,9 @@ def _draw_dots(
     dots: dict[str, list[Dot]] = {}
     for entry, x, y in places:
         colour = LIGHT[series_name(entry.series)]
-        found = entry.result.p50_ms
-        if found is not None:
-            ax.hlines(y, found.low, found.high, color=colour, linewidth=2.2, zorder=2.5)
+        p50 = entry.result.p50_ms
+        if p50 is not None:
+            ax.hlines(y, p50.low, p50.high, color=colour, linewidth=2.2, zorder=2.5)
         hollow = bool(entry.marks)
         name = f"case-{entry.number}"
         ax.plot(
@@ -242,8 +242,8 @@ def _interval_box(ax: Axes, entry: Entry) -> Bbox:
 
 def _interval(entry: Entry) -> tuple[float, float, float]:
     """The ends of p50's interval, itself between them."""
-    found, value = entry.result.p50_ms, entry.place[0]
-    return (found.low, value, found.high) if found else (value, value, value)
+    p50, value = entry.result.p50_ms, entry.place[0]
+    return (p50.low, value, p50.high) if p50 else (value, value, value)
 
 
 def _within(box: Bbox, outer: Bbox) -> bool:

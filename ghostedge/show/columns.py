@@ -82,7 +82,7 @@ def select(
 
     Args:
         columns: In the order shown.
-        rows: Likewise.
+        rows: In the order shown.
         keep_empty: Show columns without a value, too.
     """
     filled = {column: [column.cell(row) for row in rows] for column in columns}
@@ -116,10 +116,10 @@ def draw(
     """A table for the terminal, whose long cells fold.
 
     Args:
-        columns: See `select`.
-        rows: See `select`.
+        columns: In the order shown.
+        rows: In the order shown.
         title: Over the table.
-        keep_empty: See `select`.
+        keep_empty: Show columns without a value, too.
         style: rich's style of a row, such as ``bold red``.
     """
     selection = select(columns, rows, keep_empty=keep_empty)

@@ -102,7 +102,7 @@ def gather(
     producer: str = "",
 ) -> Contents:
     """Number and name the results; a run that is given twice counts once."""
-    unique = {_run(each).id: each for each in measured}.values()
+    unique = {_run(source).id: source for source in measured}.values()
     runs = tuple(map(_run, unique))
     machines = _machine_names(runs)
     series = tuple(dict.fromkeys(machines))
@@ -130,7 +130,9 @@ def gather(
         entries=tuple(entries),
         quantization=tuple(quantization),
         producer=producer,
-        missed=tuple(line for each in manifests for line in (*each.missed, *each.unscored)),
+        missed=tuple(
+            line for manifest in manifests for line in (*manifest.missed, *manifest.unscored)
+        ),
     )
 
 
@@ -153,7 +155,7 @@ def _machine_names(runs: Sequence[BenchRun]) -> list[str]:
 
 
 def case_names(cases: Sequence[Case]) -> list[str]:
-    """The shortest names that tell the cases of a run apart."""
+    """The shortest names that differ for all different cases of a run."""
     files = _file_names([case.model for case in cases])
     names = []
     for file, case in zip(files, cases, strict=True):

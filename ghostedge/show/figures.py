@@ -133,16 +133,16 @@ def histogram(rounds: Iterable[Round]) -> Histogram | None:
 
 def steps(rounds: Sequence[Round]) -> Steps | None:
     """The rounds in order, joined to at most `MOST_DOTS` steps; None without samples."""
-    filled = [each for each in rounds if each.samples_ns]
+    filled = [burst for burst in rounds if burst.samples_ns]
     if not filled:
         return None
-    each = -(-len(filled) // MOST_DOTS)
-    groups = [filled[at : at + each] for at in range(0, len(filled), each)]
+    joined = -(-len(filled) // MOST_DOTS)
+    groups = [filled[at : at + joined] for at in range(0, len(filled), joined)]
     percentiles = np.array(
         [np.percentile([n for r in group for n in r.samples_ns], (10, 50, 90)) for group in groups]
     )
     p10, p50, p90 = (_rounded(column / 1e6) for column in percentiles.T)
-    return Steps(each, _rounded([group[0].start_s for group in groups]), p10, p50, p90)
+    return Steps(joined, _rounded([group[0].start_s for group in groups]), p10, p50, p90)
 
 
 def sensor_lines(trace: Sequence[Snapshot], sensor: Sensor, most: int) -> Lines | None:
@@ -157,17 +157,17 @@ def sensor_lines(trace: Sequence[Snapshot], sensor: Sensor, most: int) -> Lines 
         return None
     extreme: Callable[[Iterable[float]], float] = max if sensor.over_time == "highest" else min
     sign = -1 if extreme is max else 1
-    found = {
+    extremes = {
         name: extreme(read(look)[name] for look in trace if name in read(look)) for name in names
     }
-    drawn = sorted(names, key=lambda name: (sign * found[name], name))[:most]
-    each = -(-len(trace) // MOST_DOTS)
-    groups = [trace[at : at + each] for at in range(0, len(trace), each)]
+    drawn = sorted(names, key=lambda name: (sign * extremes[name], name))[:most]
+    joined = -(-len(trace) // MOST_DOTS)
+    groups = [trace[at : at + joined] for at in range(0, len(trace), joined)]
     lines = []
     for name in drawn:
-        told = [[read(look)[name] for look in group if name in read(look)] for group in groups]
-        lines.append(Line(name, tuple(round(extreme(v), 3) if v else None for v in told)))
-    return Lines(each, _rounded([group[0].at_s for group in groups]), tuple(lines), len(names))
+        readings = [[read(look)[name] for look in group if name in read(look)] for group in groups]
+        lines.append(Line(name, tuple(round(extreme(v), 3) if v else None for v in readings)))
+    return Lines(joined, _rounded([group[0].at_s for group in groups]), tuple(lines), len(names))
 
 
 def _rounded(values: Iterable[float]) -> tuple[float, ...]:
@@ -245,10 +245,10 @@ def plotted(contents: Contents, figures: Figures) -> dict[str, Any]:
         ],
         "quantization": [
             {
-                "file": found.file,
-                "layers": [{"name": e.name, "share": e.share} for e in found.analysis.layers],
+                "file": findings.file,
+                "layers": [{"name": e.name, "share": e.share} for e in findings.analysis.layers],
             }
-            for found in contents.quantization
+            for findings in contents.quantization
         ],
     }
 

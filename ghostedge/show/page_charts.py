@@ -31,9 +31,9 @@ class PageCharts:
 
     Attributes:
         tradeoff: Latency against accuracy, wide and narrow; empty where no file was scored.
-        latencies: Latency alone, likewise; empty where all files were scored.
+        latencies: Latency alone, wide and narrow; empty where all files were scored.
         histograms: By an entry's number.
-        over_time: Likewise.
+        over_time: By an entry's number.
         layers: Wide and narrow, by the place of the quantization's findings.
         sensors: By the run's place and the sensor's key.
         style: CSS.

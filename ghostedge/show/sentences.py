@@ -58,11 +58,11 @@ DISTRIBUTIONS = (
 
 def front_words(machines: int, *, doubtful: bool) -> str:
     """How to read the chart."""
-    each = " of each machine" if machines > 1 else ""
+    of_each = " of each machine" if machines > 1 else ""
     hollow = f" Hollow points are doubtful ({WARNING})." if doubtful else ""
     return (
-        f"Better is up and to the left. The stair is the Pareto front{each}: the best accuracy to "
-        f"be had within a latency. Lines through points are the 95 % interval of p50.{hollow}"
+        f"Better is up and to the left. The stair is the Pareto front{of_each}: the best accuracy "
+        f"to be had within a latency. Lines through points are the 95 % interval of p50.{hollow}"
     )
 
 

@@ -68,7 +68,7 @@ def svg(chart: Chart, name: str, sheet: StyleSheet, kind: str) -> str:
 
     Args:
         chart: Drawn within `drawing.styled`, and converted within it too.
-        name: Tells its ids from those of the page's other charts.
+        name: Unique among the page's charts; all its ids begin with it.
         sheet: Takes its styles.
         kind: Classes of the element.
     """

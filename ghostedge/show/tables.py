@@ -38,8 +38,8 @@ class OutputSummary:
         name: As the file has it.
         shape: As the file has it: feature maps channels-last in TFLite, channels-first in ONNX.
         smallest: Of its numbers, integers dequantized.
-        mean: Likewise.
-        largest: Likewise.
+        mean: Of the same numbers.
+        largest: Of the same numbers.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Plain JSON values back into frozen dataclasses, with the place of what does not fit.
 
 Only what the records are made of: dataclasses, ``X | None``, ``Literal``, ``tuple[X, ...]``,
-``Mapping[str, X]``, str, int, float, bool. A field that an older writer left out takes its default;
-one that a newer writer added is passed over.
+``Mapping[str, X]``, str, int, float, bool, and ``Any``, which is taken as it is. A field that an
+older writer left out takes its default; one that a newer writer added is passed over.
 """
 
 from __future__ import annotations

@@ -9,11 +9,7 @@ The JSON document of ``ghostedge bench --json`` is ``{"run_version": 1, "runs": 
 for each device, with exactly these fields; ``docs/bench.md`` describes it. A change that an old
 reader would misread raises `RUN_VERSION`.
 
-Plain JSON values back into frozen dataclasses, with the place of what does not fit.
-
-Only what the records are made of: dataclasses, ``X | None``, ``Literal``, ``tuple[X, ...]``,
-``Mapping[str, X]``, str, int, float, bool, and ``Any``, which is taken as it is. A field that an
-older writer left out takes its default; one that a newer writer added is passed over.
+`ghostedge_runtime.decode` reads it back; it says which types a field may have.
 """
 
 from __future__ import annotations
@@ -100,7 +96,7 @@ class BenchJob:
         cases: In the order of the table; ratios are to the first.
         files: The model files by the cases' ``sha256``.
         settings: The protocol's bounds.
-        inputs: Real images to run, at most `benchmarking.MAX_IMAGES` of them; none: random input.
+        inputs: Real images to run, at most `bench.inference.MAX_IMAGES`; none: random input.
         data: Folder per class to score every file on; None: not scored.
         skipped: Images of ``data`` that are left out, relative to it.
         per_op: Also time every operator.
@@ -195,7 +191,7 @@ class Result:
         preprocessing: From image to input, if images were given; not part of the inferences.
         peak_rss_mb: Most memory its own process held up to its first inferences, in MB of 10⁶
             bytes: before real images and scoring come into it.
-        delegation: None where the interpreter does not tell.
+        delegation: None where the interpreter does not say.
         score: Where labelled images were given and the model scores classes.
         ops: Every operator by itself, slowest first; empty unless asked for.
         rounds: The raw samples.
@@ -231,14 +227,14 @@ class Result:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What does not change while a run lasts; None where the system does not tell.
+    """What does not change while a run lasts; None where the system does not say.
 
     Attributes:
         board: Name of a single-board computer, as its device tree has it.
         soc: System on chip, such as ``Broadcom BCM2712``.
         cpu: Model name of the processor, such as ``Cortex-A76`` or ``Intel(R) Xeon(R)``.
         machine: Instruction set, such as ``aarch64``.
-        features: Instructions that matter to inference, of `machine.facts.FEATURES`.
+        features: Instructions that matter to inference, of `machine.cpu.FEATURES`.
         cores: CPUs this process may use; ``cores_total`` those the machine has.
         memory_mb: Physical memory, in MB of 10⁶ bytes.
         os, kernel, python: Names with versions.

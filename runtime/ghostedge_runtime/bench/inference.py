@@ -98,7 +98,7 @@ class Benchmark:
     """What `benchmark` measured.
 
     Attributes:
-        load_ms: See `Model.load_ms`.
+        load_ms: As the model has it (`Model.load_ms`).
         first_inference_ms: The model's very first, before any warm-up.
         warmup_runs: Runs before the counted ones, the first inference left out.
         steady: Whether warm-up ended because the times had settled (see the module's rule).

@@ -117,7 +117,7 @@ class Backend(Protocol):
         ...
 
     def delegation(self) -> Delegation | None:
-        """What delegates took of the graph; None where the interpreter does not tell."""
+        """What delegates took of the graph; None where the interpreter does not say."""
         ...
 
 

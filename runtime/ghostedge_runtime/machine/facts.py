@@ -141,7 +141,7 @@ def _machine(system: System) -> str | None:
 
 
 def machine_facts(system: System = LIVE) -> MachineFacts:
-    """Look at a machine; what it does not tell is None, nothing raises."""
+    """Look at a machine; what it does not say is None, nothing raises."""
     words, name = system.platform(), board(system)
     silent = why_silent(system) if (name or "").startswith("Raspberry Pi") else None
     return MachineFacts(
@@ -268,7 +268,7 @@ def peak_rss_mb() -> float | None:
 
 
 def is_x86_without_vnni(system: System = LIVE) -> bool:
-    """Whether this is an x86 that has no 8-bit dot product, or does not tell.
+    """Whether this is an x86 that has no 8-bit dot product, or does not say.
 
     Without it, kernels add two products of 8-bit numbers in 16 bits, which can overflow.
     """

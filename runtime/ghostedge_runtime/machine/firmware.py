@@ -1,4 +1,4 @@
-"""What a Raspberry Pi's firmware tells through ``vcgencmd``.
+"""What a Raspberry Pi's firmware reports through ``vcgencmd``.
 
 The kernel's ``scaling_cur_freq`` is the clock it asked for; the firmware lowers it unseen when the
 board is hot or its supply is weak. ``vcgencmd measure_clock arm`` counts what really runs, and
@@ -43,7 +43,7 @@ def temperature_c(system: System) -> float | None:
 
 
 def throttle_bits(system: System) -> int | None:
-    """What `throttling.FIRMWARE_BITS` names, as a number."""
+    """What `doubts.FIRMWARE_BITS` names, as a number."""
     match = _THROTTLED.search(_ask(system, "get_throttled") or "")
     return None if match is None else int(match[1], 16)
 

@@ -83,7 +83,7 @@ class RecordedSystem:
 
 
 class _Listening:
-    """A machine with a pencil behind the door."""
+    """A machine that keeps each answer it gives."""
 
     def __init__(self, system: System) -> None:
         self._system = system

@@ -110,7 +110,7 @@ class Sensor:
         key: The field of `Snapshot`.
         words: What it is called in a report.
         unit: Of its figures; empty for a count.
-        read: Reads it; None, or nothing in it, where the machine does not tell.
+        read: Reads it; None, or nothing in it, where the machine does not say.
         over_time: It has a figure for each of several places, which are drawn over time: of those,
             and of looks that share a point of the drawing, this end matters. None: it is not drawn.
         change: Puts its first and its last figure into words; None where it is drawn.
@@ -156,7 +156,7 @@ SENSORS = (
 
 
 def snapshot(at_s: float, system: System = LIVE) -> Snapshot:
-    """Look at a machine now; what it does not tell is None or left out, nothing raises.
+    """Look at a machine now; what it does not say is None or left out, nothing raises.
 
     Args:
         at_s: Seconds since the run began.

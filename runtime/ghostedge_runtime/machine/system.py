@@ -2,7 +2,7 @@
 
 Four questions are enough: a small file's text, the paths that match a pattern, what a short
 command prints, and what Python's own platform calls know. None of them ever raises: a machine that
-does not tell is the normal case. Peak memory is a matter of the process and not asked here.
+does not say is the normal case. Peak memory is a matter of the process and not asked here.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Landlock does not judge Unix sockets by path, UDP, or changes of modes, owners and times; and a
 process may signal, trace and limit others of its user. This filter refuses those calls, and once
 more the opening for writing and all that makes, moves or removes a file. What is not listed passes:
-it is a second wall, not a proof.
+it is a second barrier, not a proof.
 
 The program is classic BPF over the call's number and arguments, per architecture.
 Source: https://docs.kernel.org/userspace-api/seccomp_filter.html; numbers from the kernel's tables.

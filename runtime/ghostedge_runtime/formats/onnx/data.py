@@ -1,6 +1,6 @@
 """The files that an ``.onnx`` keeps weights in beside itself, found without the ``onnx`` package.
 
-Only what tells them is read of the protobuf: which tensors lie in which file, and where in it
+Of the protobuf only that is read: which tensors lie in which file, and where in it
 (``onnx.proto``, ``TensorProto.external_data``). A file names them itself, so they may lie in its
 own folder and nowhere else. Where the file is a link, as in the Hugging Face cache, the folder that
 it leads to counts too.

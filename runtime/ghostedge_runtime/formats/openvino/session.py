@@ -107,7 +107,7 @@ class OpenvinoBackend:
         self._request = self._compiled.create_infer_request()
 
     def run(self, batch: Array) -> list[Array]:
-        """See `Backend.run`."""
+        """Run the network once, as `Backend.run` has it."""
         with self.clock.lock:
             start = perf_counter_ns()
             try:
@@ -118,7 +118,7 @@ class OpenvinoBackend:
         return list(results.to_tuple())
 
     def delegation(self) -> Delegation | None:
-        """See `Backend.delegation`: the CPU plugin takes every operator."""
+        """Nothing to report: the CPU plugin takes every operator."""
         return None
 
     def operator_times(self) -> list[tuple[str, str, float]]:

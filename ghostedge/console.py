@@ -141,13 +141,27 @@ class StageClock:
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
         self.stages: list[tuple[str, float]] = []
+        self._notes: list[str] | None = None
+
+    def note(self, text: str) -> None:
+        """Say one line: of a running stage below the line with its time, else at once."""
+        if self._notes is None:
+            self.reporter.note(text)
+        else:
+            self._notes.append(text)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block; a block that raises is not recorded."""
+        """Time the block; a block that raises is not recorded, nor are its notes said."""
+        self._notes = []
         start = time.perf_counter()
-        with self.reporter.working(name):
-            yield
+        try:
+            with self.reporter.working(name):
+                yield
+        finally:
+            notes, self._notes = self._notes, None
         seconds = time.perf_counter() - start
         self.stages.append((name, seconds))
         self.reporter.seconds(name, seconds)
+        for note in notes:
+            self.reporter.note(note)

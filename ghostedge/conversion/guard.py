@@ -133,7 +133,7 @@ def hold_budget(run: Run, prepared: Prepared, float_model: onnx.ModelProto) -> G
         listener=_ReportedSteps(run.reporter, budget, len(prepared.layers)),
     )
     report = _report(outcome, target, run.images, len(prepared.layers), time.monotonic() - start)
-    run.note([f"guard: {_closing(report)}"])
+    run.reporter.note(f"  guard: {_closing(report)}")
     return Guarded(outcome.keep_float, report)
 
 
@@ -189,11 +189,9 @@ def _state(run: Run, key: str) -> State:
     """The measurements of a run before this one, where they are of the same conversion."""
     state = State(run.guard_file, key)
     if state.ignored:
-        run.note(
-            [
-                f"guard: {state.ignored} lines of {run.guard_file.name} are damaged or of another "
-                "conversion, and are measured again"
-            ]
+        run.reporter.note(
+            f"  guard: {state.ignored} lines of {run.guard_file.name} are damaged or of another "
+            "conversion, and are measured again"
         )
     return state
 

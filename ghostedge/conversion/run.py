@@ -76,9 +76,9 @@ class Run:
         return self.source
 
     def note(self, notes: Sequence[str]) -> None:
-        """Pass notes on to the reporter."""
+        """Say notes, those of a stage below the line with its time."""
         for note in notes:
-            self.reporter.note(f"  {note}")
+            self.clock.note(f"  {note}")
 
 
 @dataclass(frozen=True)

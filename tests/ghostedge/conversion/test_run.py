@@ -17,7 +17,21 @@ from ghostedge.formats.table import TARGETS
 from ghostedge_runtime.errors import InputError
 
 
-def run() -> Run:
+class Lines(SilentReporter):
+    """Keeps the lines that a person would read."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    def seconds(self, stage: str, seconds: float) -> None:
+        self.lines.append(stage)
+
+
+def run(reporter: SilentReporter | None = None) -> Run:
+    reporter = reporter or SilentReporter()
     nothing: Any = None  # no stage here looks at the source or its images
     return Run(
         source=nothing,
@@ -31,8 +45,8 @@ def run() -> Run:
         int8=Int8Options(),
         guard=GuardOptions(),
         guard_file=Path("out.guard.jsonl"),
-        reporter=SilentReporter(),
-        clock=StageClock(SilentReporter()),
+        reporter=reporter,
+        clock=StageClock(reporter),
     )
 
 
@@ -67,6 +81,20 @@ def test_stages_run_in_order_and_are_timed() -> None:
     made = run_stages([WRITE, more], here)
     assert [made_file.path.name for made_file in made.files] == ["a.onnx", "b.onnx"]
     assert [title for title, _ in here.clock.stages] == ["write", "lower"]
+
+
+def test_what_a_stage_notes_stands_below_its_own_line() -> None:
+    reporter = Lines()
+    here = run(reporter)
+
+    def note(made: Made) -> Made:
+        here.note(["96 layers"])
+        return made
+
+    here.note(["36 classes"])
+    run_stages([stage("quantize", note), stage("lower", lambda made: made)], here)
+    here.note(["same numbers"])
+    assert reporter.lines == ["  36 classes", "quantize", "  96 layers", "lower", "  same numbers"]
 
 
 def test_a_stage_without_what_it_needs_is_named_with_those_before_it() -> None:

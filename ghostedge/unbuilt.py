@@ -1,9 +1,8 @@
-"""Inspect a checkpoint: what is it, how large, what does it cost? Needs the ``convert`` extra.
+"""What is not a deployable file yet: a checkpoint inspected, a network built to be looked into.
 
-Read the layers of whatever `ghostedge convert` builds a network of; needs its extra.
-
-They are those of the deploy graph, batch norms folded: the function is the original's, and the
-layers have the names they have in every file made from it.
+Needs the ``convert`` extra. What `ghostedge convert` builds a network of is read by the layers of
+its deploy graph, batch norms folded: the function is the original's, and the layers have the names
+that they have in every file made from it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source_options import PreprocessingOptions
 from ghostedge.conversion.sources import source_kind
 from ghostedge.formats.format import Building, Inspection, OpCount, Tap, digest
-from ghostedge.formats.onnx import tap_model
+from ghostedge.formats.onnx import ModelOrigin, tap_model
 from ghostedge_convert import build, detect_architecture, load_checkpoint, resolve_preprocessing
 from ghostedge_convert.architectures.family import image_channels
 from ghostedge_runtime.metadata import Preprocessing
@@ -84,7 +83,7 @@ def count_macs(module: nn.Module, input_size: tuple[int, int]) -> tuple[OpCount,
     return tuple(OpCount(name, len(counts), 0, sum(counts)) for name, counts in macs.items())
 
 
-def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | None) -> Tap:
+def open_unbuilt(path: Path, building: Building, preprocessing: Preprocessing | None) -> Tap:
     """Build a network.
 
     Args:
@@ -103,14 +102,7 @@ def open_by_door(path: Path, building: Building, preprocessing: Preprocessing | 
     kind = source_kind(options)
     source = kind.load(options)
     graph = deploy_graph(source)
-    return tap_model(
-        graph.model,
-        graph.metadata,
-        path,
-        None,
-        sha256=source.file.sha256,
-        format_=kind.title,
-    )
+    return tap_model(graph.model, graph.metadata, ModelOrigin(path, source.file.sha256, kind.title))
 
 
 def _stated(preprocessing: Preprocessing) -> dict[str, Any]:

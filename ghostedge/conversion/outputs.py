@@ -36,7 +36,6 @@ from ghostedge_runtime.model import WHOLE
 Values = Mapping[str, npt.NDArray[np.float32]]
 Sums = npt.NDArray[np.float64]
 
-
 CHANNEL_SLACK_DB = 10.0
 """How much noisier than its output a channel may be. Measured on channels that are sound: 11 dB
 between an output and its worst of up to 480, on features of a trained GhostNet, on pyramids, masks
@@ -131,10 +130,10 @@ class OutputGap:
 
         A part that is zero on every image has no ratio; what noise it has counts in the whole.
         """
-        heard = np.flatnonzero((self.signal > 0) & (self.noise > 0))
-        if len(self.signal) < 2 or len(heard) == 0:
+        noisy = np.flatnonzero((self.signal > 0) & (self.noise > 0))
+        if len(self.signal) < 2 or len(noisy) == 0:
             return None
-        index = heard[np.argmin(self.signal[heard] / self.noise[heard])]
+        index = noisy[np.argmin(self.signal[noisy] / self.noise[noisy])]
         ratio = 10 * math.log10(self.signal[index] / self.noise[index])
         return PartParity(self.parts.kind, self.parts.names[index], ratio)
 

@@ -50,13 +50,13 @@ class SourceKind:
         title: What the report calls it: ``load TITLE``.
         fits: Whether MODEL is one.
         reads: Loads one.
-        source: The kind in the words of the options; None where that is known once it is fetched.
+        model_kind: What the options call it; None where that is known once it is fetched.
     """
 
     title: str
     fits: Callable[[ConvertOptions], bool]
     reads: Callable[[ConvertOptions], FloatSource]
-    source: ModelKind | None
+    model_kind: ModelKind | None
 
     def load(self, options: ConvertOptions) -> FloatSource:
         """Load MODEL.
@@ -64,8 +64,8 @@ class SourceKind:
         Raises:
             InputError: It cannot be used, or a flag has no effect on what it is.
         """
-        if self.source is not None:
-            options.check_effect(self.source)
+        if self.model_kind is not None:
+            options.check_effect(self.model_kind)
         return self.reads(options)
 
 

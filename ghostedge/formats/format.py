@@ -11,7 +11,8 @@ metadata says, else as its shape lets one guess. Nothing here reads a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +66,20 @@ class Inspection:
     outputs: tuple[TensorInfo, ...] = ()
     ops: tuple[OpCount, ...] = ()
     metadata: Mapping[str, Any] | None = None
+
+
+def count_ops(ops: Iterable[OpCount]) -> tuple[OpCount, ...]:
+    """Operators, each counted by itself, added up by kind; the most frequent first."""
+    counts: Counter[str] = Counter()
+    int8: Counter[str] = Counter()
+    macs: Counter[str] = Counter()
+    for op in ops:
+        counts[op.op] += op.count
+        int8[op.op] += op.int8
+        macs[op.op] += op.macs
+    return tuple(
+        OpCount(name, count, int8[name], macs[name]) for name, count in counts.most_common()
+    )
 
 
 def digest(data: bytes) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ghostedge.formats.format import (
     Shape,
     Step,
     Tap,
+    count_ops,
     full_batch,
     image_input,
     layers_of,
@@ -94,8 +95,8 @@ def inspect_onnx(path: Path) -> Inspection:
             "opset": ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import),
             **({"weights beside it": ", ".join(beside)} if beside else {}),
         },
-        inputs=tuple(_signature(value) for value in graph.input),
-        outputs=tuple(_signature(value) for value in graph.output),
+        inputs=tuple(_tensor(value) for value in graph.input),
+        outputs=tuple(_tensor(value) for value in graph.output),
         ops=ops,
         metadata=json.loads(props[METADATA_KEY]) if METADATA_KEY in props else None,
     )
@@ -153,15 +154,14 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, Dims]:
 
 def _count_ops(graph: onnx.GraphProto, shapes: Mapping[str, Dims]) -> tuple[OpCount, ...]:
     dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
-    counts: Counter[str] = Counter()
-    int8: Counter[str] = Counter()
-    macs: Counter[str] = Counter()
-    for node in graph.node:
-        counts[node.op_type] += 1
-        int8[node.op_type] += bool(node.input) and node.input[0] in dequantized
-        macs[node.op_type] += _macs(node, shapes)
-    return tuple(
-        OpCount(name, count, int8[name], macs[name]) for name, count in counts.most_common()
+    return count_ops(
+        OpCount(
+            node.op_type,
+            count=1,
+            int8=bool(node.input) and node.input[0] in dequantized,
+            macs=_macs(node, shapes),
+        )
+        for node in graph.node
     )
 
 
@@ -193,12 +193,6 @@ def _parameters(graph: onnx.GraphProto, shapes: Mapping[str, Dims]) -> int:
     return sum(prod(shapes[name]) for name in held & constants)
 
 
-def _signature(value: onnx.ValueInfoProto) -> TensorInfo:
-    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-    shape = tuple(size or None for size in _dims(value))
-    return TensorInfo(value.name, shape, str(kind))
-
-
 def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:
     """Open an ``.onnx`` file that is as it will run: quantized, or of our own making.
 
@@ -218,20 +212,43 @@ def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:
     if document is None and not _is_quantized(model):
         return None
     metadata = None if document is None else ModelMetadata.from_json(document, where=str(path))
-    digest, _ = whole_digest(data, path)
-    return tap_model(model, metadata, path, preprocessing, sha256=digest, format_="onnx")
+    origin = ModelOrigin(path, whole_digest(data, path)[0], "onnx")
+    return tap_model(model, metadata, origin, preprocessing)
+
+
+@dataclass(frozen=True)
+class ModelOrigin:
+    """What a model in memory was read from, or built of.
+
+    Attributes:
+        path: The file.
+        sha256: Of its bytes.
+        format: What it is, as `Tap.format` has it.
+    """
+
+    path: Path
+    sha256: str
+    format: str
 
 
 def tap_model(
     model: onnx.ModelProto,
     metadata: ModelMetadata | None,
-    path: Path,
-    preprocessing: Preprocessing | None,
-    *,
-    sha256: str,
-    format_: str,
+    origin: ModelOrigin,
+    preprocessing: Preprocessing | None = None,
 ) -> Tap:
-    """The tap of a model in memory that ``path`` was read into."""
+    """Open a model in memory.
+
+    Args:
+        model: The model.
+        metadata: Its own, None where it carries none.
+        origin: The file.
+        preprocessing: For a model that carries none.
+
+    Raises:
+        ModelFileError: It takes no image.
+    """
+    path = origin.path
     tensor = onnx_input(model, path)
     described, assumed, encode = image_input(metadata, tensor, path, preprocessing)
 
@@ -240,8 +257,8 @@ def tap_model(
 
     return Tap(
         path=path,
-        sha256=sha256,
-        format=format_,
+        sha256=origin.sha256,
+        format=origin.format,
         precision=precision_of(metadata, coded=_is_quantized(model)),
         metadata=described,
         assumed=assumed,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -31,6 +30,7 @@ from ghostedge.formats.format import (
     Shape,
     Step,
     Tap,
+    count_ops,
     full_batch,
     image_input,
     layers_of,
@@ -250,18 +250,16 @@ def _kind(op: Any) -> Kind:
 
 
 def _count_ops(operators: Sequence[Any]) -> tuple[OpCount, ...]:
-    counts: Counter[str] = Counter()
-    int8: Counter[str] = Counter()
-    macs: Counter[str] = Counter()
-    for op in operators:
-        name = op.get_type_name()
-        if name in ("Parameter", "Result"):
-            continue
-        counts[name] += 1
-        int8[name] += name in _WEIGHTED and _origin(op.input(0)).get_type_name() == "FakeQuantize"
-        macs[name] += _macs(op)
-    return tuple(
-        OpCount(name, count, int8[name], macs[name]) for name, count in counts.most_common()
+    named = ((op.get_type_name(), op) for op in operators)
+    return count_ops(
+        OpCount(
+            name,
+            count=1,
+            int8=name in _WEIGHTED and _origin(op.input(0)).get_type_name() == "FakeQuantize",
+            macs=_macs(op),
+        )
+        for name, op in named
+        if name not in ("Parameter", "Result")
     )
 
 

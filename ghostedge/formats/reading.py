@@ -12,7 +12,7 @@ from ghostedge_runtime.metadata import Preprocessing
 
 _KERAS = (".keras", ".h5", ".hdf5")
 _INSPECTS_CHECKPOINT = "ghostedge.unbuilt:inspect_checkpoint"
-_BUILDS = "ghostedge.unbuilt:open_by_door"
+_BUILDS = "ghostedge.unbuilt:open_unbuilt"
 
 
 def inspect_file(

@@ -8,11 +8,9 @@ differ by one step from what the same file computes in use.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -31,6 +29,7 @@ from ghostedge.formats.format import (
     Shape,
     Step,
     Tap,
+    count_ops,
     digest,
     full_batch,
     image_input,
@@ -164,16 +163,15 @@ def inspect_tflite(path: Path) -> Inspection:
 
 
 def _count_ops(model: Any, graph: Any) -> tuple[OpCount, ...]:
-    counts: Counter[str] = Counter()
-    int8: Counter[str] = Counter()
-    macs: Counter[str] = Counter()
-    for op in graph.operators:
-        name = _op_name(model, op)
-        counts[name] += 1
-        int8[name] += graph.tensors[op.outputs[0]].type == schema.TensorType.INT8
-        macs[name] += _macs(name, op, graph)
-    return tuple(
-        OpCount(name, count, int8[name], macs[name]) for name, count in counts.most_common()
+    named = ((_op_name(model, op), op) for op in graph.operators)
+    return count_ops(
+        OpCount(
+            name,
+            count=1,
+            int8=graph.tensors[op.outputs[0]].type == schema.TensorType.INT8,
+            macs=_macs(name, op, graph),
+        )
+        for name, op in named
     )
 
 
@@ -242,7 +240,7 @@ def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
     described, assumed, encode = image_input(metadata, interpreter.input, path, preprocessing)
     return Tap(
         path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=digest(data),
         format="tflite",
         precision=precision_of(metadata, coded=graph.has_codes),
         metadata=described,

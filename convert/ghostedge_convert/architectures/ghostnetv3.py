@@ -7,8 +7,6 @@ left in its first version, which did not reach the strided convolutions; and wha
 leave today. None of them reaches the attention. Huawei's training form has an identity beside the
 pointwise convolutions where their channels agree, which is so at no width above 0.37: no weights
 of that kind are published, and they are not covered.
-
-GhostNetV3.
 """
 
 from __future__ import annotations

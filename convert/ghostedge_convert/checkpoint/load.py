@@ -221,11 +221,11 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a ``.pt``, ``.pth``, ``.pth.tar``, ``.ckpt``, ``.bin`` or ``.safetensors`` file.
 
-    Takes a bare ``state_dict`` or one inside the wrappers of ``unwrap``, with or without the
-    ``prefixes``. Classes and preprocessing are read from the
-    ``config.json`` beside the file, and from the file itself where that states nothing. Pickles are
-    loaded with ``weights_only=True``, which runs no code of the file's. Of a network of the family
-    whatever prefix its keys have is dropped, and what pruning, weight norm, spectral norm and
+    Takes a bare ``state_dict`` or one inside another mapping (`unwrap`), whatever wrappers put
+    before its keys (`prefixes`). Classes and preprocessing are read from the ``config.json`` beside
+    the file, and from the file itself where that states nothing. Pickles are loaded with
+    ``weights_only=True``, which runs no code of the file's. Of a network of the family whatever
+    prefix its keys have is dropped, and what pruning, weight norm, spectral norm and
     quantization-aware training left is made plain weights.
 
     Args:

@@ -102,8 +102,13 @@ def unwrap(content: object, *, ema: bool, where: Path, key_prefix: str | None = 
     clean = cleaned(weights, lightning=lightning and key_prefix is None, ema=ema)
     if named:
         notes.append(f"took {len(named[1])} class names from {named[0]!r}")
-    return Unwrapped(clean.weights, clean.prefix, named[1] if named else None,
-                     (*notes, *clean.notes), clean.beside)  # fmt: skip
+    return Unwrapped(
+        weights=clean.weights,
+        prefix=clean.prefix,
+        labels=named[1] if named else None,
+        notes=(*notes, *clean.notes),
+        beside=clean.beside,
+    )
 
 
 def _is_lightning(content: Mapping[object, object]) -> bool:

@@ -268,7 +268,7 @@ def _is_read_as_real(value: ir.Value) -> bool:
 def append_pair(model: ir.Model, node: ir.Node, scheme: Scheme) -> None:
     """Quantize and decode a node's output for all that read it."""
     value = node.outputs[0]
-    readers = [(use.node, use.idx) for use in value.uses()]
+    readers = uses_of(value)
     name = node.name or str(value.name)
     quantizer = ir.Node("", QUANTIZE, [value], name=f"{name}/quantize")
     decoder = ir.Node("", DEQUANTIZE, [quantizer.outputs[0]], name=f"{name}/decode")

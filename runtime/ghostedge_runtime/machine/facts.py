@@ -1,6 +1,6 @@
 """What does not change while a run lasts: the machine, its system, what lies between us and it.
 
-`machine_facts` tells all of it for a measurement's record, `host_facts` the short form that goes
+`machine_facts` is all of it for a measurement's record, `host_facts` the short form that goes
 into the results of the Python API. Boards name themselves in the device tree (``model``,
 ``compatible``). Virtual machines and containers are told by the files that systemd-detect-virt
 looks at, as far as they can be read without privileges.

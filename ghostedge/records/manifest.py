@@ -9,14 +9,13 @@ of each file, then the document and how it is read.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ghostedge.records.manifest_v1 import upgraded
-from ghostedge_runtime.decode import decode, read_json
+from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.formats.table import FORMATS
@@ -381,16 +380,3 @@ def manifest_of(parsed: Mapping[str, Any], where: Path) -> Manifest:
     described = {name: value for name, value in document.items() if name != "folder"}
     manifest = decode(Manifest, described, where=where, place="the document")
     return replace(manifest, folder=where.parent)
-
-
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest that a conversion left.
-
-    Raises:
-        InputError: There is no such file, it is no manifest, or one of a newer version.
-    """
-    remedy = "name the manifest.json of a folder that `ghostedge convert` wrote"
-    parsed = read_json(path, remedy)
-    if not is_manifest(parsed):
-        raise InputError("it is no manifest: it has no manifest_version", where=path, remedy=remedy)
-    return manifest_of(parsed, Path(path))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ghostedge.commands.report import command
-from ghostedge.records.manifest import Manifest, read_manifest
+from ghostedge.records.manifest import Manifest, manifest_of
 from ghostedge.show.contents import gather
 from ghostedge.show.markdown import markdown
 from ghostedge.show.page import page
@@ -23,7 +23,7 @@ VERSION_1 = Path(__file__).parents[1] / "records" / "manifest_v1.json"
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return read_manifest(VERSION_1)
+    return manifest_of(json.loads(VERSION_1.read_text()), VERSION_1)
 
 
 def rows(text: str) -> list[list[str]]:

@@ -18,7 +18,7 @@ of Linux raise within about 10 ms. Idle workers sleep in a read; they hold memor
 several cases take a tenth more than their counted time.
 
 The machine is looked at before, between rounds (at most once in `LOOK_SECONDS`, while no worker
-runs) and after. Progress is told by stages, weighed by the seconds they are likely to take.
+runs) and after. Progress is reported by stages, weighed by the seconds they are likely to take.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ _OPERATORS_SECONDS = 10.0
 
 
 class Stages:
-    """Tells how far a run is.
+    """Reports how far a run is.
 
     Args:
         job: Which.
-        tell: Called with what is being done and the share done so far, 0 to 1; None: nobody asks.
+        report: Called with what is being done and the share done so far, 0 to 1; None: nobody asks.
     """
 
     def __init__(self, job: BenchJob, report: ReportShare | None) -> None:
@@ -89,7 +89,7 @@ class Stages:
         self._report(stage, min(1.0, done / sum(self._seconds.values())))
 
     def over(self, stage: str, lanes: Sequence[Lane]) -> Iterator[Lane]:
-        """The cases in order, each told of."""
+        """The cases in order, with a report of each."""
         for number, lane in enumerate(lanes):
             self.at(stage, number / len(lanes))
             yield lane
@@ -98,65 +98,6 @@ class Stages:
     def part(self, stage: str, number: int, count: int) -> Callable[[int, int], None]:
         """A callback (done, total) for the part ``number`` of ``count``."""
         return lambda done, total: self.at(stage, (number + done / max(total, 1)) / count)
-
-
-def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
-    """Score every file once for each way of computing it: threads do not change its answers."""
-    if job.data is None:
-        return
-    scores: dict[tuple[str, ...], Score | str] = {}
-    for number, lane in enumerate(lanes):
-        if lane.error is not None:
-            continue
-        key = (lane.case.sha256, lane.case.backend, lane.case.precision_mode)
-        if key not in scores:
-            progress = stages.part("score", number, len(lanes))
-            scores[key] = _scored(lane, job.data, job.skipped, progress)
-        answer = scores[key]
-        if isinstance(answer, Score):
-            lane.result = replace(lane.result, score=answer)
-        else:
-            _note(lane, answer)
-
-
-def _scored(
-    lane: Lane, data: str, skipped: tuple[str, ...], progress: Callable[[int, int], None]
-) -> Score | str:
-    try:
-        return Score(**lane.ask("score", progress, data=data, skipped=skipped))
-    except GhostEdgeError as error:
-        return f"it has no score: {error}"
-
-
-def time_operators(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
-    """Time the operators of every case, in a process of its own."""
-    if not job.per_op:
-        return
-    for number, lane in enumerate(lanes):
-        if lane.error is not None:
-            continue
-        progress = stages.part("time operators", number, len(lanes))
-        try:
-            ops = _timed(lane.case, job, progress)
-        except GhostEdgeError as error:
-            _note(lane, f"its operators have no times: {error}")
-        else:
-            lane.result = replace(lane.result, ops=ops)
-
-
-def _timed(case: Case, job: BenchJob, progress: Callable[[int, int], None]) -> tuple[OpTime, ...]:
-    worker = Worker(case, job.files[case.sha256], job.settings.cpus)
-    try:
-        worker.ready()
-        ops = worker.ask("time_ops", progress=progress)["ops"]
-    finally:
-        worker.end()
-    places = enumerate(ops)
-    return tuple(decode(OpTime, op, where=case.model, place=f"ops[{n}]") for n, op in places)
-
-
-def _note(lane: Lane, text: str) -> None:
-    lane.result = replace(lane.result, notes=(*lane.result.notes, text))
 
 
 def run_bench(job: BenchJob, *, progress: ReportShare | None = None) -> BenchRun:
@@ -334,3 +275,62 @@ def _running(lanes: Sequence[Lane]) -> list[Lane]:
 def _summarize(lanes: Sequence[Lane]) -> None:
     for lane in _running(lanes):
         lane.summarize(lanes[0])
+
+
+def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
+    """Score every file once for each way of computing it: threads do not change its answers."""
+    if job.data is None:
+        return
+    scores: dict[tuple[str, ...], Score | str] = {}
+    for number, lane in enumerate(lanes):
+        if lane.error is not None:
+            continue
+        key = (lane.case.sha256, lane.case.backend, lane.case.precision_mode)
+        if key not in scores:
+            progress = stages.part("score", number, len(lanes))
+            scores[key] = _scored(lane, job.data, job.skipped, progress)
+        answer = scores[key]
+        if isinstance(answer, Score):
+            lane.result = replace(lane.result, score=answer)
+        else:
+            _note(lane, answer)
+
+
+def _scored(
+    lane: Lane, data: str, skipped: tuple[str, ...], progress: Callable[[int, int], None]
+) -> Score | str:
+    try:
+        return Score(**lane.ask("score", progress, data=data, skipped=skipped))
+    except GhostEdgeError as error:
+        return f"it has no score: {error}"
+
+
+def time_operators(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
+    """Time the operators of every case, in a process of its own."""
+    if not job.per_op:
+        return
+    for number, lane in enumerate(lanes):
+        if lane.error is not None:
+            continue
+        progress = stages.part("time operators", number, len(lanes))
+        try:
+            ops = _timed(lane.case, job, progress)
+        except GhostEdgeError as error:
+            _note(lane, f"its operators have no times: {error}")
+        else:
+            lane.result = replace(lane.result, ops=ops)
+
+
+def _timed(case: Case, job: BenchJob, progress: Callable[[int, int], None]) -> tuple[OpTime, ...]:
+    worker = Worker(case, job.files[case.sha256], job.settings.cpus)
+    try:
+        worker.ready()
+        ops = worker.ask("time_ops", progress=progress)["ops"]
+    finally:
+        worker.end()
+    places = enumerate(ops)
+    return tuple(decode(OpTime, op, where=case.model, place=f"ops[{n}]") for n, op in places)
+
+
+def _note(lane: Lane, text: str) -> None:
+    lane.result = replace(lane.result, notes=(*lane.result.notes, text))

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ghostedge.conversion.task import Kind
-from ghostedge.formats.budget import Budget
-from ghostedge.formats.table import Target
+from ghostedge.formats.table import Budget, Target
 from ghostedge.records.manifest import Artefact, Parity
 from ghostedge_runtime import Model
 from ghostedge_runtime.formats.loading import companion_files, whole_digest

@@ -20,7 +20,7 @@ from ghostedge.conversion.artefacts import ModelFile
 from ghostedge.conversion.gap import Gap, Scores
 from ghostedge.conversion.images import PARITY_IMAGES, ImageSet, spread
 from ghostedge.conversion.source import Source
-from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import Budget
 from ghostedge.records.manifest import Parity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.evaluation import score_logits

@@ -22,7 +22,7 @@ from ghostedge.conversion.gap import Gap
 from ghostedge.conversion.images import Batches, ImageSet, synthetic_set
 from ghostedge.conversion.outputs import OutputComparison
 from ghostedge.conversion.source import Source
-from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import Budget
 from ghostedge.records.manifest import Artefact, Parity
 from ghostedge_runtime import Model
 from ghostedge_runtime.record import Score

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import Budget
 
 Scores = npt.NDArray[np.float32]
 """Of a classifier: (images, classes)."""

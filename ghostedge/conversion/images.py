@@ -146,7 +146,7 @@ def usable_images(options: CheckOptions, reporter: Reporter, *, decode_all: bool
     # Files outside the class folders are none of the evaluation's, see `folders.list_labelled`.
     labelled = (
         [] if folder is None else [path for path in list_images(folder) if path.parent != folder]
-    )  # fmt: skip
+    )
     folders = " and ".join(str(path) for path in (options.calib, options.eval) if path is not None)
     every = list(dict.fromkeys([*calib, *labelled]))
     with reporter.counted("look at images", len(every)) as progress:
@@ -170,8 +170,9 @@ def usable_images(options: CheckOptions, reporter: Reporter, *, decode_all: bool
     skipped = tuple(SkippedImage(str(path), error.what) for path, error in bad.items())
     notes = (
         (f"{len(bad):,} of {len(every):,} images left out:", *bad_lines(bad.values()))
-        if bad else ()
-    )  # fmt: skip
+        if bad
+        else ()
+    )
     calibration = ImageSet(chosen, f"{len(chosen)} calibration images") if calib else None
     return UsableImages(calibration, skipped, notes)
 

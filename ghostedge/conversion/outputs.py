@@ -27,7 +27,7 @@ from ghostedge.conversion.gap import Gap
 from ghostedge.conversion.images import PARITY_IMAGES, ImageSet
 from ghostedge.conversion.parts import Parts, output_parts
 from ghostedge.conversion.source import Source
-from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import Budget
 from ghostedge.records.manifest import OutputParity, Parity, PartParity
 from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.images import mode_of, open_image

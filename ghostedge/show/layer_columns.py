@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ghostedge.records.quantization import LayerError
 from ghostedge.show.columns import LEFT, RIGHT, Column
-from ghostedge.show.words import op_time, percent, sizes_words
+from ghostedge.show.words import decibel_words, op_time, percent, sizes_words
 from ghostedge_runtime.record import OpTime, Result
 
 
@@ -34,24 +34,22 @@ OPERATOR_P50 = Column[OpShare]("p50", RIGHT, lambda row: row.op, op_time)
 OPERATOR_SHARE = Column[OpShare]("share", RIGHT, lambda row: row.share, percent)
 
 
-def _decibels(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f} dB"
-
-
 LAYER = Column[LayerError]("layer", LEFT, lambda layer: layer.name, code=True)
 LAYER_OPERATOR = Column[LayerError]("operator", LEFT, lambda layer: layer.op, code=True)
 LAYER_FIGURES: tuple[Column[LayerError], ...] = (
     Column(
         "its output’s codes",
         RIGHT,
-        lambda layer: layer.activation and _decibels(layer.activation.sqnr_db),
+        lambda layer: layer.activation and decibel_words(layer.activation.sqnr_db),
     ),
     Column(
         "with all before",
         RIGHT,
-        lambda layer: layer.activation and _decibels(layer.activation.accumulated_db),
+        lambda layer: layer.activation and decibel_words(layer.activation.accumulated_db),
     ),
-    Column("its weights", RIGHT, lambda layer: layer.weights and _decibels(layer.weights.sqnr_db)),
+    Column(
+        "its weights", RIGHT, lambda layer: layer.weights and decibel_words(layer.weights.sqnr_db)
+    ),
 )
 """Signal over error."""
 LAYER_SHARE = Column[LayerError]("share of the noise", RIGHT, lambda layer: layer.share, percent)

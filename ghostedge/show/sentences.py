@@ -12,6 +12,18 @@ from ghostedge.terminal import printable
 from ghostedge_runtime.machine.sensors import Sensor
 from ghostedge_runtime.record import BenchRun, Result
 
+DOUBTFUL = "These figures are doubtful"
+MISSED = "What the conversion missed"
+INTERVALS = (
+    "p50, p90 and p99: that share of the inferences took no longer. Beside a figure its 95 % "
+    "interval, from resampling the rounds. To the first: its p50 over the first case’s, below 1 is "
+    "faster."
+)
+DISTRIBUTIONS = (
+    "Above, how often which latency occurred; below, over time: a dot is the median of a round, "
+    "the band its middle 80 %."
+)
+
 
 def title(contents: Contents) -> str:
     """How many cases on which machines."""
@@ -41,19 +53,6 @@ def created_words(runs: Sequence[BenchRun]) -> str:
     span = " to ".join(dict.fromkeys((*days[:1], *days[-1:])))
     versions = sorted({printable(run.ghostedge_version) for run in runs})
     return f"Measured {f'{span} UTC ' if span else ''}with GhostEdge {', '.join(versions)}"
-
-
-DOUBTFUL = "These figures are doubtful"
-MISSED = "What the conversion missed"
-INTERVALS = (
-    "p50, p90 and p99: that share of the inferences took no longer. Beside a figure its 95 % "
-    "interval, from resampling the rounds. To the first: its p50 over the first case’s, below 1 is "
-    "faster."
-)
-DISTRIBUTIONS = (
-    "Above, how often which latency occurred; below, over time: a dot is the median of a round, "
-    "the band its middle 80 %."
-)
 
 
 def front_words(machines: int, *, doubtful: bool) -> str:

@@ -20,6 +20,10 @@ from ghostedge_runtime.record import (
     Snapshot,
 )
 
+NO_NOISE = "exact"
+"""Where a signal-to-noise ratio would be infinite."""
+WARNING = "⚠"
+
 
 def size_words(size: int) -> str:
     """Bytes as people read them: kB and MB of powers of ten."""
@@ -31,10 +35,6 @@ def sizes_words(sizes: Sequence[int | None]) -> str:
     return "×".join("?" if size is None else str(size) for size in sizes)
 
 
-NO_NOISE = "exact"
-"""Where a signal-to-noise ratio would be infinite."""
-
-
 def decibel_words(value: float | None, unit: str = " dB") -> str:
     """A signal-to-noise ratio with one decimal, or that there is no noise."""
     return NO_NOISE if value is None else f"{value:.1f}{unit}"
@@ -43,9 +43,6 @@ def decibel_words(value: float | None, unit: str = " dB") -> str:
 def or_dash(value: float | None, form: str) -> str:
     """The value in that form, a dash for None."""
     return DASH if value is None else form.format(value)
-
-
-WARNING = "⚠"
 
 
 def elided(text: str, most: int) -> str:

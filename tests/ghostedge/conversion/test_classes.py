@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ghostedge.conversion.classes import agreement_pct, score_parity
-from ghostedge.formats.budget import Budget
-from ghostedge.formats.table import TARGETS
+from ghostedge.formats.table import TARGETS, Budget
 from ghostedge.records.manifest import Parity
 
 REFERENCE = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]], np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ghostedge.conversion.gap import Gap
-from ghostedge.formats.budget import Budget
+from ghostedge.formats.table import Budget
 
 REFERENCE = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]], np.float32)
 

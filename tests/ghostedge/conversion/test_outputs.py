@@ -13,8 +13,7 @@ from ghostedge.conversion.gap import Gap
 from ghostedge.conversion.images import ImageSet
 from ghostedge.conversion.outputs import OutputGap, budget_words, channels_first, output_parity
 from ghostedge.conversion.parts import Parts
-from ghostedge.formats.budget import Budget
-from ghostedge.formats.table import TARGETS
+from ghostedge.formats.table import TARGETS, Budget
 
 WANTED = np.array([[3.0, -4.0]], np.float32)
 ONE_PART = Parts("channel", ("channel 0",), np.zeros((1, 1), np.int64))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ghostedge.formats.budget import Budget
-from ghostedge.formats.table import TARGETS
+from ghostedge.formats.table import TARGETS, Budget
 
 
 def test_every_budget_of_a_classifier_bounds_its_scores_and_not_the_top1_alone() -> None:

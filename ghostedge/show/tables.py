@@ -16,10 +16,19 @@ from ghostedge.doctor import Diagnosis, Job
 from ghostedge.formats.format import Inspection, Layer, OpCount
 from ghostedge.records.features import FeaturesReport, LayerFacts
 from ghostedge.records.manifest import GuardCheck, GuardedLayer, GuardReport, Manifest
-from ghostedge.show.artefact_columns import AGREEMENT, ARTEFACT, CHECK, NOISE, SPEED_UP, ZIPPED
 from ghostedge.show.columns import DASH, LEFT, RIGHT, Column, draw, facts_table
 from ghostedge.show.contents import Entry, gather
-from ghostedge.show.result_columns import SIZE, TOP1, TOP5
+from ghostedge.show.result_columns import (
+    AGREEMENT,
+    ARTEFACT,
+    CHECK,
+    NOISE,
+    SIZE,
+    SPEED_UP,
+    TOP1,
+    TOP5,
+    ZIPPED,
+)
 from ghostedge.show.words import decibel_words, or_dash, size_words, sizes_words
 from ghostedge.terminal import printable
 from ghostedge_runtime import Classification

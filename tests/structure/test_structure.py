@@ -9,8 +9,8 @@ import pytest
 # The most of each; whoever brings one down lowers it here.
 MOST = {
     "largest_file": 400,
-    "files_under_60_lines": 40,
-    "functions_over_5_parameters": 18,
+    "files_under_60_lines": 37,
+    "functions_over_5_parameters": 16,
     "functions_over_5_parameters_in_conversion": 0,
     "private_imports_across_folders": 0,
     "upward_imports": 2,

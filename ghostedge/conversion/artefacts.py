@@ -88,14 +88,14 @@ def artefacts(
         name, original = file.path.name, originals.get(file.format)
         record = _artefact(file, findings.get(name, Findings()))
         if name in timed:
-            record = replace(record, latency=_kept(timed[name], name))
+            record = replace(record, latency=_without_samples(timed[name], name))
         if original in p50_ms and original != name:
             record = replace(record, speed_up=p50_ms[original] / p50_ms[name])
         records.append(record)
     return tuple(records)
 
 
-def _kept(result: Result, name: str) -> Result:
+def _without_samples(result: Result, name: str) -> Result:
     """A file's result without the raw samples, under its name beside the manifest."""
     return replace(result, case=replace(result.case, model=name), rounds=())
 

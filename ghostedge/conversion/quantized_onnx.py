@@ -24,7 +24,7 @@ from ghostedge.conversion.images import PARITY_IMAGES, ImageSet
 from ghostedge.conversion.network import Answers
 from ghostedge.conversion.option_fields import ModelKind
 from ghostedge.conversion.options import ConvertOptions
-from ghostedge.conversion.source import Source, class_names, overridden
+from ghostedge.conversion.source import Source, class_names, field_words, overridden
 from ghostedge.conversion.task import Evidence, kind_of
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert import (
@@ -225,22 +225,15 @@ def _facts(
     preprocessing: Preprocessing, options: ConvertOptions, says_itself: bool
 ) -> Sequence[Inferred]:
     stated = options.source.preprocessing.stated()
-    height, width = preprocessing.input_size
-    values = {
-        "interpolation": preprocessing.interpolation,
-        "crop_pct": f"{preprocessing.crop_pct:g}",
-        "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
-        "std": ", ".join(f"{s:g}" for s in preprocessing.std),
-    }
     otherwise = _FROM_FILE if says_itself else _FROM_DEFAULT
-    size_origin = "from --input-size" if "input_size" in stated else _FROM_GRAPH
-    return (
-        Inferred("input_size", f"{height}×{width}", size_origin),
-        *(
-            Inferred(n, v, f"from --{n.replace('_', '-')}" if n in stated else otherwise)
-            for n, v in values.items()
-        ),
-    )
+
+    def origin(name: str) -> str:
+        if name in stated:
+            return f"from --{name.replace('_', '-')}"
+        return _FROM_GRAPH if name == "input_size" else otherwise
+
+    words = field_words(preprocessing)
+    return tuple(Inferred(name, value, origin(name)) for name, value in words.items())
 
 
 def normalization_notes(normalized: Normalized) -> tuple[str, ...]:

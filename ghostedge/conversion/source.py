@@ -27,7 +27,7 @@ from ghostedge_runtime.metadata import ArchitectureInfo, Precision, Preprocessin
 from ghostedge_runtime.metadata import Source as SourceFile
 
 FROM_SHAPES = "from the weights' shapes"
-"""Where what a checkpoint's tensors tell is from."""
+"""The origin of what is inferred from a checkpoint's tensors."""
 _FROM_DEFAULT = "the family's ImageNet default; no config.json says otherwise"
 _FROM_FOLDERS = "from the evaluation set's folder names"
 _OF_CHANNELS = ("mean", "std")
@@ -230,6 +230,18 @@ def label_words(labels: Sequence[str] | None) -> str:
     return f"{len(labels)}: {shown}{', …' if len(labels) > 3 else ''}"
 
 
+def field_words(preprocessing: Preprocessing) -> dict[str, str]:
+    """The fields of a preprocessing by name, each in words for a report."""
+    height, width = preprocessing.input_size
+    return {
+        "input_size": f"{height}×{width}",
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": f"{preprocessing.crop_pct:g}",
+        "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
+        "std": ", ".join(f"{s:g}" for s in preprocessing.std),
+    }
+
+
 def preprocessing_facts(
     preprocessing: Preprocessing,
     resolved: ResolvedPreprocessing,
@@ -238,14 +250,6 @@ def preprocessing_facts(
 ) -> tuple[Inferred, ...]:
     """Each field and where it is from."""
     stated = options.source.preprocessing.stated()
-    height, width = preprocessing.input_size
-    values = {
-        "input_size": f"{height}×{width}",
-        "interpolation": preprocessing.interpolation,
-        "crop_pct": f"{preprocessing.crop_pct:g}",
-        "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
-        "std": ", ".join(f"{s:g}" for s in preprocessing.std),
-    }
 
     def origin(field: str) -> str:
         if field in stated:
@@ -263,4 +267,5 @@ def preprocessing_facts(
         how = "its one value for each channel" if count == 1 else f"the average of its {count}"
         return f"from {config.origin}: {how}, as timm takes it"
 
-    return tuple(Inferred(name, value, origin(name)) for name, value in values.items())
+    words = field_words(preprocessing)
+    return tuple(Inferred(name, value, origin(name)) for name, value in words.items())

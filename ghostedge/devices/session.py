@@ -7,6 +7,7 @@ import json
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ghostedge.devices.address import Device
@@ -24,7 +25,7 @@ from ghostedge.devices.parcel import Parcel
 from ghostedge.devices.setup import Interpreter, Wheel, find_interpreter
 from ghostedge_runtime.errors import DeviceError, GhostEdgeError, InputError
 from ghostedge_runtime.record import BenchRun, runs_of
-from ghostedge_runtime.remote.runs import LAST_STATES, describe
+from ghostedge_runtime.remote.runs import LAST_STATES
 from ghostedge_runtime.remote.runs import Limits as ThereLimits
 
 Say = Callable[[str], None]
@@ -89,12 +90,12 @@ class Session:
         self._interpreter = find_interpreter(self._steady, self._wheel, backends, self._say)
         self._steady.steadily(self._send_missing)
         self._ask("start", self._id)
-        return self._found(self._steady.steadily(self._follow))
+        return self._run_in(self._steady.steadily(self._follow))
 
     def _send_missing(self) -> None:
         """Tell the plan and send the files that are not there; those that arrive stay."""
         self._prepared = True
-        plan = self._parcel.plan(self._device.name, describe(self._limits_there()), _who())
+        plan = self._parcel.plan(self._device.name, asdict(self._limits_there()), _who())
         prepared = self._ask_once("prepare", self._id, feed=sending(plan))
         self._folder, missing = prepared["folder"], prepared["missing"]
         if not missing:
@@ -161,7 +162,7 @@ class Session:
             remedy="a killed process has often run out of memory; if it did not, report this",
         )
 
-    def _found(self, document: Any) -> BenchRun:
+    def _run_in(self, document: Any) -> BenchRun:
         words = self._in_our_words(json.dumps(document), quoted=True)
         return runs_of(json.loads(words), self._device.name)[0]
 

@@ -198,7 +198,7 @@ def _descriptor(path: Path) -> int | None:
             return int(match["number"] or {"out": 1, "err": 2}[match["std"]])
         if not link.is_symlink():
             return None
-        link = Path(os.path.abspath(link.parent / link.readlink()))  # noqa: PTH100 - likewise
+        link = Path(os.path.abspath(link.parent / link.readlink()))  # noqa: PTH100 - see above
     return None
 
 

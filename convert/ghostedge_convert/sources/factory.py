@@ -126,7 +126,9 @@ def _function_named(target: str, function: str, spec: str) -> Callable[..., Any]
 
 def _imported(target: str, spec: str) -> ModuleType:
     try:
-        return _from_file(Path(target), spec) if target.endswith(".py") else _from_package(target)
+        if target.endswith(".py"):
+            return _from_file(Path(target), spec)
+        return importlib.import_module(target)
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -139,10 +141,6 @@ def _imported(target: str, spec: str) -> ModuleType:
         _refuse("importing it failed", spec, error)
     except (Exception, SystemExit) as error:  # the user's code raises whatever it does
         _refuse("importing it failed", spec, error)
-
-
-def _from_package(target: str) -> ModuleType:
-    return importlib.import_module(target)
 
 
 def _from_file(path: Path, spec: str) -> ModuleType:

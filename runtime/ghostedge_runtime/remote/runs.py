@@ -32,7 +32,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn
@@ -182,11 +182,6 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text)
     part.replace(path)
-
-
-def describe(limits: Limits) -> dict[str, Any]:
-    """The limits as plain values, for the plan."""
-    return asdict(limits)
 
 
 class _EndedError(Exception):

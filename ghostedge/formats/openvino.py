@@ -14,11 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
-from openvino._offline_transformations import (
-    apply_moc_transformations,
-    compress_quantize_weights_transformation,
-)
 
 from ghostedge.formats.format import (
     Inspection,
@@ -38,14 +33,18 @@ from ghostedge.formats.format import (
 )
 from ghostedge_runtime.formats.backend import Array, inference_failed, model_io
 from ghostedge_runtime.formats.loading import companion_files, read_model_file, whole_digest
-from ghostedge_runtime.formats.openvino.session import (
+from ghostedge_runtime.formats.openvino import import_openvino
+from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata, Preprocessing
+
+openvino = import_openvino()  # first, for where it is missing the line below names another extra
+
+from ghostedge_runtime.formats.openvino.session import (  # noqa: E402 - see the line above
     OpenvinoBackend,
     network_metadata,
     read_network,
     refused,
     tensor_info,
 )
-from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata, Preprocessing
 
 if TYPE_CHECKING:
     import onnx
@@ -84,6 +83,11 @@ def write_openvino(
     Returns:
         Nothing: every output's axes stand as in the graph.
     """
+    from openvino._offline_transformations import (  # noqa: PLC0415 - after `import_openvino`
+        apply_moc_transformations,
+        compress_quantize_weights_transformation,
+    )
+
     # This is what `openvino.convert_model` does, but for its telemetry, which goes out unasked.
     network = openvino.Core().read_model(model=model.SerializeToString())
     _name_by_place(network, "read")

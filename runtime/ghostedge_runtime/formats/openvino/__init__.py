@@ -6,14 +6,18 @@ an offset that the graph names.
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 from ghostedge_runtime.errors import ModelFileError
 
 _HEAD = 4096
 _CONSTANT = re.compile(rb'<data [^>]*?\boffset="(\d{1,18})"[^>]*?\bsize="(\d{1,18})"')
 _QUANTIZES = b'type="FakeQuantize"'
+_SENDER = "openvino_telemetry"
 
 
 def weights_files(data: bytes, path: Path) -> dict[str, Path]:
@@ -47,6 +51,26 @@ def weights_files(data: bytes, path: Path) -> dict[str, Path]:
     return {weights.name: weights}
 
 
+def import_openvino() -> Any:
+    """The library `openvino`, imported so that it tells nobody of it.
+
+    By itself it sends an event to its makers when it is imported, from a process that it forks.
+    Beside being unasked for, that process never ends where another thread reads stdin, as in a
+    worker of a measurement. OpenVINO does without the package that sends where it is not found.
+
+    Raises:
+        ImportError: It is not installed, or does not import.
+    """
+    is_imported = _SENDER in sys.modules  # then the caller wants it
+    refusal: Any = None  # in the place of a module it makes the import fail
+    sys.modules.setdefault(_SENDER, refusal)
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if not is_imported:
+            del sys.modules[_SENDER]
+
+
 def check_ir(data: bytes, path: Path) -> None:
     """Refuse a file that is no IR.
 
@@ -57,7 +81,7 @@ def check_ir(data: bytes, path: Path) -> None:
         raise ModelFileError(
             "it is no OpenVINO IR: it has no <net>",
             where=path,
-            remedy="give the .xml that `ghostedge convert --format openvino` writes",
+            remedy="give the .xml that `ghostedge convert --format onnx,openvino` writes",
         )
 
 

@@ -27,13 +27,13 @@ from ghostedge_runtime.formats.backend import (
 )
 from ghostedge_runtime.formats.loading import companion_files, read_model_file
 from ghostedge_runtime.formats.op_runs import profiled_runs
-from ghostedge_runtime.formats.openvino import changes, is_ir
+from ghostedge_runtime.formats.openvino import changes, import_openvino, is_ir
 from ghostedge_runtime.latency import LatencyRecorder
 from ghostedge_runtime.metadata import METADATA_KEY, ModelMetadata
 from ghostedge_runtime.record import Case, Delegation, OpTime
 
 try:
-    import openvino
+    openvino = import_openvino()
 except ImportError as error:
     raise MissingDependencyError(
         f"OpenVINO, which runs .xml files, does not import ({error})",

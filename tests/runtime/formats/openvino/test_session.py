@@ -54,6 +54,23 @@ def test_an_ir_names_what_the_onnx_file_names_with_the_same_logits(
         )
 
 
+@pytest.mark.parametrize(
+    "module", ["ghostedge_runtime.formats.openvino.session", "ghostedge.formats.openvino"]
+)
+def test_importing_openvino_tells_nobody_of_it(module: str) -> None:
+    script = f"""
+import sys
+from concurrent.futures import ThreadPoolExecutor
+ThreadPoolExecutor.submit = lambda *event, **more: print("sent", event)
+import {module}
+print("openvino" in sys.modules, "openvino_telemetry" in sys.modules)
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert child.stdout.split() == ["True", "False"]
+
+
 def test_an_output_is_the_callers_own(ir: Path) -> None:
     with Model(ir) as model:
         first = model.predict(model.preprocess(RED))
@@ -119,7 +136,7 @@ def test_an_xml_that_is_cut_short_is_refused(ir: Path, keep: int) -> None:
 def test_an_xml_of_another_kind_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "feed.xml"
     path.write_text('<?xml version="1.0"?><feed/>')
-    with pytest.raises(ModelFileError, match="no OpenVINO IR"):
+    with pytest.raises(ModelFileError, match=r"(?s)no OpenVINO IR.*--format onnx,openvino"):
         Model(path)
 
 

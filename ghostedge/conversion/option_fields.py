@@ -161,9 +161,19 @@ class OptionField:
         return bool(getattr(group, self.name) != self.default)
 
     def converted(self, value: Any) -> Any:
-        """A keyword's value as the field holds it: paths as ``Path``, sequences as tuples."""
+        """A keyword's value as the field holds it: paths as ``Path``, sequences as tuples.
+
+        Raises:
+            InputError: It is a text where a list is wanted, whose letters would be its items.
+        """
         if value is None or self.origin not in (Path, tuple):
             return value
+        if self.origin is tuple and isinstance(value, str):
+            raise InputError(
+                f"it is a list, and {value!r} is a text",
+                where=self.flag,
+                remedy=f"from Python, write {self.name}={value.split(',')!r}",
+            )
         return self.origin(value)
 
 

@@ -235,6 +235,12 @@ def test_a_list_of_formats_that_makes_no_sense_is_refused(
         options(format=chosen)
 
 
+@pytest.mark.parametrize("name", ["format", "precision", "output_names"])
+def test_a_text_where_a_list_is_wanted_is_not_taken_letter_by_letter(name: str) -> None:
+    with pytest.raises(InputError, match=rf"(?s)'a,b' is a text.*write {name}=\['a', 'b'\]"):
+        options(**{name: "a,b"})
+
+
 def test_a_keyword_that_does_not_exist_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="no keyword argument 'ragnes'"):
         options(ragnes="mse")

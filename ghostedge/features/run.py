@@ -21,7 +21,6 @@ from ghostedge.features.choose import (
 )
 from ghostedge.features.compare import Matched, compare
 from ghostedge.features.draw import Drawing, draw_layer
-from ghostedge.features.page import page
 from ghostedge.formats.format import NO_FLAGS, Building, Layer, Tap
 from ghostedge.formats.reading import open_tap
 from ghostedge.records.features import (
@@ -90,6 +89,8 @@ def write_features(options: FeatureOptions, reporter: Reporter) -> FeaturesRepor
         )
         text = json.dumps(report.to_dict(), indent=2, sort_keys=True)
         (folder / FEATURES_NAME).write_text(text + "\n", encoding="utf-8")
+        from ghostedge.features.page import page  # noqa: PLC0415  # Jinja2, which --help spares
+
         (folder / PAGE_NAME).write_text(page(report), encoding="utf-8")
     return report
 

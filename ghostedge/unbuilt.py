@@ -18,8 +18,8 @@ from ghostedge.conversion.graphs import deploy_graph
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source_options import PreprocessingOptions
 from ghostedge.conversion.sources import source_kind
-from ghostedge.formats.format import Building, Inspection, OpCount, Tap, digest
-from ghostedge.formats.onnx import ModelOrigin, tap_model
+from ghostedge.formats.format import Building, Inspection, LayerReader, OpCount, digest
+from ghostedge.formats.onnx import ModelOrigin, layer_reader
 from ghostedge_convert import build, detect_architecture, load_checkpoint, resolve_preprocessing
 from ghostedge_convert.architectures.family import image_channels
 from ghostedge_runtime.metadata import Preprocessing
@@ -83,7 +83,9 @@ def count_macs(module: nn.Module, input_size: tuple[int, int]) -> tuple[OpCount,
     return tuple(OpCount(name, len(counts), 0, sum(counts)) for name, counts in macs.items())
 
 
-def open_unbuilt(path: Path, building: Building, preprocessing: Preprocessing | None) -> Tap:
+def open_unbuilt(
+    path: Path, building: Building, preprocessing: Preprocessing | None
+) -> LayerReader:
     """Build a network.
 
     Args:
@@ -102,7 +104,9 @@ def open_unbuilt(path: Path, building: Building, preprocessing: Preprocessing | 
     kind = source_kind(options)
     source = kind.load(options)
     graph = deploy_graph(source)
-    return tap_model(graph.model, graph.metadata, ModelOrigin(path, source.file.sha256, kind.title))
+    return layer_reader(
+        graph.model, graph.metadata, ModelOrigin(path, source.file.sha256, kind.title)
+    )
 
 
 def _stated(preprocessing: Preprocessing) -> dict[str, Any]:

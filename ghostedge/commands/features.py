@@ -22,7 +22,7 @@ from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.source_options import artefact_name
 from ghostedge.features.run import FeatureOptions, write_features
 from ghostedge.formats.format import Building
-from ghostedge.formats.reading import open_tap
+from ghostedge.formats.reading import open_layer_reader
 from ghostedge.show.tables import layer_list, report_table
 
 
@@ -84,7 +84,7 @@ def command(
     if building["unsafe_pickle"]:
         say_unsafe()
     if list_:
-        layer_facts = list(open_tap(model, Building(**building)).layers.by_name.values())
+        layer_facts = list(open_layer_reader(model, Building(**building)).layers.by_name.values())
         if as_json:
             print_json([asdict(layer) for layer in layer_facts])
         else:

@@ -21,8 +21,8 @@ from ghostedge.features.choose import (
 )
 from ghostedge.features.compare import Matched, compare
 from ghostedge.features.draw import Drawing, draw_layer
-from ghostedge.formats.format import NO_FLAGS, Building, Layer, Tap
-from ghostedge.formats.reading import open_tap
+from ghostedge.formats.format import NO_FLAGS, Building, Layer, LayerReader
+from ghostedge.formats.reading import open_layer_reader
 from ghostedge.records.features import (
     FEATURES_NAME,
     PAGE_NAME,
@@ -53,8 +53,8 @@ class FeatureOptions:
 class _Job:
     """What every image goes through; ``pairs`` are the layers of ``other``, by MODEL's name."""
 
-    model: Tap
-    other: Tap | None
+    model: LayerReader
+    other: LayerReader | None
     chosen: Sequence[Layer]
     pairs: Mapping[str, Layer]
     rescaled: bool
@@ -113,11 +113,11 @@ def _image_files(images: Sequence[Path]) -> list[Path]:
 
 def _open(options: FeatureOptions) -> tuple[_Job, tuple[str, ...]]:
     """The networks and the layers, with what had to be assumed."""
-    other = None if options.against is None else open_tap(options.against)
+    other = None if options.against is None else open_layer_reader(options.against)
     stated = None if other is None or other.assumed else other.metadata.preprocessing
-    model = open_tap(options.model, options.building, preprocessing=stated)
+    model = open_layer_reader(options.model, options.building, preprocessing=stated)
     if other is not None and other.assumed and not model.assumed:
-        other = open_tap(other.path, preprocessing=model.metadata.preprocessing)
+        other = open_layer_reader(other.path, preprocessing=model.metadata.preprocessing)
     try:
         chosen = choose_layers(model.layers, options.layers)
     except InputError as error:
@@ -133,13 +133,13 @@ def _open(options: FeatureOptions) -> tuple[_Job, tuple[str, ...]]:
     return _Job(model, other, chosen, pairs, rescaled, options.max_channels), notes
 
 
-def _may_be_rescaled(other: Tap) -> bool:
+def _may_be_rescaled(other: LayerReader) -> bool:
     """Whether channels may have another scale: not in float, nor where the file denies it."""
     quantization = other.metadata.quantization
     return other.precision == "int8" and (quantization is None or quantization.equalized)
 
 
-def _doubts(model: Tap, other: Tap) -> tuple[str, ...]:
+def _doubts(model: LayerReader, other: LayerReader) -> tuple[str, ...]:
     """Why a difference may not be int8's."""
     notes = []
     if model.metadata.preprocessing != other.metadata.preprocessing:
@@ -156,11 +156,11 @@ def _doubts(model: Tap, other: Tap) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _facts(tap: Tap) -> FileFacts:
-    return FileFacts(tap.path.name, tap.sha256, tap.format, tap.precision)
+def _facts(reader: LayerReader) -> FileFacts:
+    return FileFacts(reader.path.name, reader.sha256, reader.format, reader.precision)
 
 
-def _write_image(image: Path, model: Tap, folder: Path, number: int) -> ImageFacts:
+def _write_image(image: Path, model: LayerReader, folder: Path, number: int) -> ImageFacts:
     """The image as the network sees it."""
     pixels = prepare(image, replace(model.metadata.preprocessing, color_order="RGB"))
     pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels

@@ -1,11 +1,11 @@
 """What every format has in common for `ghostedge inspect` and `ghostedge features`.
 
-`Inspection` is what is found in a file, whatever its kind. `Tap` is a network whose inner tensors
-can be read. `layers_of` says which tensors of a graph are feature maps, and which of them a ghost
-module made: every format is read into `Step`s, so that one rule finds the layers of all and gives
-them the same names. A convolution and the ReLU behind it are one layer, as they are one operation
-on a device, and bear the ReLU's name. `image_input` says what a model's input is fed: as its
-metadata says, else as its shape lets one guess. Nothing here reads a file.
+`Inspection` is what is found in a file, whatever its kind. `LayerReader` is a network whose inner
+tensors can be read. `layers_of` says which tensors of a graph are feature maps, and which of them a
+ghost module made: every format is read into `Step`s, so that one rule finds the layers of all and
+gives them the same names. A convolution and the ReLU behind it are one layer, as they are one
+operation on a device, and bear the ReLU's name. `image_input` says what a model's input is fed: as
+its metadata says, else as its shape lets one guess. Nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ NO_FLAGS = Building()
 
 
 @dataclass(frozen=True)
-class Tap:
+class LayerReader:
     """An opened network.
 
     Attributes:

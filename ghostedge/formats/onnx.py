@@ -16,12 +16,12 @@ from ghostedge.formats.format import (
     Inspection,
     Kind,
     Layer,
+    LayerReader,
     Layers,
     Maps,
     OpCount,
     Shape,
     Step,
-    Tap,
     count_ops,
     full_batch,
     image_input,
@@ -193,7 +193,7 @@ def _parameters(graph: onnx.GraphProto, shapes: Mapping[str, Dims]) -> int:
     return sum(prod(shapes[name]) for name in held & constants)
 
 
-def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:
+def open_onnx(path: Path, preprocessing: Preprocessing | None) -> LayerReader | None:
     """Open an ``.onnx`` file that is as it will run: quantized, or of our own making.
 
     Args:
@@ -213,7 +213,7 @@ def open_onnx(path: Path, preprocessing: Preprocessing | None) -> Tap | None:
         return None
     metadata = None if document is None else ModelMetadata.from_json(document, where=str(path))
     origin = ModelOrigin(path, whole_digest(data, path)[0], "onnx")
-    return tap_model(model, metadata, origin, preprocessing)
+    return layer_reader(model, metadata, origin, preprocessing)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class ModelOrigin:
     Attributes:
         path: The file.
         sha256: Of its bytes.
-        format: What it is, as `Tap.format` has it.
+        format: What it is, as `LayerReader.format` has it.
     """
 
     path: Path
@@ -231,12 +231,12 @@ class ModelOrigin:
     format: str
 
 
-def tap_model(
+def layer_reader(
     model: onnx.ModelProto,
     metadata: ModelMetadata | None,
     origin: ModelOrigin,
     preprocessing: Preprocessing | None = None,
-) -> Tap:
+) -> LayerReader:
     """Open a model in memory.
 
     Args:
@@ -255,7 +255,7 @@ def tap_model(
     def read(batch: Array, layers: Sequence[Layer]) -> list[Maps]:
         return _run(model, path, full_batch(batch, tensor.shape[0]), layers)
 
-    return Tap(
+    return LayerReader(
         path=path,
         sha256=origin.sha256,
         format=origin.format,

@@ -19,12 +19,12 @@ from ghostedge.formats.format import (
     Inspection,
     Kind,
     Layer,
+    LayerReader,
     Layers,
     Maps,
     OpCount,
     Shape,
     Step,
-    Tap,
     count_ops,
     full_batch,
     image_input,
@@ -146,7 +146,7 @@ def inspect_openvino(path: Path) -> Inspection:
     )
 
 
-def open_openvino(path: Path, preprocessing: Preprocessing | None) -> Tap:
+def open_openvino(path: Path, preprocessing: Preprocessing | None) -> LayerReader:
     """Open an IR to look into.
 
     Args:
@@ -168,7 +168,7 @@ def open_openvino(path: Path, preprocessing: Preprocessing | None) -> Tap:
     def read(batch: Array, layers: Sequence[Layer]) -> list[Maps]:
         return _run(data, path, full_batch(batch, io.input.shape[0]), layers)
 
-    return Tap(
+    return LayerReader(
         path=path,
         sha256=whole_digest(data, path)[0],
         format="openvino",

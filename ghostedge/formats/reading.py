@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ghostedge.formats.format import NO_FLAGS, Building, Inspection, Tap
+from ghostedge.formats.format import NO_FLAGS, Building, Inspection, LayerReader
 from ghostedge.formats.table import TARGETS, Target, resolve
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
 from ghostedge_runtime.formats.table import format_of
@@ -69,9 +69,9 @@ def inspect_file(
     return inspection
 
 
-def open_tap(
+def open_layer_reader(
     path: Path, building: Building = NO_FLAGS, *, preprocessing: Preprocessing | None = None
-) -> Tap:
+) -> LayerReader:
     """Open a network; the suffix decides what reads it.
 
     Args:
@@ -85,12 +85,12 @@ def open_tap(
     """
     target = None if building.factory else _target_of(path)
     try:
-        tap: Tap | None = None
+        reader: LayerReader | None = None
         if target is not None:
-            tap = resolve(target.reads_layers)(path, preprocessing)
-        if tap is not None:
-            return _as_it_is(tap, building)
-        built: Tap = resolve(_BUILDS)(path, building, preprocessing)
+            reader = resolve(target.reads_layers)(path, preprocessing)
+        if reader is not None:
+            return _as_it_is(reader, building)
+        built: LayerReader = resolve(_BUILDS)(path, building, preprocessing)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"looking into this kind of file needs {error.name}, which is not installed",
@@ -109,12 +109,12 @@ def _install_line(target: Target | None) -> str:
     return "pip install 'ghostedge[convert]'" if target is None else target.install_line
 
 
-def _as_it_is(tap: Tap, building: Building) -> Tap:
+def _as_it_is(reader: LayerReader, building: Building) -> LayerReader:
     """Refuse flags that would do nothing."""
     for flag in building.stated():
         raise InputError(
-            f"{tap.path.name} is a network already, nothing is left to choose",
+            f"{reader.path.name} is a network already, nothing is left to choose",
             where=flag,
             remedy="leave it out",
         )
-    return tap
+    return reader

@@ -82,8 +82,8 @@ class Target:
         exact_precisions: Those in which a file computes what its reference does but for float
             rounding; of the others, what counts is the sense of the numbers.
         inspects: ``(path: Path) -> Inspection``.
-        reads_layers: ``(path: Path, preprocessing: Preprocessing | None) -> Tap | None``; None for
-            a file that a conversion would change before it ran.
+        reads_layers: ``(path: Path, preprocessing: Preprocessing | None) -> LayerReader | None``;
+            None for a file that a conversion would change before it ran.
         extra: The extra of ``ghostedge`` that inspecting needs; None where the base install does.
         versions: Distributions whose versions a manifest states.
     """

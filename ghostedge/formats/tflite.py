@@ -23,12 +23,12 @@ from ghostedge.formats.format import (
     Inspection,
     Kind,
     Layer,
+    LayerReader,
     Layers,
     Maps,
     OpCount,
     Shape,
     Step,
-    Tap,
     count_ops,
     digest,
     full_batch,
@@ -221,7 +221,7 @@ def _signature(tensor: Any) -> TensorInfo:
     )
 
 
-def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
+def open_tflite(path: Path, preprocessing: Preprocessing | None) -> LayerReader:
     """Open a ``.tflite`` file.
 
     Args:
@@ -238,7 +238,7 @@ def open_tflite(path: Path, preprocessing: Preprocessing | None) -> Tap:
     graph = _Graph(data, path)
     interpreter = _Interpreter(data, path)
     described, assumed, encode = image_input(metadata, interpreter.input, path, preprocessing)
-    return Tap(
+    return LayerReader(
         path=path,
         sha256=digest(data),
         format="tflite",
@@ -338,7 +338,7 @@ class _Interpreter:
         self.input = model_io(inputs, outputs, path).input
 
     def read(self, batch: Array, layers: Sequence[Layer]) -> list[Maps]:
-        """What the layers make of a batch, as `Tap.read` has it."""
+        """What the layers make of a batch, as `LayerReader.read` has it."""
         detail = self._interpreter.get_input_details()[0]
         try:
             self._interpreter.set_tensor(detail["index"], full_batch(batch, self.input.shape[0]))

@@ -33,8 +33,8 @@ from datetime import datetime, timezone
 from time import monotonic
 
 from ghostedge_runtime import __version__
+from ghostedge_runtime.bench.case_run import Burst, CaseRun, Worker
 from ghostedge_runtime.bench.inference import check_settings
-from ghostedge_runtime.bench.lane import Burst, Lane, Worker
 from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import GhostEdgeError, InputError
 from ghostedge_runtime.machine.doubts import find_marks
@@ -88,11 +88,11 @@ class Stages:
         done = before + share * self._seconds[stage]
         self._report(stage, min(1.0, done / sum(self._seconds.values())))
 
-    def over(self, stage: str, lanes: Sequence[Lane]) -> Iterator[Lane]:
+    def over(self, stage: str, case_runs: Sequence[CaseRun]) -> Iterator[CaseRun]:
         """The cases in order, with a report of each."""
-        for number, lane in enumerate(lanes):
-            self.at(stage, number / len(lanes))
-            yield lane
+        for number, case_run in enumerate(case_runs):
+            self.at(stage, number / len(case_runs))
+            yield case_run
         self.at(stage, 1.0)
 
     def part(self, stage: str, number: int, count: int) -> Callable[[int, int], None]:
@@ -123,14 +123,14 @@ def run_bench(job: BenchJob, *, progress: ReportShare | None = None) -> BenchRun
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     watch = Watch()
     facts = machine_facts()
-    with _lanes(job) as lanes:
-        _open(job, lanes, stages)
-        _warm_up(job.settings, lanes, stages)
-        _measure(job.settings, lanes, stages, watch)
-        _summarize(lanes)
-        score(job, lanes, stages)
-    time_operators(job, lanes, stages)
-    results = tuple(lane.result for lane in lanes)
+    with _case_runs(job) as case_runs:
+        _open(job, case_runs, stages)
+        _warm_up(job.settings, case_runs, stages)
+        _measure(job.settings, case_runs, stages, watch)
+        _summarize(case_runs)
+        score(job, case_runs, stages)
+    time_operators(job, case_runs, stages)
+    results = tuple(case_run.result for case_run in case_runs)
     return BenchRun(
         id=secrets.token_hex(8),
         created=created,
@@ -189,43 +189,45 @@ class Watch:
 
 
 @contextmanager
-def _lanes(job: BenchJob) -> Iterator[list[Lane]]:
+def _case_runs(job: BenchJob) -> Iterator[list[CaseRun]]:
     """A worker for every case, all ended at the end, however it comes."""
-    lanes: list[Lane] = []
+    case_runs: list[CaseRun] = []
     try:
         for case in job.cases:
             worker = Worker(case, job.files[case.sha256], job.settings.cpus)
-            lanes.append(Lane(case, worker))
-        yield lanes
+            case_runs.append(CaseRun(case, worker))
+        yield case_runs
     finally:
-        for lane in lanes:
-            lane.end()
+        for case_run in case_runs:
+            case_run.end()
 
 
-def _open(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
-    for lane in stages.over("open", lanes):
-        lane.attempt(Lane.open)
-    for lane in _running(lanes):
+def _open(job: BenchJob, case_runs: Sequence[CaseRun], stages: Stages) -> None:
+    for case_run in stages.over("open", case_runs):
+        case_run.attempt(CaseRun.open)
+    for case_run in _running(case_runs):
         # What is wrong with the images is not this one case's fault: nothing is measured then.
         if job.data is not None:
-            lane.check_data(job.data, job.skipped)
+            case_run.check_data(job.data, job.skipped)
         if job.inputs:
-            lane.prepare(job.inputs)
+            case_run.prepare(job.inputs)
 
 
-def _warm_up(settings: Settings, lanes: Sequence[Lane], stages: Stages) -> None:
-    for lane in stages.over("warm up", _running(lanes)):
-        lane.attempt(lambda case: case.warm_up(settings.max_warmup_seconds))
+def _warm_up(settings: Settings, case_runs: Sequence[CaseRun], stages: Stages) -> None:
+    for case_run in stages.over("warm up", _running(case_runs)):
+        case_run.attempt(lambda case: case.warm_up(settings.max_warmup_seconds))
 
 
-def _measure(settings: Settings, lanes: Sequence[Lane], stages: Stages, watch: Watch) -> None:
+def _measure(
+    settings: Settings, case_runs: Sequence[CaseRun], stages: Stages, watch: Watch
+) -> None:
     burst = burst_of(settings)
     turn = 0
-    while share := _unfinished(settings, running := _running(lanes)):
+    while share := _unfinished(settings, running := _running(case_runs)):
         stages.at("measure", 1 - share)
         watch.look(LOOK_SECONDS)
-        for lane in in_turn(running, turn):
-            lane.attempt(lambda case: case.burst(burst, watch.began))
+        for case_run in in_turn(running, turn):
+            case_run.attempt(lambda case: case.burst(burst, watch.began))
         turn += 1
     stages.at("measure", 1.0)
     watch.look()
@@ -241,84 +243,84 @@ def burst_of(settings: Settings) -> Burst:
     )
 
 
-def in_turn(lanes: Sequence[Lane], turn: int) -> list[Lane]:
+def in_turn(case_runs: Sequence[CaseRun], turn: int) -> list[CaseRun]:
     """The order of a round."""
-    first = turn % len(lanes)
-    order = [*lanes[first:], *lanes[:first]]
+    first = turn % len(case_runs)
+    order = [*case_runs[first:], *case_runs[:first]]
     return order[::-1] if turn % 2 else order
 
 
-def _unfinished(settings: Settings, lanes: Sequence[Lane]) -> float:
+def _unfinished(settings: Settings, case_runs: Sequence[CaseRun]) -> float:
     """The share that is still to be done by the slowest case; 0 is done."""
     least = min(
         min(
-            lane.result.runs / settings.min_runs,
-            lane.result.seconds / settings.min_seconds if settings.min_seconds else 1.0,
+            case_run.result.runs / settings.min_runs,
+            case_run.result.seconds / settings.min_seconds if settings.min_seconds else 1.0,
         )
-        for lane in lanes
+        for case_run in case_runs
     )
     return max(0.0, 1 - least)
 
 
-def _running(lanes: Sequence[Lane]) -> list[Lane]:
+def _running(case_runs: Sequence[CaseRun]) -> list[CaseRun]:
     """Those that have not failed.
 
     Raises:
         GhostEdgeError: All have; the first one's error.
     """
-    running = [lane for lane in lanes if lane.error is None]
+    running = [case_run for case_run in case_runs if case_run.error is None]
     if not running:
-        raise next(lane.error for lane in lanes if lane.error is not None)
+        raise next(case_run.error for case_run in case_runs if case_run.error is not None)
     return running
 
 
-def _summarize(lanes: Sequence[Lane]) -> None:
-    for lane in _running(lanes):
-        lane.summarize(lanes[0])
+def _summarize(case_runs: Sequence[CaseRun]) -> None:
+    for case_run in _running(case_runs):
+        case_run.summarize(case_runs[0])
 
 
-def score(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
+def score(job: BenchJob, case_runs: Sequence[CaseRun], stages: Stages) -> None:
     """Score every file once for each way of computing it: threads do not change its answers."""
     if job.data is None:
         return
     scores: dict[tuple[str, ...], Score | str] = {}
-    for number, lane in enumerate(lanes):
-        if lane.error is not None:
+    for number, case_run in enumerate(case_runs):
+        if case_run.error is not None:
             continue
-        key = (lane.case.sha256, lane.case.backend, lane.case.precision_mode)
+        key = (case_run.case.sha256, case_run.case.backend, case_run.case.precision_mode)
         if key not in scores:
-            progress = stages.part("score", number, len(lanes))
-            scores[key] = _scored(lane, job.data, job.skipped, progress)
+            progress = stages.part("score", number, len(case_runs))
+            scores[key] = _scored(case_run, job.data, job.skipped, progress)
         answer = scores[key]
         if isinstance(answer, Score):
-            lane.result = replace(lane.result, score=answer)
+            case_run.result = replace(case_run.result, score=answer)
         else:
-            _note(lane, answer)
+            _note(case_run, answer)
 
 
 def _scored(
-    lane: Lane, data: str, skipped: tuple[str, ...], progress: Callable[[int, int], None]
+    case_run: CaseRun, data: str, skipped: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> Score | str:
     try:
-        return Score(**lane.ask("score", progress, data=data, skipped=skipped))
+        return Score(**case_run.ask("score", progress, data=data, skipped=skipped))
     except GhostEdgeError as error:
         return f"it has no score: {error}"
 
 
-def time_operators(job: BenchJob, lanes: Sequence[Lane], stages: Stages) -> None:
+def time_operators(job: BenchJob, case_runs: Sequence[CaseRun], stages: Stages) -> None:
     """Time the operators of every case, in a process of its own."""
     if not job.per_op:
         return
-    for number, lane in enumerate(lanes):
-        if lane.error is not None:
+    for number, case_run in enumerate(case_runs):
+        if case_run.error is not None:
             continue
-        progress = stages.part("time operators", number, len(lanes))
+        progress = stages.part("time operators", number, len(case_runs))
         try:
-            ops = _timed(lane.case, job, progress)
+            ops = _timed(case_run.case, job, progress)
         except GhostEdgeError as error:
-            _note(lane, f"its operators have no times: {error}")
+            _note(case_run, f"its operators have no times: {error}")
         else:
-            lane.result = replace(lane.result, ops=ops)
+            case_run.result = replace(case_run.result, ops=ops)
 
 
 def _timed(case: Case, job: BenchJob, progress: Callable[[int, int], None]) -> tuple[OpTime, ...]:
@@ -332,5 +334,5 @@ def _timed(case: Case, job: BenchJob, progress: Callable[[int, int], None]) -> t
     return tuple(decode(OpTime, op, where=case.model, place=f"ops[{n}]") for n, op in places)
 
 
-def _note(lane: Lane, text: str) -> None:
-    lane.result = replace(lane.result, notes=(*lane.result.notes, text))
+def _note(case_run: CaseRun, text: str) -> None:
+    case_run.result = replace(case_run.result, notes=(*case_run.result.notes, text))

@@ -73,10 +73,10 @@ def test_features_are_read_of_it(split: Path) -> None:
     )
     model = embed_onnx_metadata(onnx.load(split), known)
     onnx.save(model, split, save_as_external_data=True, location="deep.bin", size_threshold=0)
-    tap = open_onnx(split, None)
-    assert tap is not None
-    assert tap.sha256 == inspect_file(split).sha256
-    maps = tap.read(np.ones((1, 3, 16, 16), np.float32), list(tap.layers.by_name.values()))
+    reader = open_onnx(split, None)
+    assert reader is not None
+    assert reader.sha256 == inspect_file(split).sha256
+    maps = reader.read(np.ones((1, 3, 16, 16), np.float32), list(reader.layers.by_name.values()))
     assert maps[0].shape == (8, 16, 16)
 
 

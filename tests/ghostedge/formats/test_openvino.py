@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostedge.formats.onnx import inspect_onnx, open_onnx, write_onnx
-from ghostedge.formats.reading import inspect_file, open_tap
+from ghostedge.formats.reading import inspect_file, open_layer_reader
 from ghostedge_runtime import Model
 from ghostedge_runtime.errors import MissingDependencyError, ModelFileError
 from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Preprocessing
@@ -100,7 +100,7 @@ def test_an_inspection_counts_what_that_of_the_onnx_file_counts(pair: tuple[Path
 
 
 def test_its_layers_are_the_onnx_files_with_their_ghosts(pair: tuple[Path, Path]) -> None:
-    mine, original = open_tap(pair[0]), open_onnx(pair[1], None)
+    mine, original = open_layer_reader(pair[0]), open_onnx(pair[1], None)
     assert original is not None
     assert list(mine.layers.by_name) == list(original.layers.by_name)
     assert mine.layers.by_name["joined"].primary == original.layers.by_name["joined"].primary == 4
@@ -135,7 +135,7 @@ def test_without_openvino_the_pip_line_is_given(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "openvino", None)
     look: Callable[[Path], Any]
-    for look in (inspect_file, open_tap):
+    for look in (inspect_file, open_layer_reader):
         with pytest.raises(MissingDependencyError, match="openvino") as caught:
             look(pair[0])
         assert "pip install 'ghostedge[openvino]'" in str(caught.value.remedy)

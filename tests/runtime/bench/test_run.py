@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghostedge_runtime.bench import lane, run
+from ghostedge_runtime.bench import case_run, run
+from ghostedge_runtime.bench.case_run import Worker
 from ghostedge_runtime.bench.job import Variants, make_job
-from ghostedge_runtime.bench.lane import Worker
 from ghostedge_runtime.bench.run import burst_of, in_turn, run_bench
 from ghostedge_runtime.errors import InputError, ModelFileError
 from ghostedge_runtime.folders import list_images
@@ -154,7 +154,7 @@ def test_skipped_images_are_neither_run_nor_scored(int8_tflite: Path, labelled: 
 def test_a_crash_brings_down_its_case_and_no_other(
     int8_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "_CHILD", MISBEHAVING)
+    monkeypatch.setattr(case_run, "_CHILD", MISBEHAVING)
     hostile = named(int8_tflite, tmp_path, "hostile.tflite")
     run = run_bench(make_job([hostile, int8_tflite], settings=SHORT))
     crashed, sound = run.results
@@ -189,13 +189,13 @@ def test_an_error_names_the_file_as_the_user_did(int8_tflite: Path, tmp_path: Pa
 def test_a_worker_that_hangs_is_noticed(
     int8_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "_CHILD", MISBEHAVING)
+    monkeypatch.setattr(case_run, "_CHILD", MISBEHAVING)
     endless = shutil.copy(int8_tflite, tmp_path / "endless.tflite")
     worker = Worker(make_job([endless]).cases[0], str(endless), None)
     try:
         worker.ready()
         worker.ask("open")
-        monkeypatch.setattr(lane, "PATIENCE_S", 0.2)
+        monkeypatch.setattr(case_run, "PATIENCE_S", 0.2)
         with pytest.raises(ModelFileError, match=r"endless\.tflite.*said nothing for 0 s"):
             worker.ask("warm_up", max_seconds=0.0)
     finally:
@@ -209,10 +209,10 @@ def test_a_worker_ends_with_its_coordinator_even_in_the_middle_of_its_work(
     endless = shutil.copy(int8_tflite, tmp_path / "endless.tflite")
     script = f"""
 import os, signal, sys
-from ghostedge_runtime.bench import lane
+from ghostedge_runtime.bench import case_run
 from ghostedge_runtime.bench.job import make_job
-lane._CHILD = {MISBEHAVING!r}
-worker = lane.Worker(make_job([sys.argv[1]]).cases[0], sys.argv[1], None)
+case_run._CHILD = {MISBEHAVING!r}
+worker = case_run.Worker(make_job([sys.argv[1]]).cases[0], sys.argv[1], None)
 worker.ready()
 worker.ask("open")
 worker._send({{"do": "warm_up", "max_seconds": 0.0}})

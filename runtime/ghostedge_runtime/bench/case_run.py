@@ -1,10 +1,10 @@
 """A case while it is measured, and the coordinator's end of its worker process.
 
-`Worker` starts the process, asks it, notices when it dies or hangs, and ends it; `Lane` keeps what
-is known of the case so far. A worker is started afresh, neither forked (it would begin with this
-process's memory, and peak memory is to be the model's own) nor through ``multiprocessing`` (which
-runs the caller's script again). It has a session of its own, so that Ctrl-C reaches the coordinator
-alone, which then ends its workers.
+`Worker` starts the process, asks it, notices when it dies or hangs, and ends it; `CaseRun` keeps
+what is known of the case so far. A worker is started afresh, neither forked (it would begin with
+this process's memory, and peak memory is to be the model's own) nor through ``multiprocessing``
+(which runs the caller's script again). It has a session of its own, so that Ctrl-C reaches the
+coordinator alone, which then ends its workers.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Burst:
     min_runs: int
 
 
-class Lane:
+class CaseRun:
     """A case, its worker and its result in the making.
 
     Attributes:
@@ -200,7 +200,7 @@ class Lane:
         self._rounds: list[Round] = []
         self._spent_ns = 0
 
-    def attempt(self, step: Callable[[Lane], None]) -> None:
+    def attempt(self, step: Callable[[CaseRun], None]) -> None:
         """Take a step; if it fails, the case falls out and the others go on."""
         try:
             step(self)
@@ -255,7 +255,7 @@ class Lane:
         """End the worker."""
         self._worker.end()
 
-    def summarize(self, base: Lane) -> None:
+    def summarize(self, base: CaseRun) -> None:
         """Make figures of the samples.
 
         Args:

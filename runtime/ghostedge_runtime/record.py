@@ -234,7 +234,8 @@ class MachineFacts:
         soc: System on chip, such as ``Broadcom BCM2712``.
         cpu: Model name of the processor, such as ``Cortex-A76`` or ``Intel(R) Xeon(R)``.
         machine: Instruction set, such as ``aarch64``.
-        features: Instructions that matter to inference, of `machine.cpu.FEATURES`.
+        features: Instructions that matter to inference, of `machine.cpu.FEATURES`; None where the
+            record does not say.
         cores: CPUs this process may use; ``cores_total`` those the machine has.
         memory_mb: Physical memory, in MB of 10⁶ bytes.
         os, kernel, python: Names with versions.
@@ -256,7 +257,7 @@ class MachineFacts:
     board: str | None = None
     soc: str | None = None
     cpu: str | None = None
-    features: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
     memory_mb: int | None = None
     governors: Mapping[str, str] = field(default_factory=dict)
     max_mhz: Mapping[str, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ def describe(facts: MachineFacts) -> str:
     name, inside = facts.board, [facts.soc, cpu_words(facts)]
     if name is None:
         name, inside = cpu_words(facts), []
-    inside.append(" ".join(facts.features) or None)
+    inside.append(" ".join(facts.features or ()))
     details = ", ".join(part for part in inside if part)
     governor = governor_words(facts.governors)
     parts = (
@@ -33,7 +33,9 @@ def describe(facts: MachineFacts) -> str:
 def fact_rows(facts: MachineFacts) -> dict[str, str]:
     """Every fact the system told, as a heading and its words, in the order to show them."""
     clocks = sorted(set(facts.max_mhz.values()), reverse=True)
-    instructions = " ".join(facts.features) or "none of those that matter to inference"
+    instructions = None
+    if facts.features is not None:
+        instructions = " ".join(facts.features) or "none of those that matter to inference"
     rows = {
         "board": facts.board,
         "system on chip": facts.soc,

@@ -11,6 +11,7 @@ import pytest
 
 from ghostedge.records.manifest import Manifest, is_manifest, manifest_of
 from ghostedge_runtime.errors import InputError
+from ghostedge_runtime.machine.words import fact_rows
 from ghostedge_runtime.record import Case, Estimate, Score
 
 VERSION_1 = Path(__file__).with_name("manifest_v1.json")
@@ -50,6 +51,7 @@ def test_version_1_is_read_as_the_same_objects(first: Manifest) -> None:
         "litert",
     ] * 2
     assert first.run.machine.cpu == document["host"]["cpu"]
+    assert "instructions" not in fact_rows(first.run.machine)  # version 1 did not keep them
     assert first.run.settings.min_runs == 50
     assert first.folder == VERSION_1.parent
 

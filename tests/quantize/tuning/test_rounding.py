@@ -287,7 +287,7 @@ def _layers(
 
 
 def test_real_layers_lose_less_on_images_that_were_not_looked_at(
-    seen_and_unseen: list[dict[str, tuple[np.ndarray, np.ndarray]]],
+    seen_and_unseen: list[dict[str, tuple[np.ndarray, np.ndarray]]], trained: Any
 ) -> None:
     """The least and the mean gain over nearest, by kind of layer, in summed squared error."""
     seen, unseen = seen_and_unseen
@@ -304,4 +304,5 @@ def test_real_layers_lose_less_on_images_that_were_not_looked_at(
     assert min(gains["pointwise"]) > 0.2
     assert np.mean(gains["pointwise"]) > 0.45
     assert np.mean(gains["depthwise"]) > 0.2
-    assert min(gains["full"]) > 0.75
+    # The stem of the bundled 0.5x network has half the channels to choose roundings in.
+    assert min(gains["full"]) > (0.8 if trained.width == 1 else 0.75)

@@ -60,9 +60,9 @@ def main(arguments: list[str]) -> None:
 
 def _loaded(source: int, memory: int, parts: tuple[str, ...]) -> bytes:
     # Only once the process is confined, see above.
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415  # once the process is confined
 
-    from ghostedge_convert.checkpoint.sandbox.tree import packed  # noqa: PLC0415
+    from ghostedge_convert.checkpoint.sandbox.tree import packed  # noqa: PLC0415  # it imports torch
 
     torch.set_num_threads(1)
     limit_memory(memory)

@@ -21,7 +21,7 @@ from ghostedge.conversion.source_options import Task
 from ghostedge.records.manifest import Manifest
 from ghostedge_convert.sources.module import LoadedModule, load_module
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.metadata import Precision
+from ghostedge_runtime.metadata import ColorOrder, Precision
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -67,6 +67,7 @@ class ConvertKeywords(TypedDict, total=False):
     crop_pct: float | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    color_order: ColorOrder | None
     batch: int
     threads: int
     requantize: bool

@@ -7,6 +7,7 @@ from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import (
     FROM_SHAPES,
     FloatSource,
+    assumed_fields,
     channel_fact,
     check_channels,
     class_names,
@@ -83,6 +84,7 @@ def load_family_checkpoint(options: ConvertOptions) -> FloatSource:
         file=checkpoint.source,
         batch=options.source.batch,
         output_names=options.source.output_names,
+        assumed=assumed_fields(resolved, options),
         inferred=inferred,
         notes=(*checkpoint.notes, *detection.evidence),
     )

@@ -101,6 +101,7 @@ def load_keras(options: ConvertOptions) -> FloatSource:
         ),
         labels=None if beside is None else beside.labels,
         origin="the Keras model",
+        defaulted=("mean", "std") if normalization.origin == _ASSUMED else (),
     )
     description = NetworkDescription(
         network=KerasNetwork(remote, rescaling, size, options.source.batch),

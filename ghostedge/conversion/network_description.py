@@ -16,6 +16,7 @@ from ghostedge.conversion.network import Network, TorchNetwork
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import (
     FloatSource,
+    assumed_fields,
     channel_fact,
     check_channels,
     class_names,
@@ -93,6 +94,7 @@ def source_of(description: NetworkDescription, options: ConvertOptions) -> Float
         file=description.source,
         batch=options.source.batch,
         output_names=options.source.output_names,
+        assumed=assumed_fields(taken, options),
         inferred=(
             Inferred("architecture", description.title, "as it was given"),
             channel_fact(description.in_channels, "from the network"),

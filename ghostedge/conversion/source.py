@@ -59,12 +59,30 @@ def for_channels(resolved: ResolvedPreprocessing, channels: int) -> ResolvedPrep
     return replace(resolved, preprocessing=replace(preprocessing, mean=mean, std=std))
 
 
+def assumed_fields(resolved: ResolvedPreprocessing, options: ConvertOptions) -> frozenset[str]:
+    """Which of mean, std and colour order nobody states.
+
+    A configuration that states a mean or std states it of RGB: that is its convention.
+    """
+    stated = options.source.preprocessing.stated().keys()
+    of_default = resolved.origin == "family default"
+    assumed = {name for name in _OF_CHANNELS if of_default or name in resolved.defaulted} - stated
+    colors = {"color_order"} - stated if assumed == {*_OF_CHANNELS} else set()
+    return frozenset(assumed | colors)
+
+
 def check_channels(preprocessing: Preprocessing, channels: int) -> None:
-    """Refuse a stated mean of another number of channels than the network takes.
+    """Refuse a stated mean or colour order of another number of channels than the network takes.
 
     Raises:
         InputError: Says of how many.
     """
+    if channels == 1 and preprocessing.color_order != "RGB":
+        raise InputError(
+            "the network takes grey images, which have no order of colours",
+            where="--color-order",
+            remedy="leave it out",
+        )
     if len(preprocessing.mean) != channels:
         raise InputError(
             f"it has {len(preprocessing.mean)} channels, but the network takes {channels}",
@@ -132,6 +150,7 @@ class FloatSource(Source):
         origin_precision: What the network itself computes in, which its files cannot be nearer to.
         exported: The network as ONNX, where finding out what it is took that.
         output_names: What its outputs are to be called; None: as the network calls them.
+        assumed: Of mean, std and colour order, those that nobody states.
     """
 
     network: Network
@@ -140,6 +159,7 @@ class FloatSource(Source):
     origin_precision: Precision = "float32"
     exported: onnx.ModelProto | None = field(default=None, repr=False)
     output_names: tuple[str, ...] | None = None
+    assumed: frozenset[str] = frozenset()
 
     @property
     def is_quantized(self) -> bool:
@@ -231,14 +251,16 @@ def label_words(labels: Sequence[str] | None) -> str:
 
 
 def field_words(preprocessing: Preprocessing) -> dict[str, str]:
-    """The fields of a preprocessing by name, each in words for a report."""
+    """The fields of a preprocessing by name in words, for a report; RGB goes without saying."""
     height, width = preprocessing.input_size
+    order = preprocessing.color_order
     return {
         "input_size": f"{height}×{width}",
         "interpolation": preprocessing.interpolation,
         "crop_pct": f"{preprocessing.crop_pct:g}",
         "mean": ", ".join(f"{m:g}" for m in preprocessing.mean),
         "std": ", ".join(f"{s:g}" for s in preprocessing.std),
+        **({} if order == "RGB" else {"color_order": order}),
     }
 
 

@@ -19,7 +19,7 @@ from ghostedge.conversion.option_fields import (
     stated,
 )
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.metadata import Interpolation
+from ghostedge_runtime.metadata import ColorOrder, Interpolation
 
 Task = Literal["classify", "regress"]
 """What a network is for: to tell classes apart, or to compute numbers of any other meaning."""
@@ -73,6 +73,10 @@ class PreprocessingOptions:
     )
     std: tuple[float, ...] | None = stated(
         None, Statement("Per channel, on the 0..1 scale.", metavar="R,G,B")
+    )
+    color_order: ColorOrder | None = stated(
+        None,
+        Statement("Order of the channels that the network takes, and of --mean and --std."),
     )
 
     def stated(self) -> dict[str, Any]:

@@ -176,9 +176,11 @@ def _of_float_onnx(options: ConvertOptions) -> FloatSource:
     )
     if normalization is not None:
         options = without_normalization(options)
+        base = config or CheckpointConfig(defaulted=("interpolation", "crop_pct"))
         config = replace(
-            config or CheckpointConfig(defaulted=("interpolation", "crop_pct")),
+            base,
             preprocessing=normalization.preprocessing,
+            defaulted=tuple(name for name in base.defaulted if name not in ("mean", "std")),
         )
     network = FloatOnnxNetwork(model)
     description = NetworkDescription(

@@ -20,6 +20,7 @@ SCHEMA_VERSION = 2
 """The newest; only ``binary`` needs it."""
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+ColorOrder = Literal["RGB", "BGR"]
 Layout = Literal["NHWC", "NCHW"]
 Precision = Literal["float32", "float16", "dynamic", "int8"]
 """float16 and dynamic (int8) store the weights so and compute in float32; int8 computes on it."""
@@ -53,7 +54,7 @@ class Preprocessing:
     crop_pct: float = 0.875
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    color_order: Literal["RGB", "BGR"] = "RGB"
+    color_order: ColorOrder = "RGB"
 
     def __post_init__(self) -> None:
         if len(self.input_size) != 2 or min(self.input_size) < 1:

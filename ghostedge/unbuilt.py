@@ -2,12 +2,14 @@
 
 Needs the ``convert`` extra. What `ghostedge convert` builds a network of is read by the layers of
 its deploy graph, batch norms folded: the function is the original's, and the layers have the names
-that they have in every file made from it.
+that they have in every file made from it. Images are held against the graph before that, whose
+batch norms remember their training.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,16 @@ import torch
 from torch import nn
 
 from ghostedge.conversion.graphs import deploy_graph
+from ghostedge.conversion.image_fit import fit_images
+from ghostedge.conversion.images import calibration_set
+from ghostedge.conversion.option_fields import ModelKind
 from ghostedge.conversion.options import ConvertOptions
+from ghostedge.conversion.source import FloatSource
 from ghostedge.conversion.source_options import PreprocessingOptions
-from ghostedge.conversion.sources import source_kind
+from ghostedge.conversion.sources import SourceKind, is_quantized_onnx, source_kind
 from ghostedge.formats.format import Building, Inspection, LayerReader, OpCount, digest
-from ghostedge.formats.onnx import ModelOrigin, layer_reader
+from ghostedge.formats.onnx import ModelOrigin, inspect_onnx, layer_reader
+from ghostedge.records.image_fit import NO_NORMS, ImageFit
 from ghostedge_convert import build, detect_architecture, load_checkpoint, resolve_preprocessing
 from ghostedge_convert.architectures.family import image_channels
 from ghostedge_runtime.metadata import Preprocessing
@@ -96,17 +103,74 @@ def open_unbuilt(
     Raises:
         InputError: It cannot be used.
     """
-    stated = {} if preprocessing is None else _stated(preprocessing)
-    building_options = asdict(building)
-    if building.input_size is None:
-        del building_options["input_size"]
-    options = ConvertOptions.of(path, output=path, **(stated | building_options))
+    options = _options(path, building, preprocessing)
     kind = source_kind(options)
     source = kind.load(options)
     graph = deploy_graph(source)
     return layer_reader(
         graph.model, graph.metadata, ModelOrigin(path, source.file.sha256, kind.title)
     )
+
+
+def inspect_images(path: Path, building: Building, calib: Path, most: int) -> Inspection:
+    """Hold images against what a network remembers of its training.
+
+    Args:
+        path: What the network is made of: anything that `ghostedge convert` takes.
+        building: How.
+        calib: A folder of images, at any depth.
+        most: Look at no more than so many.
+
+    Returns:
+        What is in it, of a checkpoint and an ``.onnx`` all that is known without images.
+
+    Raises:
+        InputError: It cannot be used.
+        ImageError: There is no such folder, or no image in it.
+    """
+    options = _options(path, building, None)
+    images = calibration_set(calib, most)
+    if is_quantized_onnx(options):
+        options.check_effect(ModelKind.QUANTIZED_ONNX)
+        fit = ImageFit(len(images), images.description, not_checked=(NO_NORMS,))
+        return replace(inspect_onnx(path), image_fit=fit)
+    kind = source_kind(options)
+    source, fit = fit_images(kind.load(options), images)
+    return replace(_inspection(path, building, kind, source), image_fit=fit)
+
+
+def _inspection(
+    path: Path, building: Building, kind: SourceKind, source: FloatSource
+) -> Inspection:
+    if kind.model_kind is ModelKind.FLOAT_ONNX:
+        return inspect_onnx(path)
+    if kind.model_kind is ModelKind.CHECKPOINT:
+        return inspect_checkpoint(
+            path,
+            ema=building.ema,
+            unsafe_pickle=building.unsafe_pickle,
+            key_prefix=building.key_prefix,
+            arch=building.arch,
+        )
+    weights = source.exported.graph.initializer if source.exported else ()
+    parameters = sum(prod(tensor.dims) for tensor in weights)
+    return Inspection(
+        file=str(path),
+        kind=kind.title,
+        bytes=path.stat().st_size if path.is_file() else 4 * parameters,
+        sha256=source.file.sha256,
+        parameters=parameters,
+        macs=None,
+        facts={fact.name: f"{fact.value} ({fact.origin})" for fact in source.inferred},
+    )
+
+
+def _options(path: Path, building: Building, preprocessing: Preprocessing | None) -> ConvertOptions:
+    stated = {} if preprocessing is None else _stated(preprocessing)
+    building_options = asdict(building)
+    if building.input_size is None:
+        del building_options["input_size"]
+    return ConvertOptions.of(path, output=path, **(stated | building_options))
 
 
 def _stated(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -120,6 +120,8 @@ def command(
         stdout().print(conversion_table(manifest))
         for table in guard_tables(manifest.guard) if manifest.guard else ():
             stdout().print(table)
+        for doubt in manifest.image_fit.doubts if manifest.image_fit else ():
+            stdout().say(f"! {doubt}")
         stdout().say(f"written to {manifest.folder}/")
     if manifest.unscored:
         raise InputError(

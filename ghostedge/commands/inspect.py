@@ -7,10 +7,20 @@ from pathlib import Path
 
 import click
 
-from ghostedge.commands._common import PATH, json_option, print_json, say_unsafe, stderr, stdout
+from ghostedge.commands._common import (
+    PATH,
+    json_option,
+    print_json,
+    say_unsafe,
+    size,
+    stderr,
+    stdout,
+)
 from ghostedge.console import ConsoleReporter
-from ghostedge.formats.reading import inspect_file
+from ghostedge.formats.format import Building, Inspection
+from ghostedge.formats.reading import inspect_file, inspect_with_images
 from ghostedge.records.output import check_file, write_file
+from ghostedge.show.image_fit import image_fit_tables
 from ghostedge.show.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError
 
@@ -38,7 +48,12 @@ _EXTRAS = {"matplotlib": "report"}
     help="Measure a QDQ .onnx layer by layer: signal to noise, effect on the output, the worst "
     "three.",
 )
-@click.option("--calib", type=PATH, help="Folder of images to measure --quantization on.")
+@click.option(
+    "--calib",
+    type=PATH,
+    help="Folder of typical images: hold them against what the network remembers of its training, "
+    "or measure --quantization on them.",
+)
 @click.option(
     "--images",
     type=click.IntRange(min=1),
@@ -54,6 +69,9 @@ _EXTRAS = {"matplotlib": "report"}
     "beside NAME_int8.onnx]",
 )
 @click.option("-o", "--plot", type=PATH, help="Also draw --quantization as a PNG.")
+@click.option("--factory", metavar="FILE.py:FUNCTION", help="As for `ghostedge convert`.")
+@click.option("--factory-args", metavar="JSON", help="As for `ghostedge convert`.")
+@click.option("--input-size", type=size, metavar="SIZE", help="As for `ghostedge convert`.")
 @json_option
 def command(
     *,
@@ -67,6 +85,9 @@ def command(
     images: int,
     float_path: Path | None,
     plot: Path | None,
+    factory: str | None,
+    factory_args: str | None,
+    input_size: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Show what is in MODEL: a checkpoint, an .onnx or a .tflite.
@@ -74,26 +95,49 @@ def command(
     Architecture, shapes, operators, multiply-accumulates, bytes, quantization and metadata.
     Reading a checkpoint or an .onnx needs the convert extra, a .tflite does not.
 
+    With --calib also whether mean, std and order of colours are those that the weights were trained
+    on, whether they were trained as this network, and whether the images are like training's. MODEL
+    may then be anything that `ghostedge convert` takes.
+
     \b
     ghostedge inspect model_int8.tflite
+    ghostedge inspect model.pt --calib photos/
     ghostedge inspect --quantization model_int8.onnx --calib photos/ --plot layers.png
     """  # noqa: D301 - click takes the control character for "do not rewrap"
     if quantization:
         _quantization(model, calib, images, float_path, plot, as_json=as_json)
         return
-    for value, flag in ((calib, "--calib"), (float_path, "--float"), (plot, "--plot")):
+    for value, flag in ((float_path, "--float"), (plot, "--plot")):
         if value is not None:
             raise click.UsageError(f"{flag} is for --quantization, which is not given")
     if unsafe_pickle:
         say_unsafe()
-    inspection = inspect_file(
-        model, ema=ema, unsafe_pickle=unsafe_pickle, key_prefix=key_prefix, arch=arch
+    building = Building(
+        ema, key_prefix, arch, unsafe_pickle, factory, factory_args, input_size=input_size
     )
+    inspection = _inspected(model, building, calib, images)
     if as_json:
         print_json(asdict(inspection))
         return
     for table in inspection_tables(inspection):
         stdout().print(table)
+    for part in image_fit_tables(inspection.image_fit) if inspection.image_fit else ():
+        stdout().print(part)
+
+
+def _inspected(model: Path, building: Building, calib: Path | None, images: int) -> Inspection:
+    if calib is not None:
+        return inspect_with_images(model, building, calib, images)
+    for flag in ("--factory", "--factory-args", "--input-size"):
+        if flag in building.stated():
+            raise click.UsageError(f"{flag} is for --calib, which is not given")
+    return inspect_file(
+        model,
+        ema=building.ema,
+        unsafe_pickle=building.unsafe_pickle,
+        key_prefix=building.key_prefix,
+        arch=building.arch,
+    )
 
 
 def _quantization(

@@ -55,6 +55,7 @@ class ConvertKeywords(TypedDict, total=False):
     guard_minutes: float
     eval: StrPath | None
     skip_bad_images: bool
+    strict: bool
     ema: bool
     key_prefix: str | None
     arch: str | None

@@ -15,6 +15,7 @@ from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion.artefacts import artefacts
 from ghostedge.conversion.compare import images_to_compare, missed_budgets, parity_words
 from ghostedge.conversion.guard import refuse_class_budgets, settle, state_file
+from ghostedge.conversion.image_fit import hold_images
 from ghostedge.conversion.images import UsableImages, usable_images
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.quantized_onnx import QuantizedSource, read_quantized_onnx
@@ -23,6 +24,7 @@ from ghostedge.conversion.source import FloatSource, Source
 from ghostedge.conversion.sources import is_quantized_onnx, load_module, source_kind
 from ghostedge.conversion.stages import present, stages_for
 from ghostedge.formats.table import TARGETS, require_writers
+from ghostedge.records.image_fit import ImageFit
 from ghostedge.records.manifest import Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert.sources.module import LoadedModule
@@ -56,12 +58,14 @@ def run_conversion(
     source = replace(source, evaluation=usable.without_skipped(source.evaluation))
     if source.classes is None:
         refuse_class_budgets(options.guard)
+    source, image_fit = hold_images(source, usable.calibration, clock)
     with staged_folder(output) as folder:
         run = _run(options, source, usable, clock, folder)
         run.note([f"{fact.name}: {fact.value} ({fact.origin})" for fact in source.inferred])
         run.note((*source.notes, *usable.notes))
         made = run_stages(stages_for(run), run)
         manifest = _manifest(options, run, made, usable)
+        manifest = _with_image_fit(manifest, image_fit, strict=options.checks.strict)
         if source.is_quantized:
             run.note([parity_words(artefact) for artefact in manifest.artefacts])
         manifest.write(folder)
@@ -133,6 +137,11 @@ def _manifest(options: ConvertOptions, run: Run, made: Made, usable: UsableImage
         unscored=tuple(map(_failure_words, made.failures)),
         guard=made.guard,
     )
+
+
+def _with_image_fit(manifest: Manifest, image_fit: ImageFit, *, strict: bool) -> Manifest:
+    missed = (*manifest.missed, *(image_fit.doubts if strict else ()))
+    return replace(manifest, image_fit=image_fit, missed=missed)
 
 
 def _failure_words(error: Exception) -> str:

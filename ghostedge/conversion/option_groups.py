@@ -34,11 +34,6 @@ _OF_INT8 = Scope(
     ModelKind.FLOAT,
     refusal_without_int8=Refusal("it is of use only to int8", "add --int8"),
 )
-_OF_CALIBRATION = Scope(
-    refusal_without_int8=Refusal(
-        "calibration images are of use only to int8", "add --int8, or leave --calib out"
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,11 @@ class CheckOptions:
     """
 
     calib: Path | None = stated(
-        None, Statement("Folder of typical images that set the int8 ranges.", _OF_CALIBRATION)
+        None,
+        Statement(
+            "Folder of typical images: they set the int8 ranges, and show whether preprocessing "
+            "and weights fit each other."
+        ),
     )
     calib_images: int = stated(500, Statement("Use at most this many."))
     eval: Path | None = stated(None, Statement("Labelled images, a folder per class, to score on."))
@@ -124,6 +123,16 @@ class CheckOptions:
         Statement(
             "Decode all images of --calib and --eval first and go on without those that cannot be; "
             "the manifest names them. Otherwise they are an error."
+        ),
+    )
+    strict: bool = stated(
+        False,
+        Statement(
+            "Exit with 3 where the images of --calib, else --eval, speak against preprocessing, "
+            "network or themselves.",
+            FLOAT,
+            python="Count as missed what the images of --calib, else --eval, say against "
+            "preprocessing, network or themselves.",
         ),
     )
     threads: int = stated(1, Statement("Of one inference, when timing.", after="batch"))

@@ -84,6 +84,12 @@ class ConvertOptions:
                 where="--int8" if self.files.int8 else "--precision",
                 remedy="pass --calib FOLDER with 100 to 500 typical images (no labels needed)",
             )
+        if self.checks.strict and self.checks.calib is None and self.checks.eval is None:
+            raise InputError(
+                "there are no images that could speak against anything",
+                where="--strict",
+                remedy="pass --calib FOLDER with 32 to 64 typical images (no labels needed)",
+            )
         if not self.source.is_onnx:  # only its content says whether it is quantized
             self.check_float_model()
 
@@ -107,7 +113,7 @@ class ConvertOptions:
         if self.source.requantize:
             raise OF_QUANTIZED.refusal.by("--requantize")
         if "int8" not in self.files.precisions:
-            refuse_without_int8((self.checks, self.int8))
+            refuse_without_int8((self.int8,))
 
     def check_effect(self, source: ModelKind) -> None:
         """Refuse flags that have no effect on a MODEL of this kind.

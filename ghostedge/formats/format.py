@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ghostedge.records.image_fit import ImageFit
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo
 from ghostedge_runtime.inputs import ImageInput
@@ -53,6 +54,7 @@ class Inspection:
         parameters: Elements of all weights and biases.
         macs: Multiply-accumulates of one run; None where the file does not say.
         metadata: The ghostedge metadata inside, as its JSON document; None where there is none.
+        image_fit: Images held against what its batch norms remember; None where none were given.
     """
 
     file: str
@@ -66,6 +68,7 @@ class Inspection:
     outputs: tuple[TensorInfo, ...] = ()
     ops: tuple[OpCount, ...] = ()
     metadata: Mapping[str, Any] | None = None
+    image_fit: ImageFit | None = None
 
 
 def count_ops(ops: Iterable[OpCount]) -> tuple[OpCount, ...]:

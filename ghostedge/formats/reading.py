@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ghostedge.formats.format import NO_FLAGS, Building, Inspection, LayerReader
 from ghostedge.formats.table import TARGETS, Target, resolve
+from ghostedge.records.image_fit import NO_NORMS, ImageFit
 from ghostedge_runtime.errors import InputError, MissingDependencyError, ModelFileError
+from ghostedge_runtime.folders import list_images
 from ghostedge_runtime.formats.table import format_of
 from ghostedge_runtime.metadata import Preprocessing
 
 _KERAS = (".keras", ".h5", ".hdf5")
 _INSPECTS_CHECKPOINT = "ghostedge.unbuilt:inspect_checkpoint"
 _BUILDS = "ghostedge.unbuilt:open_unbuilt"
+_INSPECTS_IMAGES = "ghostedge.unbuilt:inspect_images"
+_KEEPS_NORMS = "onnx"
+"""The one format whose files may hold batch norms as they were trained."""
 
 
 def inspect_file(
@@ -67,6 +73,37 @@ def inspect_file(
             remedy=_install_line(target),
         ) from error
     return inspection
+
+
+def inspect_with_images(path: Path, building: Building, calib: Path, most: int) -> Inspection:
+    """Inspect a network and hold images against what it remembers of its training.
+
+    Args:
+        path: A model file or anything that `ghostedge convert` builds a network of.
+        building: How it does.
+        calib: A folder of images, at any depth.
+        most: Look at no more than so many.
+
+    Raises:
+        InputError: It cannot be used.
+        ImageError: There is no such folder, or no image in it.
+        MissingDependencyError: Reading it needs an extra.
+    """
+    target = None if building.factory else _target_of(path)
+    if target is not None and target.format.name != _KEEPS_NORMS:
+        images = len(list_images(calib))
+        inspection = inspect_file(path, key_prefix=building.key_prefix, arch=building.arch)
+        fit = ImageFit(min(images, most), str(calib), not_checked=(NO_NORMS,))
+        return replace(inspection, image_fit=fit)
+    try:
+        inspected: Inspection = resolve(_INSPECTS_IMAGES)(path, building, calib, most)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"holding images against a network needs {error.name}, which is not installed",
+            where=path,
+            remedy=_install_line(target),
+        ) from error
+    return inspected
 
 
 def open_layer_reader(

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ghostedge.records.image_fit import ImageFit
 from ghostedge.records.manifest_v1 import upgraded
 from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import InputError
@@ -292,12 +293,15 @@ class Manifest:
         run: The run that timed the artefacts: its machine, bounds, looks at the machine and marks,
             whose cases are numbered as the artefacts. What was measured of each is at the artefact,
             so ``run.results`` is empty.
-        missed: The budgets that were missed, in words; empty when all held.
+        missed: The budgets that were missed, in words, and with ``--strict`` the doubts of
+            ``image_fit``; empty when all held.
         skipped_images: What ``--skip-bad-images`` left out.
         unscored: What went wrong while the finished files were checked, scored and timed; what
             could not be found out is None in the artefacts.
         guard: How int8 was held to ``--max-drop`` or ``--min-agreement``; None where neither was
             asked for.
+        image_fit: The images held against what the network's batch norms remember; None in files
+            from before the field.
         folder: Where the artefacts are; not written to the file, which may be moved.
     """
 
@@ -315,6 +319,7 @@ class Manifest:
     skipped_images: tuple[SkippedImage, ...] = ()
     unscored: tuple[str, ...] = ()
     guard: GuardReport | None = None
+    image_fit: ImageFit | None = None
     folder: Path = Path()
 
     def artefact(self, file: str) -> Artefact:

@@ -33,6 +33,7 @@ from ghostedge.show.words import decibel_words, or_dash, size_words, sizes_words
 from ghostedge.terminal import printable
 from ghostedge_runtime import Classification
 from ghostedge_runtime.formats.backend import TensorInfo
+from ghostedge_runtime.formats.table import FORMATS
 from ghostedge_runtime.machine.words import fact_rows
 from ghostedge_runtime.record import Result
 
@@ -180,7 +181,7 @@ def _facts_table(inspection: Inspection) -> Table:
 def _metadata_rows(inspection: Inspection) -> dict[str, str]:
     data = inspection.metadata
     if data is None:
-        return {} if inspection.kind == "checkpoint" else {"ghostedge metadata": "none"}
+        return {"ghostedge metadata": "none"} if inspection.kind in FORMATS else {}
     preprocessing, labels = data["preprocessing"], data["labels"]
     height, width = preprocessing["input_size"]
     rows = {

@@ -17,7 +17,6 @@ from ghostedge.conversion.options import OPTIONS, ConvertOptions, default_output
 from ghostedge.conversion.source_options import artefact_name
 from ghostedge_quantize import Int8Settings
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.metadata import Precision
 
 
 def options(**changed: Any) -> ConvertOptions:
@@ -31,9 +30,15 @@ def test_int8_without_calibration_images_is_refused_with_what_to_pass() -> None:
     assert refused.value.exit_code == 2
 
 
-def test_calibration_images_without_int8_are_refused() -> None:
-    with pytest.raises(InputError, match="--calib"):
-        options(calib=Path("photos"))
+def test_calibration_images_are_of_use_without_int8_too() -> None:
+    assert options(calib=Path("photos")).checks.calib == Path("photos")
+
+
+def test_to_be_strict_takes_images() -> None:
+    with pytest.raises(InputError, match="--strict") as refused:
+        options(strict=True)
+    assert "--calib FOLDER" in str(refused.value)
+    assert options(strict=True, eval=Path("labelled")).checks.strict
 
 
 @pytest.mark.parametrize(
@@ -78,14 +83,6 @@ def test_int8_in_the_list_needs_calibration_images_too() -> None:
         options(precision=("int8",))
 
 
-@pytest.mark.parametrize("precision", [("float32",), ("float16", "dynamic")])
-def test_calibration_images_without_int8_in_the_list_are_refused(
-    precision: tuple[Precision, ...],
-) -> None:
-    with pytest.raises(InputError, match=r"--calib: .* only to int8"):
-        options(precision=precision, calib=Path("photos"))
-
-
 @pytest.mark.parametrize(
     ("precision", "said"),
     [
@@ -101,7 +98,7 @@ def test_a_list_of_precisions_that_makes_no_sense_is_refused(
         options(precision=precision)
 
 
-@pytest.mark.parametrize("given", [{"requantize": True}, {"calib": Path("c")}, {"ranges": "mse"}])
+@pytest.mark.parametrize("given", [{"requantize": True}, {"ranges": "mse"}])
 def test_flags_of_a_quantized_onnx_wait_until_the_file_says_whether_it_is_one(
     given: dict[str, Any],
 ) -> None:

@@ -1,0 +1,248 @@
+"""The images held against what the network's batch norms remember, before anything is converted.
+
+What nobody stated of mean, std and colour order is replaced where the evidence is overwhelming, and
+said to be measured. What somebody stated is only doubted, as are size, crop, network and images. No
+conversion fails for this: where it cannot be told, the reason is kept and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ghostedge.console import StageClock
+from ghostedge.conversion.images import ImageSet
+from ghostedge.conversion.source import FloatSource, Source, field_words
+from ghostedge.records.image_fit import (
+    NO_IMAGES,
+    NO_NORMS,
+    ImageFit,
+    Normalization,
+    NormFit,
+    PreprocessingFit,
+)
+from ghostedge.records.manifest import Inferred
+from ghostedge_convert.sources.module import in_a_line
+from ghostedge_convert.statistics.measure import measure_norms, trained_norms
+from ghostedge_convert.statistics.preprocessing import (
+    PreprocessingFit as MeasuredPreprocessing,
+)
+from ghostedge_convert.statistics.preprocessing import (
+    PreprocessingVerdict,
+    judge_preprocessing,
+)
+from ghostedge_convert.statistics.stem import measure_stem
+from ghostedge_runtime.errors import GhostEdgeError
+from ghostedge_runtime.images import normalize
+from ghostedge_runtime.metadata import Preprocessing
+
+MOST_IMAGES = 64
+"""More change no verdict and cost time."""
+_FIELDS = ("mean", "std", "color_order")
+
+
+def hold_images(
+    source: Source, calibration: ImageSet | None, clock: StageClock
+) -> tuple[Source, ImageFit]:
+    """Hold the images of a conversion against its network, and say what that shows.
+
+    Args:
+        source: What is converted.
+        calibration: The images of ``--calib``; without, those of ``--eval`` are taken.
+        clock: Counts the time and is told of the outcome.
+
+    Returns:
+        The source, with the preprocessing that was measured where nobody stated one, and what was
+        found.
+    """
+    images = images_to_hold(source, calibration)
+    if images is None:
+        fit = ImageFit(0, "none", not_checked=(NO_IMAGES,))
+    elif not isinstance(source, FloatSource):
+        fit = ImageFit(len(images), images.description, not_checked=(NO_NORMS,))
+    else:
+        with clock.stage("hold images against weights"):
+            source, fit = fit_images(source, images)
+    for line in fit.lines:
+        clock.note(f"  {line}")
+    return source, fit
+
+
+def images_to_hold(source: Source, calibration: ImageSet | None) -> ImageSet | None:
+    """At most ``MOST_IMAGES`` of ``--calib``, else of ``--eval``; None where there are neither."""
+    if calibration is not None:
+        images, flag = calibration, "--calib"
+    elif source.evaluation is not None:
+        images, flag = ImageSet(source.evaluation.paths, ""), "--eval"
+    else:
+        return None
+    chosen = images.head(MOST_IMAGES)
+    return replace(chosen, description=f"{len(chosen)} images of {flag}")
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What is held against what, and what was found so far.
+
+    Attributes:
+        network: The exported graph, with its batch norms.
+        source: What it was exported from.
+        images: Held against it.
+        fit: What was found.
+    """
+
+    network: onnx.ModelProto
+    source: FloatSource
+    images: ImageSet
+    fit: ImageFit
+
+
+def fit_images(source: FloatSource, images: ImageSet) -> tuple[FloatSource, ImageFit]:
+    """Hold images against a network's batch norms.
+
+    Returns:
+        The source, which keeps what was exported for this, with the preprocessing that was measured
+        where nobody stated one; and what was found, and what could not be and why.
+    """
+    fit = ImageFit(len(images), images.description)
+    try:
+        network = source.exported or source.network.to_onnx(batch=source.batch)
+    except Exception as error:  # the stage that exports says so again, and is to
+        return source, _without(fit, "preprocessing, network and images", error)
+    source = replace(source, exported=network)
+    if not trained_norms(network):
+        return source, replace(fit, not_checked=(NO_NORMS,))
+    held = _Held(network, source, images, fit)
+    for what, step in _STEPS.items():
+        held = _attempted(what, step, held)
+    return held.source, replace(held.fit, doubts=tuple(_doubts(held.fit)))
+
+
+def _attempted(what: str, step: Callable[[_Held], _Held], held: _Held) -> _Held:
+    try:
+        return step(held)
+    except Exception as error:  # whatever it is, the conversion goes on without this
+        return replace(held, fit=_without(held.fit, what, error))
+
+
+def _without(fit: ImageFit, what: str, error: Exception) -> ImageFit:
+    reason = f"{what} not checked: {in_a_line(error)}"
+    if not isinstance(error, GhostEdgeError):
+        reason += " (a fault of GhostEdge, not of your input; the files do not depend on it)"
+    return replace(fit, not_checked=(*fit.not_checked, reason))
+
+
+def _judge_preprocessing(held: _Held) -> _Held:
+    """Whether mean, std and colour order are training's; what nobody stated of them is replaced."""
+    in_rgb = replace(held.source.preprocessing, color_order="RGB")
+    stem = measure_stem(held.network, _pixels(held.images, in_rgb, held.source.batch))
+    if stem is None:
+        reason = (
+            "preprocessing not checked: what comes before the first batch norm is no convolution "
+            "of the image alone, so it cannot be told"
+        )
+        return replace(held, fit=replace(held.fit, not_checked=(reason,)))
+    source, preprocessing = _settled(
+        held.source, judge_preprocessing(stem, held.source.preprocessing)
+    )
+    return replace(held, source=source, fit=replace(held.fit, preprocessing=preprocessing))
+
+
+def _measure(held: _Held) -> _Held:
+    """What the images bring to every batch norm."""
+    preprocessing = held.source.preprocessing
+    batches = (
+        np.ascontiguousarray(normalize(pixels, preprocessing).transpose(0, 3, 1, 2))
+        for pixels in _pixels(held.images, preprocessing, held.source.batch)
+    )
+    statistics = measure_norms(held.network, batches)
+    if statistics is None:
+        raise ValueError("batch norms that were trained are not measured")
+    layers = tuple(NormFit(*layer) for layer in statistics.divergences().items())
+    return replace(held, fit=replace(held.fit, layers=layers))
+
+
+_STEPS: dict[str, Callable[[_Held], _Held]] = {
+    "preprocessing": _judge_preprocessing,
+    "network": _measure,
+}
+"""What is found out, in order; one that fails costs its own answer."""
+
+
+def _doubts(fit: ImageFit) -> Iterator[str]:
+    """What speaks against what was stated, a sentence each."""
+    if fit.preprocessing is not None and fit.preprocessing.is_doubted:
+        yield fit.preprocessing.sentence(fit.image_source)
+
+
+def _pixels(
+    images: ImageSet, preprocessing: Preprocessing, size: int
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Prepared images in batches of at most ``size``, uint8 (N, height, width, channels)."""
+    batch: list[npt.NDArray[np.uint8]] = []
+    for pixels in images.pixels(preprocessing):
+        batch.append(pixels)
+        if len(batch) == size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def _settled(
+    source: FloatSource, verdict: PreprocessingVerdict
+) -> tuple[FloatSource, PreprocessingFit]:
+    """The source with what was measured in the place of what nobody stated, and the verdict."""
+    best, used = verdict.best, source.preprocessing
+    fits = verdict.verdict == "fits"
+    changed = [name for name in _FIELDS if getattr(best, name) != getattr(used, name)]
+    replaces = not fits and verdict.overwhelming and source.assumed.issuperset(changed)
+    in_use = replace(
+        _normalization(verdict.in_use),
+        mean=used.mean,
+        std=used.std,
+        color_order=used.color_order,
+    )
+    fit = PreprocessingFit(
+        verdict=verdict.verdict,
+        overwhelming=verdict.overwhelming,
+        replaced=tuple(changed) if replaces else (),
+        in_use=in_use,
+        best=in_use if fits else _normalization(best),
+        candidates=tuple(map(_normalization, verdict.tried)),
+    )
+    if not replaces:
+        return source, fit
+    preprocessing = replace(used, **{name: getattr(best, name) for name in changed})
+    evidence = (
+        f"measured on {verdict.images} images: divergence {fit.best.divergence:.2g}, against "
+        f"{fit.in_use.divergence:.2g}"
+    )
+    facts = _measured_facts(source, preprocessing, evidence)
+    return replace(source, preprocessing=preprocessing, inferred=facts), fit
+
+
+def _normalization(tried: MeasuredPreprocessing) -> Normalization:
+    return Normalization(tried.name, tried.mean, tried.std, tried.color_order, tried.divergence)
+
+
+def _measured_facts(
+    source: FloatSource, preprocessing: Preprocessing, evidence: str
+) -> tuple[Inferred, ...]:
+    """The source's facts, with the fields that were replaced and what speaks for that."""
+    before, after = (
+        {"color_order": each.color_order} | field_words(each)
+        for each in (source.preprocessing, preprocessing)
+    )
+    measured = {
+        name: Inferred(name, after[name], f"{evidence} of the assumed {before[name]}")
+        for name in _FIELDS
+        if after[name] != before[name]
+    }
+    facts = [measured.pop(fact.name, fact) for fact in source.inferred]
+    place = 1 + max((i for i, fact in enumerate(facts) if fact.name in _FIELDS), default=-1)
+    return (*facts[:place], *measured.values(), *facts[place:])

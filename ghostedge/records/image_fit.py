@@ -1,0 +1,191 @@
+"""What batch norms say of the images a network is given, as `manifest.json` and `inspect` keep it.
+
+A batch norm remembers mean and variance of what it saw in training. Images prepared as in training
+bring it the same again; what differs, and from which layer on, says whether the preprocessing, the
+network and the images are those of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ghostedge_runtime.metadata import ColorOrder
+
+NO_IMAGES = (
+    "preprocessing and network not checked: there are no images of --calib or --eval to hold "
+    "against the weights; --calib FOLDER with 32 to 64 typical ones does it (no labels needed)"
+)
+NO_NORMS = (
+    "preprocessing and network not checked: it cannot be told, for no batch norm in it remembers "
+    "its training (there is none, or they are folded into convolutions); check the checkpoint that "
+    "it was made from: `ghostedge inspect model.pt --calib FOLDER`"
+)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A mean, std and colour order, and how far the images are from training's under it.
+
+    Attributes:
+        name: What it is known as: ``ImageNet``.
+        mean: On the 0..1 scale, in ``color_order``.
+        std: Likewise.
+        color_order: Of the channels that the network takes.
+        divergence: Of the first batch norm's input from what it remembers; 0 where they are alike,
+            about 0.5 where the means are a standard deviation apart.
+    """
+
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    color_order: ColorOrder
+    divergence: float
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.color_order}" if len(self.mean) > 1 else self.name
+
+    def flags_instead_of(self, other: Normalization) -> str:
+        """What states this one on the command line where another is in use."""
+        fields = (("--mean", self.mean, other.mean), ("--std", self.std, other.std))
+        flags = [
+            f"{flag} {','.join(f'{value:.6g}' for value in values)}"
+            for flag, values, others in fields
+            if values != others
+        ]
+        if self.color_order != other.color_order:
+            flags.append(f"--color-order {self.color_order}")
+        return " ".join(flags)
+
+
+@dataclass(frozen=True)
+class PreprocessingFit:
+    """Whether mean, std and colour order are those of training.
+
+    Attributes:
+        verdict: ``fits``; ``other``: another one in use fits better; ``own``: none in use fits, and
+            ``best`` was solved for.
+        overwhelming: Whether the evidence is enough to replace what was only assumed.
+        replaced: The fields that were replaced, for nobody had stated them.
+        in_use: What was assumed or stated.
+        best: What fits best; ``in_use`` itself where that fits.
+        candidates: All that were tried, the best first.
+    """
+
+    verdict: Literal["fits", "other", "own"]
+    overwhelming: bool
+    replaced: tuple[str, ...]
+    in_use: Normalization
+    best: Normalization
+    candidates: tuple[Normalization, ...]
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether what somebody stated is overwhelmingly not what the weights were trained on."""
+        return self.verdict != "fits" and self.overwhelming and not self.replaced
+
+    def sentence(self, images: str) -> str:
+        """What was found, in a line.
+
+        Args:
+            images: How many and which.
+        """
+        used, best = self.in_use, self.best
+        if self.verdict == "fits":
+            return f"preprocessing fits: {used} (divergence {used.divergence:.2g} on {images})"
+        against = f"divergence {best.divergence:.2g}, against {used.divergence:.2g} of {used}"
+        if self.replaced:
+            return f"preprocessing measured on {images}: {best} ({against}, which was only assumed)"
+        weight = "does not fit" if self.overwhelming else "may not fit"
+        return (
+            f"preprocessing {weight}: on {images} {best} does better ({against}); if it was so in "
+            f"training, {best.flags_instead_of(used)}"
+        )
+
+
+@dataclass(frozen=True)
+class NormFit:
+    """A batch norm.
+
+    Attributes:
+        layer: Its name, after the module tree.
+        divergence: Of its input from what it remembers, as of `Normalization`.
+    """
+
+    layer: str
+    divergence: float
+
+
+@dataclass(frozen=True)
+class NetworkFit:
+    """Whether the weights were trained as the network that they are taken for.
+
+    Attributes:
+        verdict: ``fits``; ``wrong``: they were not; ``unclear``: they were not, or the images are
+            unlike training's; ``untold``: too little is known, or the preprocessing does not fit.
+        begins_at: The batch norm from which on they are another network's; None of another verdict.
+        evidence: Why, in a sentence.
+    """
+
+    verdict: Literal["fits", "wrong", "unclear", "untold"]
+    begins_at: str | None
+    evidence: str
+
+
+@dataclass(frozen=True)
+class ImageFinding:
+    """Something about the images that will cost int8 or the comparison.
+
+    Attributes:
+        kind: What.
+        evidence: What shows it, in a sentence.
+        remedy: What to do.
+    """
+
+    kind: str
+    evidence: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.evidence}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """The images held against what the batch norms remember.
+
+    Attributes:
+        images: How many; 0 where there were none.
+        image_source: How many and which, in words.
+        not_checked: What could not be told and why, a sentence each.
+        preprocessing: None where it could not be told.
+        network: None where it could not be told.
+        layers: Every batch norm, in the graph's order.
+        findings: About the images themselves.
+        doubts: What ``--strict`` counts as missed, a sentence each.
+    """
+
+    images: int
+    image_source: str
+    not_checked: tuple[str, ...] = ()
+    preprocessing: PreprocessingFit | None = None
+    network: NetworkFit | None = None
+    layers: tuple[NormFit, ...] = ()
+    findings: tuple[ImageFinding, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> tuple[NormFit, ...]:
+        """The batch norms, the farthest from what they remember first."""
+        return tuple(sorted(self.layers, key=lambda layer: -layer.divergence))
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """All there is to say of it, a line each."""
+        yield from self.not_checked
+        if self.preprocessing is not None:
+            yield self.preprocessing.sentence(self.image_source)
+        if self.network is not None:
+            yield self.network.evidence
+        yield from map(str, self.findings)

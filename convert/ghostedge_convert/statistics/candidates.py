@@ -26,14 +26,15 @@ class Candidate:
         mean: For each channel of the network's input, on the [0, 1] scale.
         std: The same.
         color_order: Of these channels; a fourth is transparency in both.
-        rare: Whether it is the order that few networks with this mean and std want.
+        rarity: How many of its traits few networks have: an order of colours that is unusual with
+            its mean and std, CIFAR-10's mean and std.
     """
 
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     color_order: ColorOrder
-    rare: bool = False
+    rarity: int = 0
 
     def is_like(self, other: Candidate) -> bool:
         """Whether both make the same of an image, but for less than `ALIKE` stds."""
@@ -108,15 +109,16 @@ def candidates(in_use: Candidate) -> tuple[Candidate, ...]:
             _ordered(mean, order),
             _ordered(std, order),
             order,
-            rare=(order == "BGR") != (name == _CAFFE),
+            rarity=((order == "BGR") != (name == _CAFFE)) + name.startswith("CIFAR"),
         )
         for (name, mean, std), order in product(rows, orders)
     ]
-    own = [in_use] + [_reversed(in_use)] * (channels > 1)
+    own = [in_use] + [reversed_colors(in_use)] * (channels > 1)
     return (*tried, *(c for c in own if not any(c.is_like(t) for t in tried)))
 
 
-def _reversed(candidate: Candidate) -> Candidate:
+def reversed_colors(candidate: Candidate) -> Candidate:
+    """The same mean and std for each colour, in the other order."""
     order: ColorOrder = "BGR" if candidate.color_order == "RGB" else "RGB"
     return replace(
         candidate,

@@ -6,12 +6,19 @@ same images. `judge_preprocessing` has the rule.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from ghostedge_convert.statistics.candidates import Candidate, candidate_of, candidates
+from ghostedge_convert.statistics.candidates import (
+    Candidate,
+    candidate_of,
+    candidates,
+    reversed_colors,
+)
 from ghostedge_convert.statistics.closeness import chance, divergence, misfit, spread_of
 from ghostedge_convert.statistics.measure import NormLayer
 from ghostedge_convert.statistics.own_normalization import OwnNormalization, solve_normalization
@@ -22,14 +29,23 @@ Verdict = Literal["fits", "other", "own"]
 
 _FEWEST_IMAGES = 16
 """Of fewer nothing is overwhelming, and nothing is solved."""
-_CLEARLY, _OVERWHELMINGLY = 6.0, 10.0
-"""How many times closer another preprocessing is."""
+_CLOSER, _FAR_CLOSER = 6.0, 10.0
+"""How many times another preprocessing is closer: surely, overwhelmingly."""
 _FITTING = 0.1
 """The largest divergence of what may replace another."""
-_ORDER_SURELY, _ORDER_OVERWHELMINGLY, _VALUES_SURELY = 3.0, 20.0, 10.0
-"""Log likelihood ratios, doubled."""
+_OTHER_ORDER, _SURELY_OTHER_ORDER, _OTHER_VALUES = 3.0, 20.0, 30.0
+"""Likelihood ratios, twice their logarithm: of the other order of colours with the same mean and
+std, and of other mean and std, which a set of images may look like by its brightness alone."""
 _RARITY = 4.0
-"""What an order that few networks want has against it, on the same scale: about one in eight."""
+"""What each rare trait has against it, on the same scale: about one network in eight has it."""
+_NEAR = 3.0
+"""How many times farther than the closest a preprocessing may be and still be the likeliest."""
+_NONE_FITS, _OWN_CLOSER = 0.02, 5.0
+"""The divergence from which nothing fits, over four times chance; how many times closer a mean and
+std of its own is then."""
+_OWN, _OWN_SURELY = 3.0, 1.5
+"""How many times farther than by chance a solution may be: at all, overwhelmingly. Images unlike
+those of training leave more than what six numbers can bring into line."""
 _OWN_STARTS = 3
 
 
@@ -80,53 +96,52 @@ class PreprocessingVerdict:
 def judge_preprocessing(stem: Stem, in_use: Preprocessing) -> PreprocessingVerdict:
     """Hold a preprocessing against every other, and against one solved from the weights.
 
+    Another fits surely better (``other``) where it is 6 times closer to what the batch norm
+    remembers; or where the same mean and std in the other order of colours are likelier, by a ratio
+    of which twice the logarithm is 3; or another mean and std, where that is 30. Closeness is the
+    divergence, at least what chance brings to as many images; likelihood is a Gaussian's of the
+    mean of the images' own moments, with the covariance that they have among the images.
+
+    It is overwhelming from 16 images on, where what it names has a divergence of at most 0.1 and is
+    10 times closer, or the logarithm for the order of colours is 20.
+
+    Where nothing in use comes within 0.02 and four times chance, scale and shift of each colour are
+    solved; the verdict is ``own`` if they come 5 times closer and within 3 times chance. It is
+    overwhelming where nothing in use comes within 0.1, and the solution within 1.5 times chance.
+
     Args:
         stem: Of at least one image, of as many channels as the preprocessing has.
         in_use: What is assumed or stated.
     """
-    own_candidate = candidate_of(in_use)
-    judged = _Judged.of(stem, candidates(own_candidate))
-    used = _same(judged.candidates, own_candidate)
-    best = judged.best(used)
-    solved = _solve(stem, judged)
-    if solved is not None:
-        fit = _fit(solved.candidate, judged.divergence(solved.candidate))
-        overwhelming = (
-            stem.images >= _FEWEST_IMAGES
-            and judged.closest >= _FITTING
-            and fit.divergence <= 2 * judged.noise
-        )
-        return judged.verdict(used, fit, "own", overwhelming, solved)
-    ratio = judged.ratio(used)
-    gain = judged.preference(best, used)
-    turned = best.color_order != used.color_order
-    other = best is not used and (
-        ratio >= _CLEARLY or gain >= (_ORDER_SURELY if turned else _VALUES_SURELY)
+    return judge_each(stem, [in_use])[0]
+
+
+def judge_each(stem: Stem, in_use: Sequence[Preprocessing]) -> list[PreprocessingVerdict]:
+    """`judge_preprocessing` of several, which costs little more than of one."""
+    given = [candidate_of(preprocessing) for preprocessing in in_use]
+    tried = dict.fromkeys(c for one in given for c in candidates(one))
+    judged = _Judged(stem, tuple(tried))
+    return [_judge(judged, _same(judged.candidates, one)) for one in given]
+
+
+def _judge(judged: _Judged, used: Candidate) -> PreprocessingVerdict:
+    if judged.solved is not None:
+        fit = _fit(judged.solved.candidate, judged.solved_divergence)
+        surely = judged.closest >= _FITTING and fit.divergence <= _OWN_SURELY * judged.chance
+        return judged.verdict(used, fit, "own", surely, judged.solved)
+    best = judged.likelier(used)
+    fit = _fit(best, judged.divergences[best])
+    surely = fit.divergence <= _FITTING and judged.stem.images >= _FEWEST_IMAGES
+    overwhelming = surely and (
+        judged.ratio(used) >= _FAR_CLOSER or judged.gain_of_reversal(used) >= _SURELY_OTHER_ORDER
     )
-    overwhelming = (
-        other
-        and stem.images >= _FEWEST_IMAGES
-        and judged.divergences[best] <= _FITTING
-        and (ratio >= _OVERWHELMINGLY or (turned and gain >= _ORDER_OVERWHELMINGLY))
-    )
-    chosen = _fit(best if other else used, judged.divergences[best if other else used])
-    return judged.verdict(used, chosen, "other" if other else "fits", overwhelming)
+    other = best is not used
+    return judged.verdict(used, fit, "other" if other else "fits", other and overwhelming)
 
 
 def _same(tried: tuple[Candidate, ...], given: Candidate) -> Candidate:
     alike = [c for c in tried if c.is_like(given)]
     return next((c for c in alike if c.name == given.name), alike[0])
-
-
-def _solve(stem: Stem, judged: _Judged) -> OwnNormalization | None:
-    """A mean and std of the network's own where nothing in use fits and it does far better."""
-    if stem.images < _FEWEST_IMAGES or judged.closest <= 4 * judged.noise + 0.02:
-        return None
-    starts = sorted(judged.divergences, key=judged.divergences.__getitem__)[:_OWN_STARTS]
-    solved = solve_normalization(stem, starts)
-    if solved is None or judged.divergence(solved.candidate) > judged.closest / 5:
-        return None
-    return solved
 
 
 def _fit(candidate: Candidate, divergence: float) -> PreprocessingFit:
@@ -135,56 +150,77 @@ def _fit(candidate: Candidate, divergence: float) -> PreprocessingFit:
     )
 
 
-@dataclass(frozen=True)
 class _Judged:
-    """The candidates on the same images.
+    """Candidates held against the same images.
 
-    Attributes:
+    Args:
         stem: Of the images.
-        candidates: In the order of the table.
-        divergences: Of each.
-        noise: How far as many images, drawn again of these, are from these.
+        tried: In the order in which alike ones are named.
     """
 
-    stem: Stem
-    candidates: tuple[Candidate, ...]
-    divergences: dict[Candidate, float]
-    noise: float
-
-    @staticmethod
-    def of(stem: Stem, tried: tuple[Candidate, ...]) -> _Judged:
-        divergences = {c: divergence(_layer(stem, c)) for c in tried}
-        closest = min(divergences, key=divergences.__getitem__)
-        return _Judged(stem, tried, divergences, chance(_layer(stem, closest)))
-
-    @property
-    def closest(self) -> float:
-        return min(self.divergences.values())
-
-    def divergence(self, candidate: Candidate) -> float:
-        return divergence(_layer(self.stem, candidate))
+    def __init__(self, stem: Stem, tried: tuple[Candidate, ...]) -> None:
+        self.stem = stem
+        self.candidates = tried
+        self.layers = {c: _layer(stem, c) for c in tried}
+        self.divergences = {c: divergence(layer) for c, layer in self.layers.items()}
+        self._ranked = sorted(tried, key=self.divergences.__getitem__)
+        self.closest = self.divergences[self._ranked[0]]
+        self.chance = chance(self.layers[self._ranked[0]])
 
     def ratio(self, used: Candidate) -> float:
         """How many times farther it is than the closest, or than chance brings."""
-        return self.divergences[used] / max(self.closest, self.noise)
+        return self.divergences[used] / max(self.closest, self.chance)
 
-    def best(self, used: Candidate) -> Candidate:
-        """The one that explains the images best: it, where it does; the table's first of alike."""
-        near = [
-            c for c in self.candidates if self.divergences[c] <= 3 * max(self.closest, self.noise)
-        ]
-        closest = min(near, key=self.divergences.__getitem__)
-        costs = {c: self.preference(closest, c) + _RARITY * c.rare for c in near}
+    @cached_property
+    def likeliest(self) -> Candidate:
+        """The one that explains the images best; of those alike the table's first."""
+        farthest = _NEAR * max(self.closest, self.chance)
+        near = [c for c in self.candidates if self.divergences[c] <= farthest]
+        costs = {c: self.preference(self._ranked[0], c) + _RARITY * c.rarity for c in near}
         winner = min(near, key=costs.__getitem__)
-        if used.is_like(winner):
-            return used
         return next(c for c in self.candidates if c.is_like(winner))
 
-    def preference(self, best: Candidate, other: Candidate) -> float:
-        """Twice the log likelihood ratio of two candidates: positive where ``best`` is likelier."""
-        layers = _layer(self.stem, best), _layer(self.stem, other)
+    def preference(self, one: Candidate, other: Candidate) -> float:
+        """Twice the log likelihood ratio of two: positive where the first is likelier."""
+        layers = self.layers[one], self.layers[other]
         spread = (spread_of(layers[0]) + spread_of(layers[1])) / 2
         return misfit(layers[1], spread) - misfit(layers[0], spread)
+
+    def likelier(self, used: Candidate) -> Candidate:
+        """What is surely likelier than the one in use; that one where nothing is."""
+        best = used if self.likeliest.is_like(used) else self.likeliest
+        if best is used or self.ratio(used) >= _CLOSER:
+            return best
+        if self.gain_of_reversal(used) >= _OTHER_ORDER:
+            reverse = _same(self.candidates, reversed_colors(used))
+            return best if self.preference(best, reverse) >= _OTHER_VALUES else reverse
+        return best if self.preference(best, used) >= _OTHER_VALUES else used
+
+    def gain_of_reversal(self, used: Candidate) -> float:
+        """The preference for the same mean and std in the other order of colours."""
+        if self.stem.colors == 1:
+            return 0.0
+        return self.preference(_same(self.candidates, reversed_colors(used)), used)
+
+    @cached_property
+    def solved(self) -> OwnNormalization | None:
+        """A mean and std of the network's own where nothing in use fits and it is far closer."""
+        if self.stem.images < _FEWEST_IMAGES or self.closest <= 4 * self.chance + _NONE_FITS:
+            return None
+        own = solve_normalization(self.stem, self._ranked[:_OWN_STARTS])
+        if own is None:
+            return None
+        most = min(self.closest / _OWN_CLOSER, _OWN * self.chance)
+        return own if self._divergence(own) <= most else None
+
+    @property
+    def solved_divergence(self) -> float:
+        """Of what was solved."""
+        assert self.solved is not None
+        return self._divergence(self.solved)
+
+    def _divergence(self, own: OwnNormalization) -> float:
+        return divergence(_layer(self.stem, own.candidate))
 
     def verdict(
         self,
@@ -194,13 +230,11 @@ class _Judged:
         overwhelming: bool,
         own: OwnNormalization | None = None,
     ) -> PreprocessingVerdict:
-        tried = sorted(
-            (_fit(c, divergence) for c, divergence in self.divergences.items()),
-            key=lambda fit: fit.divergence,
-        )
+        """With all that were tried, closest first."""
+        tried = tuple(_fit(c, self.divergences[c]) for c in self._ranked)
         in_use = _fit(used, self.divergences[used])
         return PreprocessingVerdict(
-            self.stem.images, in_use, best, tuple(tried), verdict, overwhelming, own
+            self.stem.images, in_use, best, tried, verdict, overwhelming, own
         )
 
 

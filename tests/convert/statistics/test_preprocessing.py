@@ -10,7 +10,11 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from ghostedge_convert.statistics.preprocessing import PreprocessingVerdict, judge_preprocessing
+from ghostedge_convert.statistics.preprocessing import (
+    PreprocessingVerdict,
+    judge_each,
+    judge_preprocessing,
+)
 from ghostedge_convert.statistics.stem import measure_stem
 from ghostedge_runtime.metadata import Preprocessing
 
@@ -128,3 +132,20 @@ def test_of_one_image_something_is_said(judge: Callable[..., PreprocessingVerdic
     verdict = judge(LITE, BYTES, every=84)
     assert verdict.images == 1
     assert (verdict.verdict, verdict.overwhelming) == ("other", False)
+
+
+def test_order_and_values_are_told_together_where_both_are_wrong(
+    judge: Callable[..., PreprocessingVerdict],
+) -> None:
+    verdict = judge(LITE, replace(IMAGENET, color_order="BGR"))
+    assert (verdict.verdict, verdict.overwhelming) == ("other", True)
+    assert (verdict.best.name, verdict.best.color_order) == ("(x - 127) / 128", "RGB")
+
+
+def test_several_are_judged_as_each_alone(stem_wanting: Trained, pixels: Prepared) -> None:
+    measured = measure_stem(stem_wanting(LITE), [pixels(LITE)[::2]])
+    assert measured is not None
+    assert judge_each(measured, [IMAGENET, LITE]) == [
+        judge_preprocessing(measured, IMAGENET),
+        judge_preprocessing(measured, LITE),
+    ]

@@ -20,6 +20,7 @@ from ghostedge.conversion.source import FloatSource, Source, field_words
 from ghostedge.records.image_fit import (
     NO_IMAGES,
     NO_NORMS,
+    ImageFinding,
     ImageFit,
     Normalization,
     NormFit,
@@ -27,7 +28,8 @@ from ghostedge.records.image_fit import (
 )
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert.sources.module import in_a_line
-from ghostedge_convert.statistics.measure import measure_norms, trained_norms
+from ghostedge_convert.statistics.doctor import examine_images
+from ghostedge_convert.statistics.measure import NormStatistics, measure_norms, trained_norms
 from ghostedge_convert.statistics.preprocessing import (
     PreprocessingFit as MeasuredPreprocessing,
 )
@@ -43,6 +45,8 @@ from ghostedge_runtime.metadata import Preprocessing
 MOST_IMAGES = 64
 """More change no verdict and cost time."""
 _FIELDS = ("mean", "std", "color_order")
+_NO_DOUBTS = ("too few", "repeated")
+"""Findings that say that too little is known, rather than that something is wrong."""
 
 
 def hold_images(
@@ -93,12 +97,14 @@ class _Held:
         source: What it was exported from.
         images: Held against it.
         fit: What was found.
+        statistics: What the images bring to every batch norm, once that is measured.
     """
 
     network: onnx.ModelProto
     source: FloatSource
     images: ImageSet
     fit: ImageFit
+    statistics: NormStatistics | None = None
 
 
 def fit_images(source: FloatSource, images: ImageSet) -> tuple[FloatSource, ImageFit]:
@@ -163,20 +169,45 @@ def _measure(held: _Held) -> _Held:
     if statistics is None:
         raise ValueError("batch norms that were trained are not measured")
     layers = tuple(NormFit(*layer) for layer in statistics.divergences().items())
-    return replace(held, fit=replace(held.fit, layers=layers))
+    return replace(held, statistics=statistics, fit=replace(held.fit, layers=layers))
+
+
+def _examine(held: _Held) -> _Held:
+    """What is wrong with the images themselves."""
+    if held.statistics is None:  # and it was said why
+        return held
+    findings = examine_images(
+        held.network,
+        held.images.sources,
+        held.source.preprocessing,
+        held.statistics,
+        is_network_known=not _speaks_against_network(held.fit),
+    )
+    listed = tuple(ImageFinding(each.kind, each.evidence, each.remedy) for each in findings)
+    return replace(held, fit=replace(held.fit, findings=listed))
+
+
+def _speaks_against_network(fit: ImageFit) -> bool:
+    """Whether images cannot be told from training's, for preprocessing or network is another."""
+    preprocessing_differs = fit.preprocessing is not None and fit.preprocessing.is_doubted
+    return preprocessing_differs or (fit.network is not None and fit.network.verdict == "wrong")
 
 
 _STEPS: dict[str, Callable[[_Held], _Held]] = {
     "preprocessing": _judge_preprocessing,
     "network": _measure,
+    "images": _examine,
 }
 """What is found out, in order; one that fails costs its own answer."""
 
 
 def _doubts(fit: ImageFit) -> Iterator[str]:
-    """What speaks against what was stated, a sentence each."""
+    """What speaks against preprocessing, network or images, a sentence each."""
     if fit.preprocessing is not None and fit.preprocessing.is_doubted:
         yield fit.preprocessing.sentence(fit.image_source)
+    if fit.network is not None and fit.network.verdict == "wrong":
+        yield fit.network.evidence
+    yield from (str(finding) for finding in fit.findings if finding.kind not in _NO_DOUBTS)
 
 
 def _pixels(

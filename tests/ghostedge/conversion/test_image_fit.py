@@ -172,15 +172,27 @@ def test_grey_and_transparent_images_are_held_against_weights_too(channels):
     assert source.preprocessing.std[0] == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_blank_image_is_doubted_and_too_few_images_are_only_said(plain, images):
+    fitting = replace(plain, preprocessing=PLAIN)
+    blank = Image.new("RGB", (SIDE, SIDE), (128, 128, 128))
+    _, fit = fit_images(fitting, ImageSet([*images.sources, blank], "41 images"))
+    assert [finding.kind for finding in fit.findings] == ["blank"]
+    assert fit.doubts == tuple(map(str, fit.findings))
+    _, fit = fit_images(fitting, ImageSet(images.sources[:8], "8 images"))
+    assert [finding.kind for finding in fit.findings] == ["too few"]
+    assert str(fit.findings[0]) in [*fit.lines]
+    assert fit.doubts == ()
+
+
 def test_a_failure_costs_its_own_answer_and_says_whose_fault_it_is(plain, images, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(image_fit, "measure_norms", broken)
+    monkeypatch.setattr(image_fit, "examine_images", broken)
     source, fit = fit_images(plain, images)
     assert source.preprocessing.mean == (0.0, 0.0, 0.0)
     (reason,) = fit.not_checked
-    assert reason.startswith("network not checked: RuntimeError: no luck (a fault of GhostEdge")
+    assert reason.startswith("images not checked: RuntimeError: no luck (a fault of GhostEdge")
     assert reason in [*fit.lines]
 
 

@@ -19,6 +19,7 @@ from ghostedge.commands._common import (
     some_of,
     stderr,
     stdout,
+    words,
 )
 from ghostedge.console import ConsoleReporter, Reporter
 from ghostedge.devices import DevicesFailedError, run_on
@@ -28,11 +29,13 @@ from ghostedge.show.bench_tables import bench_tables, error_lines, mark_lines, n
 from ghostedge_runtime.bench.inference import PRESETS, preset_settings
 from ghostedge_runtime.bench.job import Variants, make_job
 from ghostedge_runtime.bench.run import run_bench
-from ghostedge_runtime.errors import BudgetMissedError, ModelFileError
+from ghostedge_runtime.corruptions import CORRUPTIONS, chosen_corruptions
+from ghostedge_runtime.errors import BudgetMissedError, InputError, ModelFileError
 from ghostedge_runtime.folders import list_images
 from ghostedge_runtime.formats.table import ENGINES, PrecisionMode
 from ghostedge_runtime.image_check import bad_lines, check_images
 from ghostedge_runtime.record import (
+    CORRUPTION_IMAGES,
     BenchJob,
     BenchRun,
     document,
@@ -49,6 +52,20 @@ _PRECISION_MODES: tuple[PrecisionMode, ...] = get_args(PrecisionMode)
     is_flag=True,
     help="Decode all images of --data first and go on without those that cannot be. Otherwise "
     "they are an error.",
+)
+@click.option(
+    "--corruptions",
+    type=words,
+    metavar="NAME,…",
+    help="Score on --data's images made worse, too, each way at five strengths: all, or any of "
+    f"{', '.join(CORRUPTIONS)}.",
+)
+@click.option(
+    "--corruption-images",
+    type=click.IntRange(1),
+    default=CORRUPTION_IMAGES,
+    show_default=True,
+    help="Use at most this many for --corruptions, spread over the classes.",
 )
 @click.option(
     "--threads", type=integers, metavar="N,N,…", default="1", show_default=True, help="E.g. 1,2,4."
@@ -98,6 +115,8 @@ def command(
     models: tuple[Path, ...],
     data: Path | None,
     skip_bad_images: bool,
+    corruptions: tuple[str, ...] | None,
+    corruption_images: int,
     threads: tuple[int, ...],
     backends: tuple[str, ...] | None,
     precision_modes: tuple[PrecisionMode, ...],
@@ -121,6 +140,7 @@ def command(
     --data the inputs are real images, and the very same files are scored on them.
     """
     reporter = ConsoleReporter(stderr())
+    worse = _chosen_corruptions(corruptions, data)
     skipped = () if data is None else _bad_images(data, reporter, skip=skip_bad_images)
     job = make_job(
         models,
@@ -135,7 +155,13 @@ def command(
         data=data,
         skipped=skipped,
     )
-    job = replace(job, per_op=per_op, command=("ghostedge", *sys.argv[1:]))
+    job = replace(
+        job,
+        corruptions=worse,
+        corruption_images=corruption_images,
+        per_op=per_op,
+        command=("ghostedge", *sys.argv[1:]),
+    )
     _check_targets(output, db)
     runs, failed = _measure(job, devices, reporter)
     try:
@@ -148,6 +174,23 @@ def command(
     _refuse_failed(runs)
     if strict:
         _refuse_doubtful(runs)
+
+
+def _chosen_corruptions(named: Sequence[str] | None, data: Path | None) -> tuple[str, ...]:
+    """The corruptions of these names.
+
+    Raises:
+        InputError: One is unknown, or there are no images to corrupt.
+    """
+    if named is None:
+        return ()
+    if data is None:
+        raise InputError(
+            "there are no labelled images to corrupt",
+            where="--corruptions",
+            remedy="pass --data FOLDER, a folder per class",
+        )
+    return chosen_corruptions(named)
 
 
 def _bad_images(data: Path, reporter: Reporter, *, skip: bool) -> tuple[Path, ...]:

@@ -23,6 +23,7 @@ from ghostedge.commands._common import (
 from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.option_fields import OptionField
 from ghostedge.conversion.options import OPTIONS
+from ghostedge.show.corruption_tables import drawn_tables
 from ghostedge.show.tables import conversion_table, guard_tables
 from ghostedge_runtime.errors import BudgetMissedError, InputError, MissingDependencyError
 
@@ -118,7 +119,10 @@ def command(
         print_json(manifest.to_dict())
     else:
         stdout().print(conversion_table(manifest))
-        for table in guard_tables(manifest.guard) if manifest.guard else ():
+        for table in (
+            *(guard_tables(manifest.guard) if manifest.guard else ()),
+            *drawn_tables(manifest.measured().results),
+        ):
             stdout().print(table)
         for doubt in manifest.image_fit.doubts if manifest.image_fit else ():
             stdout().say(f"! {doubt}")

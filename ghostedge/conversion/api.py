@@ -54,6 +54,8 @@ class ConvertKeywords(TypedDict, total=False):
     min_agreement: float | None
     guard_minutes: float
     eval: StrPath | None
+    corruptions: Sequence[str] | None
+    corruption_images: int
     skip_bad_images: bool
     strict: bool
     ema: bool

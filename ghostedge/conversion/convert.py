@@ -14,6 +14,7 @@ from pathlib import Path
 from ghostedge.console import Reporter, StageClock
 from ghostedge.conversion.artefacts import artefacts
 from ghostedge.conversion.compare import images_to_compare, missed_budgets, parity_words
+from ghostedge.conversion.corrupted import with_corrupted
 from ghostedge.conversion.guard import refuse_class_budgets, settle, state_file
 from ghostedge.conversion.image_fit import hold_images
 from ghostedge.conversion.images import UsableImages, usable_images
@@ -28,6 +29,7 @@ from ghostedge.records.image_fit import ImageFit
 from ghostedge.records.manifest import Manifest, Stage
 from ghostedge.records.output import check_target, staged_folder
 from ghostedge_convert.sources.module import LoadedModule
+from ghostedge_runtime.corruptions import chosen_corruptions
 from ghostedge_runtime.errors import GhostEdgeError
 
 
@@ -104,6 +106,8 @@ def _run(
         threads=options.checks.threads,
         int8=options.int8,
         guard=options.guard,
+        corruptions=chosen_corruptions(options.checks.corruptions or ()),
+        corruption_images=options.checks.corruption_images,
         guard_file=state_file(options.files.output),
         reporter=clock.reporter,
         clock=clock,
@@ -112,7 +116,9 @@ def _run(
 
 def _manifest(options: ConvertOptions, run: Run, made: Made, usable: UsableImages) -> Manifest:
     timing, source = present(made.timing), run.source
-    records = artefacts(made.files, made.findings or {}, timing.results)
+    records = with_corrupted(
+        artefacts(made.files, made.findings or {}, timing.results), made.corrupted or {}
+    )
     if isinstance(source, QuantizedSource):
         metadata = source.metadata
     else:

@@ -22,8 +22,10 @@ from ghostedge.conversion.option_fields import (
     stated,
 )
 from ghostedge.formats.table import TARGETS
+from ghostedge_runtime.corruptions import CORRUPTIONS, chosen_corruptions
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.metadata import Precision
+from ghostedge_runtime.record import CORRUPTION_IMAGES
 
 RangeMethod = Literal["auto", "minmax", "percentile", "mse", "entropy"]
 BiasCorrection = Literal["none", "fast", "full"]
@@ -106,7 +108,7 @@ class CheckOptions:
     """The images that int8 is calibrated, and the files are checked and scored on; the timing.
 
     Raises:
-        InputError: A number is below 1.
+        InputError: A number is below 1, a corruption is unknown, or has no images.
     """
 
     calib: Path | None = stated(
@@ -118,6 +120,18 @@ class CheckOptions:
     )
     calib_images: int = stated(500, Statement("Use at most this many."))
     eval: Path | None = stated(None, Statement("Labelled images, a folder per class, to score on."))
+    corruptions: tuple[str, ...] | None = stated(
+        None,
+        Statement(
+            "Score on --eval's images made worse, too, each way at five strengths: all, or any of "
+            f"{', '.join(CORRUPTIONS)}.",
+            metavar="LIST",
+        ),
+    )
+    corruption_images: int = stated(
+        CORRUPTION_IMAGES,
+        Statement("Use at most this many for --corruptions, spread over the classes."),
+    )
     skip_bad_images: bool = stated(
         False,
         Statement(
@@ -139,6 +153,13 @@ class CheckOptions:
 
     def __post_init__(self) -> None:
         check_values(self)
+        if self.corruptions is not None and self.eval is None:
+            raise InputError(
+                "there are no labelled images to corrupt",
+                where="--corruptions",
+                remedy="pass --eval FOLDER, a folder per class",
+            )
+        chosen_corruptions(self.corruptions or ())
 
 
 @dataclass(frozen=True)

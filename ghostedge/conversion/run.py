@@ -25,7 +25,7 @@ from ghostedge_convert import Normalized
 from ghostedge_quantize import Prepared
 from ghostedge_runtime.errors import GhostEdgeError
 from ghostedge_runtime.metadata import Precision
-from ghostedge_runtime.record import BenchRun
+from ghostedge_runtime.record import CORRUPTION_IMAGES, BenchRun, CorruptionScores
 
 S = TypeVar("S", bound=Source)
 
@@ -51,6 +51,8 @@ class Run:
         guard_file: What keeps the measurements of a search for it that was interrupted.
         reporter: Told of the progress.
         clock: Counts the stages' time.
+        corruptions: Names of the corruptions that the files are scored on as well.
+        corruption_images: At most so many images are corrupted.
     """
 
     source: Source
@@ -66,6 +68,8 @@ class Run:
     guard_file: Path
     reporter: Reporter
     clock: StageClock
+    corruptions: tuple[str, ...] = ()
+    corruption_images: int = CORRUPTION_IMAGES
 
     def source_of(self, kind: type[S]) -> S:
         """The source, for a stage of one kind of sources."""
@@ -94,6 +98,7 @@ class Made:
         notes: For the manifest.
         guard: How the search for layers to leave float went.
         findings: What the comparison found of each file, by name.
+        corrupted: The scores of each file on corrupted images, by name; empty where that failed.
         timing: How long each file takes, in the files' order; without results where that failed.
         failures: What went wrong while finished files were looked at; it costs no file.
     """
@@ -106,6 +111,7 @@ class Made:
     notes: tuple[str, ...] = ()
     guard: GuardReport | None = None
     findings: Mapping[str, Findings] | None = None
+    corrupted: Mapping[str, CorruptionScores] | None = None
     timing: BenchRun | None = None
     failures: tuple[Exception, ...] = ()
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from ghostedge.conversion.artefacts import HeldTo, ModelFile, opened
 from ghostedge.conversion.compare import compare
+from ghostedge.conversion.corrupted import score_on_corrupted
 from ghostedge.conversion.graphs import (
     SMALL_WEIGHTS,
     Graph,
@@ -43,10 +44,11 @@ T = TypeVar("T")
 
 
 def stages_for(run: Run) -> tuple[Stage, ...]:
-    """The stages that a run's source, precisions and formats ask for."""
+    """The stages that a run's source, precisions, formats and corruptions ask for."""
+    looks = (_COMPARE, _CORRUPT, _TIME) if run.corruptions else (_COMPARE, _TIME)
     if isinstance(run.source, QuantizedSource):
-        return (*_of_quantized(run.source, run), _COMPARE, _TIME)
-    return (*_of_float(run), _COMPARE, _TIME)
+        return (*_of_quantized(run.source, run), *looks)
+    return (*_of_float(run), *looks)
 
 
 def _of_quantized(source: QuantizedSource, run: Run) -> Iterator[Stage]:
@@ -189,6 +191,12 @@ def check(run: Run, made: Made) -> Made:
     return replace(made, findings=findings or {}, failures=(*made.failures, *failures))
 
 
+def score_worse(run: Run, made: Made) -> Made:
+    """Score the files on corrupted images."""
+    scores, failures = _attempt(lambda: score_on_corrupted(run, made.files))
+    return replace(made, corrupted=scores or {}, failures=(*made.failures, *failures))
+
+
 def time(run: Run, made: Made) -> Made:
     """Time the files, each in a process of its own."""
     paths = [file.path for file in made.files]
@@ -197,6 +205,7 @@ def time(run: Run, made: Made) -> Made:
 
 
 _COMPARE = _stage("check and score", check, needs="files", gives="findings")
+_CORRUPT = _stage("score corrupted images", score_worse, needs="files", gives="corrupted")
 _TIME = _stage("time", time, needs="files", gives="timing")
 
 

@@ -21,7 +21,7 @@ from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import TensorInfo
 from ghostedge_runtime.formats.table import FORMATS
 from ghostedge_runtime.metadata import Precision
-from ghostedge_runtime.record import BenchRun, Case, Result, Score
+from ghostedge_runtime.record import BenchRun, Case, CorruptionScores, Result, Score
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 2
@@ -246,6 +246,7 @@ class Artefact:
         float_agreement_pct: Of classifiers: as `Parity.agreement_pct`, against the float ONNX.
         float_sqnr_db: As `Parity.sqnr_db`, against the float ONNX.
         accuracy: On the evaluation set, where there is one.
+        corrupted: On corrupted images of it, where ``--corruptions`` asked for them.
         latency: The bench record of the file without the raw samples, measured in a process of its
             own; None where nothing could be timed.
         speed_up: p50 of the float32 file of the same format over this file's; None of float32.
@@ -263,6 +264,7 @@ class Artefact:
     float_agreement_pct: float | None = None
     float_sqnr_db: float | None = None
     accuracy: Score | None = None
+    corrupted: CorruptionScores | None = None
     latency: Result | None = None
     speed_up: float | None = None
     zipped_bytes: int | None = None
@@ -336,7 +338,11 @@ class Manifest:
         """
         threads = self.arguments.get("threads", 1)
         results = (
-            replace(artefact.latency or artefact.untimed(threads), score=artefact.accuracy)
+            replace(
+                artefact.latency or artefact.untimed(threads),
+                score=artefact.accuracy,
+                corrupted=artefact.corrupted,
+            )
             for artefact in self.artefacts
         )
         return replace(self.run, results=tuple(results))

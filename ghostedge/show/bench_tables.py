@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from ghostedge.show.columns import LEFT, RIGHT, Column, draw, select
+from ghostedge.show.corruption_tables import drawn_tables
 from ghostedge.show.result_columns import MEMORY, SIZE, TOP1, TOP5, precision_mode
 from ghostedge.show.words import sizes_words, threads_words
 from ghostedge_runtime.bench.per_op import KindTime, by_kind, total_ms
@@ -42,8 +43,10 @@ class _Row:
         return self.run.results[self.number]
 
 
-def bench_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
+def bench_tables(runs: Sequence[BenchRun]) -> Iterator[str | Table]:
     """How fast and how right each case is, then what else is known of it.
+
+    Corrupted images have tables of their own.
 
     Ratios of times are to the first row of the same machine: below 1 is faster.
     """
@@ -51,6 +54,8 @@ def bench_tables(runs: Sequence[BenchRun]) -> Iterator[Table]:
     title = _title(runs, select(_NAMES, rows).common)
     yield draw((*_NAMES, *_FIGURES), rows, title=title)
     yield draw((*_NAMES, *_OTHERS), rows)
+    for run in runs:
+        yield from drawn_tables(run.results)
     for row in rows:
         if row.result.ops:
             yield _kinds_table(row)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ghostedge.show.contents import Contents, Entry
 from ghostedge_runtime.machine.sensors import SENSORS, Sensor
-from ghostedge_runtime.record import Round, Snapshot
+from ghostedge_runtime.record import CorruptionScores, Round, Snapshot
 
 DRAWN_SENSORS = tuple(sensor for sensor in SENSORS if sensor.over_time is not None)
 BINS = 40
@@ -253,6 +253,16 @@ def plotted(contents: Contents, figures: Figures) -> dict[str, Any]:
     }
 
 
+def _corrupted(scores: CorruptionScores | None) -> dict[str, list[float]] | None:
+    """Top-1 by corruption, in the order of the strengths; ``none`` is the images as they are."""
+    if scores is None:
+        return None
+    names = dict.fromkeys(each.corruption for each in scores.scores)
+    return {
+        name: [each.top1_pct for each in scores.scores if each.corruption == name] for name in names
+    }
+
+
 def _case(entry: Entry, contents: Contents, figures: Figures) -> dict[str, Any]:
     result = entry.result
     drawn = figures.cases.get(entry.number)
@@ -266,6 +276,7 @@ def _case(entry: Entry, contents: Contents, figures: Figures) -> dict[str, Any]:
         "p90_ms": None if result.p90_ms is None else asdict(result.p90_ms),
         "p99_ms": None if result.p99_ms is None else asdict(result.p99_ms),
         "top1_pct": None if result.score is None else result.score.top1_pct,
+        "corrupted_top1_pct": _corrupted(result.corrupted),
         "on_front": entry.number in figures.on_front,
         "marks": list(entry.kinds),
         "error": result.error,

@@ -10,6 +10,7 @@ from typing import Any
 from ghostedge.records.quantization import QuantizationFindings
 from ghostedge.show.columns import LEFT, RIGHT, Cell, Column, Selection, select
 from ghostedge.show.contents import Contents, Entry
+from ghostedge.show.corruption_tables import HOW_TO_READ, corrupted_tables
 from ghostedge.show.figures import DRAWN_SENSORS, Figures, Lines, work_out
 from ghostedge.show.layer_columns import (
     LAYER,
@@ -58,6 +59,7 @@ def markdown(contents: Contents) -> str:
     parts = [
         *_head(contents),
         *_results(contents, figures),
+        *_corruptions(contents),
         *_details(contents),
         *_operators(contents),
         *_quantization(contents.quantization),
@@ -177,6 +179,20 @@ def _operators(contents: Contents) -> Iterator[str]:
         yield plain(operator_words(entry.result))
         columns = (OPERATOR, OUTPUT, SHAPE, OPERATOR_P50, OPERATOR_SHARE)
         yield table(select(columns, op_shares(entry.result)[:_OPS], keep_empty=True))
+
+
+def _corruptions(contents: Contents) -> Iterator[str]:
+    tables = [
+        each
+        for at, run in enumerate(contents.runs)
+        for each in corrupted_tables(run.results, [e.name for e in contents.entries_of(at)])
+    ]
+    if tables:
+        yield f"## Corrupted images\n\n{plain(HOW_TO_READ)}"
+    for each in tables:
+        yield plain(each.title)
+        yield table(each.selection)
+        yield plain(each.verdict)
 
 
 def _quantization(findings: Sequence[QuantizationFindings]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from ghostedge.show import sentences, words
 from ghostedge.show.charts import histogram_words
 from ghostedge.show.columns import select
 from ghostedge.show.contents import Contents, Entry
+from ghostedge.show.corruption_tables import HOW_TO_READ, corrupted_tables
 from ghostedge.show.drawing import (
     DARK,
     LIGHT,
@@ -77,6 +78,7 @@ def _environment() -> Environment:
     report = environment()
     report.globals.update(
         DRAWN_SENSORS=DRAWN_SENSORS,
+        HOW_TO_READ_CORRUPTED=HOW_TO_READ,
         FILES=(FILE, SIZE, RUNTIME, SHA256),
         LAYERS=(*LAYER_FIGURES, LAYER_SHARE),
         OPERATORS=(OPERATOR, OUTPUT, SHAPE, OPERATOR_P50, OPERATOR_SHARE),
@@ -84,6 +86,7 @@ def _environment() -> Environment:
         WARNING=words.WARNING,
         best_entries=best_entries,
         common_words=common_words,
+        corrupted_tables=corrupted_tables,
         data_id=DATA_ID,
         histogram_words=histogram_words,
         machine_facts=_machine_facts,

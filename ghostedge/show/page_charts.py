@@ -20,6 +20,7 @@ from ghostedge.show.charts import (
     draw_tradeoff,
 )
 from ghostedge.show.contents import Contents
+from ghostedge.show.corruption_charts import CorruptionGroup, corruption_groups
 from ghostedge.show.drawing import styled
 from ghostedge.show.figures import DRAWN_SENSORS, Figures
 from ghostedge.show.svg import HISTOGRAM, OVER_TIME, ChartMaker, Frame, sensors
@@ -34,6 +35,7 @@ class PageCharts:
         latencies: Latency alone, wide and narrow; empty where all files were scored.
         histograms: By an entry's number.
         over_time: By an entry's number.
+        corruptions: A group for each float file that was scored on corrupted images.
         layers: Wide and narrow, by the place of the quantization's findings.
         sensors: By the run's place and the sensor's key.
         style: CSS.
@@ -43,6 +45,7 @@ class PageCharts:
     latencies: tuple[Markup, ...]
     histograms: Mapping[int, Markup]
     over_time: Mapping[int, Markup]
+    corruptions: tuple[CorruptionGroup, ...]
     layers: tuple[tuple[Markup, ...], ...]
     sensors: Mapping[tuple[int, str], Markup]
     style: str
@@ -56,12 +59,20 @@ def draw_charts(contents: Contents, figures: Figures) -> PageCharts:
         all_scored = len(contents.scored) == len(contents.timed)
         latencies = () if all_scored else tuple(_latencies(contents, maker))
         histograms, over_time = _cases(contents, figures, maker)
+        corruptions = corruption_groups(contents, maker)
         layers = tuple(
             tuple(_layers(contents, at, maker)) for at in range(len(contents.quantization))
         )
         drawn_sensors = dict(_sensors(contents, figures, maker))
     return PageCharts(
-        tradeoff, latencies, histograms, over_time, layers, drawn_sensors, maker.sheet.css()
+        tradeoff=tradeoff,
+        latencies=latencies,
+        histograms=histograms,
+        over_time=over_time,
+        corruptions=corruptions,
+        layers=layers,
+        sensors=drawn_sensors,
+        style=maker.sheet.css(),
     )
 
 

@@ -1,4 +1,4 @@
-"""How often a model is right: top-1, top-5, and class by class.
+"""How often a model is right: top-1, top-5, and class by class; top-1 on corrupted images.
 
 Every share is in percentage points (83.3 means 83.3 %). The figures are of one pass over a folder
 per class, image by image as a device would see them; the times of that pass are in the result.
@@ -8,20 +8,29 @@ Comparing two models is the caller's: `Evaluation.predictions` of the same folde
 from __future__ import annotations
 
 import os
+import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ghostedge_runtime.corruptions import STRENGTHS, chosen_corruptions, corrupt, pixels_crc32
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.folders import LabelledImages, list_labelled
+from ghostedge_runtime.images import prepare
 from ghostedge_runtime.latency import Latency, summarize
+from ghostedge_runtime.metadata import Preprocessing
 from ghostedge_runtime.model import Model
+from ghostedge_runtime.record import AS_THEY_ARE, CorruptedScore, CorruptionScores
 
+Hits = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 
 
@@ -136,6 +145,112 @@ def score_logits(logits: npt.NDArray[np.float32], images: LabelledImages) -> Eva
         )
     targets = np.asarray(images.targets, np.int64)
     return _scored(_five_best(logits), targets, images.class_names, Latency(None, None))
+
+
+def score_corrupted(
+    models: Sequence[Model],
+    images: LabelledImages,
+    corruptions: Sequence[str],
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[CorruptionScores, ...]:
+    """Score models on images as they are, and made worse in several ways at five strengths.
+
+    A corrupted image is made once, at the network's size, and given to all models that prepare
+    images alike.
+
+    Args:
+        models: Classifiers with metadata.
+        images: What to score on; take some of a large folder by `LabelledImages.spread`.
+        corruptions: Names of `corruptions.CORRUPTIONS`.
+        workers: Images that are looked at at a time.
+        progress: Called after each image with the images done and the images in all.
+
+    Returns:
+        The scores of each model, in their order; ``of_images`` is the number of ``images``.
+
+    Raises:
+        ImageError: An image cannot be used.
+        InputError: A model carries no metadata or is closed, or a corruption has no such name.
+        ModelFileError: A model is not a classifier of these classes.
+    """
+    for model in models:
+        _class_names(model, images)
+    conditions = _conditions(corruptions)
+
+    def run(image: tuple[Path, int]) -> list[tuple[int, Hits]]:
+        return _hits(models, *image, conditions)
+
+    rows = []
+    with ThreadPoolExecutor(workers) as pool:
+        for row in pool.map(run, zip(images.paths, images.targets, strict=True)):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), len(images.paths))
+    return tuple(
+        _corruption_scores(model, conditions, of_model)
+        for model, of_model in zip(models, zip(*rows, strict=True), strict=True)
+    )
+
+
+def _conditions(corruptions: Sequence[str]) -> list[tuple[str, int]]:
+    """Name and strength of each, the images as they are first."""
+    names = chosen_corruptions(corruptions, "corruptions")
+    return [(AS_THEY_ARE, 0), *product(names, STRENGTHS)]
+
+
+def _hits(
+    models: Sequence[Model], path: Path, target: int, conditions: Sequence[tuple[str, int]]
+) -> list[tuple[int, Hits]]:
+    """Of each model the CRC-32 of an image's pixels, and whether each form of it was right."""
+    forms: dict[Preprocessing, list[npt.NDArray[np.uint8]]] = {}
+    answers = []
+    for model in models:
+        preprocessing = model.described.preprocessing
+        if preprocessing not in forms:
+            forms[preprocessing] = _forms(path, preprocessing, conditions)
+        pixels = forms[preprocessing]
+        size = model.io.input.shape[0] or 1
+        batches = (pixels[first : first + size] for first in range(0, len(pixels), size))
+        best = [
+            model.logits(np.concatenate([model.encode(each) for each in batch])).argmax(axis=1)
+            for batch in batches
+        ]
+        answers.append((pixels_crc32(pixels[0]), np.concatenate(best) == target))
+    return answers
+
+
+def _forms(
+    path: Path, preprocessing: Preprocessing, conditions: Sequence[tuple[str, int]]
+) -> list[npt.NDArray[np.uint8]]:
+    """An image prepared for a network, in every condition."""
+    pixels = prepare(path, preprocessing)
+    order = preprocessing.color_order
+    return [
+        corrupt(pixels, name, strength, color_order=order) if strength else pixels
+        for name, strength in conditions
+    ]
+
+
+def _corruption_scores(
+    model: Model, conditions: Sequence[tuple[str, int]], rows: Sequence[tuple[int, Hits]]
+) -> CorruptionScores:
+    source = model.described.source
+    hits = np.stack([row for _, row in rows], axis=1)
+    scores = tuple(
+        CorruptedScore(name, strength, 100.0 * float(row.mean()), np.packbits(row).tobytes().hex())
+        for (name, strength), row in zip(conditions, hits, strict=True)
+    )
+    crc32 = zlib.crc32(np.array([crc for crc, _ in rows], "<u4").tobytes())
+    return CorruptionScores(
+        images=len(rows),
+        of_images=len(rows),
+        pixels_crc32=f"{crc32:08x}",
+        precision=model.described.precision,
+        source_sha256=None if source is None else source.sha256,
+        scores=scores,
+    )
 
 
 def _listed(model: Model, folder: str | os.PathLike[str]) -> LabelledImages:

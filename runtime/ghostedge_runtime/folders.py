@@ -56,6 +56,16 @@ class LabelledImages:
         if len(self.paths) != len(self.targets):
             raise ValueError(f"{len(self.paths)} paths but {len(self.targets)} targets")
 
+    def spread(self, most: int) -> LabelledImages:
+        """At most so many of them, evenly over the whole list, so that each class has its share."""
+        count = min(len(self.paths), most)
+        places = [index * len(self.paths) // count for index in range(count)]
+        return replace(
+            self,
+            paths=tuple(self.paths[place] for place in places),
+            targets=tuple(self.targets[place] for place in places),
+        )
+
     def without(self, paths: Collection[Path]) -> LabelledImages:
         """The others of the same classes.
 

@@ -69,7 +69,15 @@ class ImageInput:
         Raises:
             ImageError: As `images.prepare`.
         """
-        values = self._encode(prepare(image, self._preprocessing), self._preprocessing)
+        return self.of_pixels(prepare(image, self._preprocessing))
+
+    def of_pixels(self, pixels: npt.NDArray[np.uint8]) -> Array:
+        """An image that is prepared already, as a batch of one in the input's dtype and layout.
+
+        Args:
+            pixels: As `images.prepare` returns them.
+        """
+        values = self._encode(pixels, self._preprocessing)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(2, 0, 1))
         return values[np.newaxis]

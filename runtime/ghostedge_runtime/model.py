@@ -282,6 +282,10 @@ class Model:
             self._preprocessing_clock.add(spent)
         return batch
 
+    def encode(self, pixels: npt.NDArray[np.uint8]) -> Array:
+        """As `preprocess`, of pixels that are resized and cropped as `images.prepare` does it."""
+        return self._image_input.of_pixels(pixels)
+
     def predict(self, batch: Array | ImageSource) -> Array | dict[str, Array]:
         """Run an image, or raw arrays, through the model.
 
@@ -389,6 +393,11 @@ class Model:
 
     @cached_property
     def _image_input(self) -> ImageInput:
+        return ImageInput(self.described, self._io.input, self.path)
+
+    @property
+    def described(self) -> ModelMetadata:
+        """The metadata, of a file that is to be given images; InputError where it has none."""
         if self._metadata is None:
             raise InputError(
                 "it carries no ghostedge metadata, so how to prepare an image for it is not known",
@@ -396,7 +405,7 @@ class Model:
                 remedy="prepare arrays yourself and call predict(), or convert the model with "
                 "`ghostedge convert`",
             )
-        return ImageInput(self._metadata, self._io.input, self.path)
+        return self._metadata
 
     def _labels(self, count: int) -> tuple[str, ...]:
         labels = None if self._metadata is None else self._metadata.labels

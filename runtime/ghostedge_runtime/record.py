@@ -25,6 +25,10 @@ from ghostedge_runtime.formats.table import ENGINES, PrecisionMode
 from ghostedge_runtime.latency import Timing
 
 RUN_VERSION = 1
+AS_THEY_ARE = "none"
+"""The corruption of images that are not corrupted."""
+CORRUPTION_IMAGES = 500
+"""How many images are corrupted where nobody says: 35 passes over a whole folder take long."""
 _RUN_REMEDY = "name a file that `ghostedge bench … -o FILE` wrote"
 
 if TYPE_CHECKING:
@@ -99,6 +103,8 @@ class BenchJob:
         inputs: Real images to run, at most `bench.inference.MAX_IMAGES`; none: random input.
         data: Folder per class to score every file on; None: not scored.
         skipped: Images of ``data`` that are left out, relative to it.
+        corruptions: Also score every file on images of ``data`` corrupted so.
+        corruption_images: At most so many of them.
         per_op: Also time every operator.
         command: The command line that asked for it, for the record.
         device: How the machine was named there: ``local`` or ``ssh://user@host``.
@@ -110,6 +116,8 @@ class BenchJob:
     inputs: tuple[str, ...] = ()
     data: str | None = None
     skipped: tuple[str, ...] = ()
+    corruptions: tuple[str, ...] = ()
+    corruption_images: int = CORRUPTION_IMAGES
     per_op: bool = False
     command: tuple[str, ...] = ()
     device: str = "local"
@@ -173,6 +181,47 @@ class Score:
 
 
 @dataclass(frozen=True)
+class CorruptedScore:
+    """Accuracy on images corrupted in one way at one strength.
+
+    Attributes:
+        corruption: A name of `corruptions.CORRUPTIONS`; ``none`` for the images as they are.
+        strength: 1 to 5; 0 for the images as they are.
+        top1_pct: In percent.
+        hits: Which images were right, in the folder's order: a bit each, the first the highest of
+            the first byte (``numpy.packbits``), in hexadecimal.
+    """
+
+    corruption: str
+    strength: int
+    top1_pct: float
+    hits: str
+
+
+@dataclass(frozen=True)
+class CorruptionScores:
+    """Accuracy of the very file that was timed on corrupted images.
+
+    Two files' hits line up where ``pixels_crc32`` is the same.
+
+    Attributes:
+        images: How many were corrupted and scored, spread over the folder.
+        of_images: How many there are.
+        pixels_crc32: Of all these images' pixels as the network takes them, in hexadecimal.
+        precision: Of the file, by its metadata.
+        source_sha256: Of the weights it was made from, by its metadata; None where that is silent.
+        scores: On the images as they are, then each corruption by strength.
+    """
+
+    images: int
+    of_images: int
+    pixels_crc32: str
+    precision: str
+    source_sha256: str | None
+    scores: tuple[CorruptedScore, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """What one case's measurement gave.
 
@@ -193,6 +242,7 @@ class Result:
             bytes: before real images and scoring come into it.
         delegation: None where the interpreter does not say.
         score: Where labelled images were given and the model scores classes.
+        corrupted: Scores on corrupted images, where asked for.
         ops: Every operator by itself, slowest first; empty unless asked for.
         rounds: The raw samples.
         notes: What was asked for besides and could not be had, and why, a sentence each.
@@ -220,6 +270,7 @@ class Result:
     peak_rss_mb: float | None = None
     delegation: Delegation | None = None
     score: Score | None = None
+    corrupted: CorruptionScores | None = None
     ops: tuple[OpTime, ...] = ()
     rounds: tuple[Round, ...] = ()
     notes: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from ghostedge.show.contents import Contents, gather
 from ghostedge_runtime.record import (
     BenchRun,
     Case,
+    CorruptedScore,
+    CorruptionScores,
     Delegation,
     Estimate,
     MachineFacts,
@@ -263,6 +265,31 @@ def _result(model: str, rounds: Sequence[Round], **fields: Any) -> Result:
 @pytest.fixture(scope="session")
 def make_result() -> Callable[..., Result]:
     return _result
+
+
+def _scored_result(
+    model: str,
+    wrong: Mapping[tuple[str, int], Collection[int]],
+    *,
+    images: int = 40,
+    precision: str = "float32",
+    source: str = "weights",
+    pixels: str = "00000001",
+    **fields: Any,
+) -> Result:
+    hits = {key: [image not in places for image in range(images)] for key, places in wrong.items()}
+    scores = tuple(
+        CorruptedScore(*key, 100 * sum(row) / images, np.packbits(row).tobytes().hex())
+        for key, row in hits.items()
+    )
+    corrupted = CorruptionScores(images, 5000, pixels, precision, source, scores)
+    return replace(_result(model, (), **fields), corrupted=corrupted)
+
+
+@pytest.fixture(scope="session")
+def scored_result() -> Callable[..., Result]:
+    """A file's result on corrupted images: ``(model, places of the wrong images by condition)``."""
+    return _scored_result
 
 
 def _run(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghostedge_runtime import Evaluation, Model, ModelMetadata, evaluate
+from ghostedge_runtime import Evaluation, Model, ModelMetadata, evaluate, evaluation
 from ghostedge_runtime.errors import ImageError, InputError, ModelFileError
-from ghostedge_runtime.evaluation import score_logits
+from ghostedge_runtime.evaluation import score_corrupted, score_logits
 from ghostedge_runtime.folders import LabelledImages, list_labelled
 
 Save = Callable[..., Path]
@@ -185,3 +185,73 @@ def test_precision_recall_and_f1_hold_on_real_images(
         if one.precision and one.recall:
             harmonic = 2 / (1 / one.precision + 1 / one.recall)
             assert one.f1 == pytest.approx(harmonic)
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> LabelledImages:
+    """Two red images that are rightly labelled, a green one that is called red."""
+    folder = paint(tmp_path / "colours", red=[RED, RED, GREEN])
+    return list_labelled(folder, ("red", "green", "blue"), 3)
+
+
+def test_corrupted_images_are_scored_as_they_are_first_then_by_strength(
+    int8_tflite: Path, float_onnx: Path, colours: LabelledImages
+) -> None:
+    told: list[tuple[int, int]] = []
+    scores = score_corrupted(
+        [Model(int8_tflite), Model(float_onnx)],
+        colours,
+        ("brightness", "blur"),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    for of_model in scores:
+        assert (of_model.images, of_model.of_images) == (3, 3)
+        named = [(each.corruption, each.strength) for each in of_model.scores]
+        assert named == [
+            ("none", 0),
+            *(("blur", strength) for strength in range(1, 6)),
+            *(("brightness", strength) for strength in range(1, 6)),
+        ]
+        # Neither a blur nor light changes which colour a plain one is.
+        assert [each.top1_pct for each in of_model.scores] == [pytest.approx(200 / 3)] * 11
+        assert {each.hits for each in of_model.scores} == {"c0"}  # right, right, wrong
+    assert scores[0].pixels_crc32 == scores[1].pixels_crc32
+
+
+def test_what_no_contrast_is_left_of_is_given_to_every_model(
+    int8_tflite: Path, colours: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A corruption that turns red into green turns the answer, and is made once an image."""
+    made = []
+
+    def green(pixels: np.ndarray, name: str, strength: int, *, color_order: str) -> np.ndarray:
+        made.append((name, strength, color_order))
+        return np.ascontiguousarray(pixels[..., [1, 0, 2]]) if strength > 3 else pixels
+
+    monkeypatch.setattr(evaluation, "corrupt", green)
+    first, second = score_corrupted([Model(int8_tflite)] * 2, colours, ("haze",), workers=2)
+    assert [each.hits for each in first.scores] == ["c0", "c0", "c0", "c0", "20", "20"]
+    assert first == second
+    assert sorted(made) == sorted(
+        ("haze", strength, "RGB") for strength in range(1, 6) for _ in range(3)
+    )
+
+
+def test_some_images_are_spread_over_the_classes(tmp_path: Path) -> None:
+    folder = paint(tmp_path / "set", red=[RED] * 4, green=[GREEN] * 4, blue=[BLUE] * 2)
+    every = list_labelled(folder, ("red", "green", "blue"), 3)
+    some = every.spread(5)
+    assert sorted(some.targets) == [0, 0, 1, 1, 2]
+    pairs = set(zip(every.paths, every.targets, strict=True))
+    assert set(zip(some.paths, some.targets, strict=True)) < pairs
+    assert every.spread(100) == every
+
+
+def test_a_file_without_metadata_scores_no_corrupted_images(
+    make_tflite: Callable[..., bytes], colours: LabelledImages, tmp_path: Path
+) -> None:
+    file = tmp_path / "bare.tflite"
+    file.write_bytes(make_tflite("float32", metadata=None))
+    with pytest.raises(InputError, match="no ghostedge metadata"):
+        score_corrupted([Model(file)], colours, ("noise",))

@@ -26,15 +26,17 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from time import monotonic
+from typing import Any
 
 from ghostedge_runtime import __version__
 from ghostedge_runtime.bench.case_run import Burst, CaseRun, Worker
 from ghostedge_runtime.bench.inference import check_settings
+from ghostedge_runtime.corruptions import form_count
 from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import GhostEdgeError, InputError
 from ghostedge_runtime.machine.doubts import find_marks
@@ -44,6 +46,7 @@ from ghostedge_runtime.record import (
     BenchJob,
     BenchRun,
     Case,
+    CorruptionScores,
     OpTime,
     Score,
     Settings,
@@ -59,6 +62,7 @@ _OPEN_SECONDS = 0.5
 _WARMUP_SECONDS = 1.0
 _SCORE_SECONDS = 5.0
 _OPERATORS_SECONDS = 10.0
+_CORRUPTED = "score corrupted images"
 
 
 class Stages:
@@ -76,6 +80,7 @@ class Stages:
             "warm up": min(_WARMUP_SECONDS, job.settings.max_warmup_seconds),
             "measure": job.settings.min_seconds,
             "score": 0.0 if job.data is None else _SCORE_SECONDS,
+            _CORRUPTED: _SCORE_SECONDS * form_count(job.corruptions) if job.corruptions else 0.0,
             "time operators": _OPERATORS_SECONDS if job.per_op else 0.0,
         }
 
@@ -279,32 +284,64 @@ def _summarize(case_runs: Sequence[CaseRun]) -> None:
         case_run.summarize(case_runs[0])
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """A way to score a file on the images of ``--data``.
+
+    Attributes:
+        stage: The stage of the run that it is.
+        request: What a worker is asked for.
+        arguments: Of the request.
+        kind: The record that it answers.
+    """
+
+    stage: str
+    request: str
+    arguments: Mapping[str, Any]
+    kind: type[Score | CorruptionScores]
+
+
 def score(job: BenchJob, case_runs: Sequence[CaseRun], stages: Stages) -> None:
     """Score every file once for each way of computing it: threads do not change its answers."""
+    for scoring in _scorings(job):
+        scores: dict[tuple[str, ...], Score | CorruptionScores | str] = {}
+        for number, case_run in enumerate(case_runs):
+            if case_run.error is not None:
+                continue
+            key = (case_run.case.sha256, case_run.case.backend, case_run.case.precision_mode)
+            if key not in scores:
+                progress = stages.part(scoring.stage, number, len(case_runs))
+                scores[key] = _scored(case_run, scoring, progress)
+            _keep_score(case_run, scores[key])
+
+
+def _scorings(job: BenchJob) -> Iterator[Scoring]:
     if job.data is None:
         return
-    scores: dict[tuple[str, ...], Score | str] = {}
-    for number, case_run in enumerate(case_runs):
-        if case_run.error is not None:
-            continue
-        key = (case_run.case.sha256, case_run.case.backend, case_run.case.precision_mode)
-        if key not in scores:
-            progress = stages.part("score", number, len(case_runs))
-            scores[key] = _scored(case_run, job.data, job.skipped, progress)
-        answer = scores[key]
-        if isinstance(answer, Score):
-            case_run.result = replace(case_run.result, score=answer)
-        else:
-            _note(case_run, answer)
+    folder = {"data": job.data, "skipped": job.skipped}
+    yield Scoring("score", "score", folder, Score)
+    if job.corruptions:
+        chosen = {"corruptions": job.corruptions, "images": job.corruption_images}
+        yield Scoring(_CORRUPTED, "score_corrupted", folder | chosen, CorruptionScores)
+
+
+def _keep_score(case_run: CaseRun, answer: Score | CorruptionScores | str) -> None:
+    if isinstance(answer, str):
+        _note(case_run, answer)
+    elif isinstance(answer, Score):
+        case_run.result = replace(case_run.result, score=answer)
+    else:
+        case_run.result = replace(case_run.result, corrupted=answer)
 
 
 def _scored(
-    case_run: CaseRun, data: str, skipped: tuple[str, ...], progress: Callable[[int, int], None]
-) -> Score | str:
+    case_run: CaseRun, scoring: Scoring, progress: Callable[[int, int], None]
+) -> Score | CorruptionScores | str:
     try:
-        return Score(**case_run.ask("score", progress, data=data, skipped=skipped))
+        answer = case_run.ask(scoring.request, progress, **scoring.arguments)
     except GhostEdgeError as error:
         return f"it has no score: {error}"
+    return decode(scoring.kind, answer, where=case_run.case.model, place=scoring.request)
 
 
 def time_operators(job: BenchJob, case_runs: Sequence[CaseRun], stages: Stages) -> None:

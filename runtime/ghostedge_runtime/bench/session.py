@@ -6,7 +6,7 @@ Each public method is a request of the coordinator and returns plain values that
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import cycle
 from pathlib import Path
 from time import monotonic, perf_counter_ns
@@ -14,7 +14,7 @@ from typing import Any
 
 from ghostedge_runtime.bench.inference import random_input, real_inputs, timed, warm_up
 from ghostedge_runtime.errors import InputError
-from ghostedge_runtime.evaluation import Progress, evaluate
+from ghostedge_runtime.evaluation import Progress, evaluate, score_corrupted
 from ghostedge_runtime.folders import LabelledImages, list_labelled
 from ghostedge_runtime.machine.facts import peak_rss_mb
 from ghostedge_runtime.model import Model
@@ -102,6 +102,20 @@ class Session:
         """Accuracy on a folder of labelled images, but for those that are to be skipped."""
         score = evaluate(self._model, self._labelled(data, skipped), progress=progress)
         return {"images": score.count, "top1_pct": score.top1, "top5_pct": score.top5}
+
+    def score_corrupted(
+        self,
+        progress: Progress,
+        data: str,
+        skipped: list[str],
+        corruptions: list[str],
+        images: int,
+    ) -> dict[str, Any]:
+        """Accuracy on at most so many of these images, corrupted in each way at each strength."""
+        labelled = self._labelled(data, skipped)
+        some = labelled.spread(images)
+        (scores,) = score_corrupted([self._model], some, corruptions, progress=progress)
+        return asdict(replace(scores, of_images=len(labelled.paths)))
 
     def time_ops(self, progress: Progress) -> dict[str, Any]:
         """Every operator by itself; needs no `open` before."""

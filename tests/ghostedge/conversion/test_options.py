@@ -30,6 +30,23 @@ def test_int8_without_calibration_images_is_refused_with_what_to_pass() -> None:
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"corruptions": ("all",)}, "no labelled images to corrupt"),
+        ({"corruptions": ("haze", "fog"), "eval": "set"}, "there is no corruption 'fog'"),
+        ({"corruptions": ("all",), "eval": "set", "corruption_images": 0}, "at least 1, got 0"),
+    ],
+)
+def test_corruptions_are_known_and_have_labelled_images(
+    changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        options(**changed)
+    assert "--corruption" in str(refused.value.where)
+    assert options(corruptions=("haze", "noise"), eval="set").checks.corruption_images == 500
+
+
 def test_calibration_images_are_of_use_without_int8_too() -> None:
     assert options(calib=Path("photos")).checks.calib == Path("photos")
 

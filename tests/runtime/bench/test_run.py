@@ -138,6 +138,29 @@ def test_cases_are_measured_round_by_round_and_scored(
     assert not any(is_running(worker.pid) for worker in workers)
 
 
+def test_files_are_scored_on_corrupted_images_and_kept_so(
+    int8_tflite: Path, labelled: Path, tmp_path: Path
+) -> None:
+    """Once for both numbers of threads, on as many images as asked for."""
+    job = make_job([int8_tflite], Variants(threads=(1, 2)), data=labelled, settings=SHORT)
+    job = replace(job, corruptions=("haze",), corruption_images=2)
+    told: list[tuple[str, float]] = []
+    run = run_bench(job, progress=lambda words, share: told.append((words, share)))
+    one, two = (result.corrupted for result in run.results)
+    assert one is not None
+    assert one == two
+    assert (one.images, one.of_images) == (2, 4)
+    assert [(each.corruption, each.strength) for each in one.scores] == [
+        ("none", 0),
+        *(("haze", strength) for strength in (1, 2, 3, 4, 5)),
+    ]
+    assert one.scores[0].top1_pct == 100.0  # the first of each class
+    assert "score corrupted images" in {words for words, _ in told}
+    assert [share for _, share in told] == sorted(share for _, share in told)
+    (tmp_path / "run.json").write_text(json.dumps(document([run])))
+    assert read_runs(tmp_path / "run.json") == (run,)
+
+
 def test_skipped_images_are_neither_run_nor_scored(int8_tflite: Path, labelled: Path) -> None:
     bad, *_ = list_images(labelled)
     bad.write_bytes(b"no image")

@@ -96,7 +96,7 @@ def main() -> None:
     text = peers_markdown.markdown(document)
     print(text)
     if args.readme:
-        peers_markdown.write_between_markers(args.readme, text)
+        report.write_between_markers(args.readme, peers_markdown.MARKERS, text)
     report.finish(document)
 
 

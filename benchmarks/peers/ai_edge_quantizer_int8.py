@@ -26,8 +26,7 @@ from ai_edge_quantizer import (  # type: ignore[import-not-found]  # only in the
     recipe_manager,
 )
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+pixels = import_module("pixels")  # beside this script, which mypy does not know
 MIN_MAX = algorithm_manager.AlgorithmName.MIN_MAX_UNIFORM_QUANT
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -36,9 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--tflite", type=Path, help="float TFLite, NHWC")
-    source.add_argument("--checkpoint", type=Path, help="torch state_dict")
+    source.add_argument("--checkpoint", type=Path, help="torch state_dict, or a .pt2")
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
+    pixels.add_arguments(parser)
     parser.add_argument("--algorithm", default="MIN_MAX_UNIFORM_QUANT", help="an AlgorithmName")
     args = parser.parse_args()
     images = np.load(args.calibration)
@@ -48,7 +48,7 @@ def main() -> None:
             _convert(args.checkpoint, images.shape[1:3], float_model)
         tool = quantizer.Quantizer(str(float_model), _recipe(args.algorithm))
         calibrated = tool.calibrate(
-            _samples(float_model, images),
+            _samples(float_model, images, args),
             num_threads=len(os.sched_getaffinity(0)),  # its default of 16 is slower on fewer cores
         )
         tool.quantize(calibrated).export_model(str(args.output), overwrite=True)
@@ -76,11 +76,13 @@ def _recipe(algorithm: str) -> list[dict[str, object]]:
     return list(rules.get_quantization_recipe())
 
 
-def _samples(model: Path, images: np.ndarray) -> dict[str, list[dict[str, np.ndarray]]]:
+def _samples(
+    model: Path, images: np.ndarray, args: argparse.Namespace
+) -> dict[str, list[dict[str, np.ndarray]]]:
     """By signature, each image normalised; a list, because it is iterated twice."""
     ((signature, tensors),) = Interpreter(str(model)).get_signature_list().items()
     (name,) = tensors["inputs"]
-    samples = [{name: (image[None] / np.float32(255) - MEAN) / STD} for image in images]
+    samples = [{name: pixels.normalised(image, args)} for image in images]
     return {signature: samples}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import litert_torch  # type: ignore[import-not-found]  # only in the peer's environment
@@ -25,24 +26,29 @@ from ai_edge_quantizer import (  # type: ignore[import-not-found]  # likewise
 from ghostedge_convert.architectures.family import Size, expected_shapes, shapes_of
 from ghostedge_convert.architectures.table import recognise_family
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+pixels = import_module("pixels")  # beside this script, which mypy does not know
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="torch state_dict")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="torch state_dict, or a .pt2"
+    )
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
+    pixels.add_arguments(parser)
     args = parser.parse_args()
     images = np.load(args.calibration)
     with tempfile.TemporaryDirectory() as folder:
         float_model = Path(folder) / "float.tflite"
         convert(load(args.checkpoint), images.shape[1:3], float_model)
-        _quantize(float_model, images, args.output)
+        _quantize(float_model, images, args)
 
 
 def load(checkpoint: Path) -> torch.nn.Module:
+    """A network of the GhostNet family by its weights, any other by its torch.export program."""
+    if checkpoint.suffix == ".pt2":
+        return torch.export.load(checkpoint).module()
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
     shapes = shapes_of(weights)
     recognised = recognise_family(shapes)
@@ -61,21 +67,24 @@ def load(checkpoint: Path) -> torch.nn.Module:
 
 
 def convert(module: torch.nn.Module, size: tuple[int, int], output: Path) -> None:
-    channels_last = litert_torch.to_channel_last_io(module, args=[0]).eval()
+    channels_last = litert_torch.to_channel_last_io(module, args=[0])
     litert_torch.convert(channels_last, (torch.zeros(1, *size, 3),)).export(str(output))
 
 
-def _quantize(float_model: Path, images: np.ndarray, output: Path) -> None:
+def _quantize(float_model: Path, images: np.ndarray, args: argparse.Namespace) -> None:
     tool = quantizer.Quantizer(str(float_model), recipe.static_wi8_ai8())
     calibrated = tool.calibrate(
-        {"serving_default": [_sample(image) for image in images]},  # a list: it is iterated twice
+        _samples(images, args),
         num_threads=len(os.sched_getaffinity(0)),  # its default of 16 is slower on fewer cores
     )
-    tool.quantize(calibrated).export_model(str(output), overwrite=True)
+    tool.quantize(calibrated).export_model(str(args.output), overwrite=True)
 
 
-def _sample(image: np.ndarray) -> dict[str, np.ndarray]:
-    return {"args_0": (image[None] / np.float32(255) - MEAN) / STD}
+def _samples(
+    images: np.ndarray, args: argparse.Namespace
+) -> dict[str, list[dict[str, np.ndarray]]]:
+    """By signature, each image normalised; a list, because it is iterated twice."""
+    return {"serving_default": [{"args_0": pixels.normalised(image, args)} for image in images]}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ that ``nncf.txt`` describes.
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import nncf  # type: ignore[import-not-found]  # only in the peer's environment
@@ -22,8 +24,7 @@ from nncf.quantization.range_estimator import (  # type: ignore[import-not-found
     RangeEstimatorParametersSet,
 )
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+pixels = import_module("pixels")  # beside this script, which mypy does not know
 INPUT = "input"
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     images = np.load(args.calibration)
     quantized = nncf.quantize(
         onnx.load(str(args.onnx)),
-        nncf.Dataset(images, _sample),
+        nncf.Dataset(images, partial(_sample, args=args)),
         preset=nncf.QuantizationPreset[args.preset] if args.preset else None,
         subset_size=len(images),
         fast_bias_correction=not args.full_bias_correction,
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--onnx", type=Path, required=True, help="float ONNX, NCHW")
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
+    pixels.add_arguments(parser)
     parser.add_argument("--preset", choices=["PERFORMANCE", "MIXED"])
     parser.add_argument("--full-range", action="store_true", help="no overflow fix")
     parser.add_argument("--full-bias-correction", action="store_true")
@@ -67,8 +69,8 @@ def _advanced(args: argparse.Namespace) -> object:
     return parameters
 
 
-def _sample(image: np.ndarray) -> dict[str, np.ndarray]:
-    values = (image[None] / np.float32(255) - MEAN) / STD
+def _sample(image: np.ndarray, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    values = pixels.normalised(image, args)
     return {INPUT: np.ascontiguousarray(values.transpose(0, 3, 1, 2))}
 
 

@@ -10,6 +10,8 @@ CPU plugin gives, float32 [N, classes] as .npy. Runs inside the environment that
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import nncf  # type: ignore[import-not-found]  # only in the peer's environment
@@ -22,8 +24,7 @@ from nncf.quantization.range_estimator import (  # type: ignore[import-not-found
     RangeEstimatorParametersSet,
 )
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+pixels = import_module("pixels")  # beside this script, which mypy does not know
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--test", type=Path, required=True, help=".npz with such pixels")
     parser.add_argument("--output", type=Path, required=True)
+    pixels.add_arguments(parser)
     parser.add_argument("--preset", choices=["PERFORMANCE", "MIXED"])
     parser.add_argument("--full-bias-correction", action="store_true")
     parser.add_argument("--ranges", help="name of a RangeEstimatorParametersSet, activations")
@@ -40,10 +42,10 @@ def main() -> None:
     if args.ranges:
         chosen = getattr(RangeEstimatorParametersSet, args.ranges)
         advanced.activations_range_estimator_params = chosen
-    images = np.load(args.calibration)
+    images, sample = np.load(args.calibration), partial(_sample, args=args)
     quantized = nncf.quantize(
         openvino.convert_model(str(args.onnx)),
-        nncf.Dataset(images, _sample),
+        nncf.Dataset(images, sample),
         preset=nncf.QuantizationPreset[args.preset] if args.preset else None,
         subset_size=len(images),
         fast_bias_correction=not args.full_bias_correction,
@@ -51,12 +53,12 @@ def main() -> None:
     )
     compiled = openvino.Core().compile_model(quantized, "CPU")
     with np.load(args.test) as arrays:
-        logits = [compiled(_sample(image))[0][0] for image in arrays["pixels"]]
+        logits = [compiled(sample(image))[0][0] for image in arrays["pixels"]]
     np.save(args.output, np.stack(logits).astype(np.float32))
 
 
-def _sample(image: np.ndarray) -> np.ndarray:
-    values = (image[None] / np.float32(255) - MEAN) / STD
+def _sample(image: np.ndarray, args: argparse.Namespace) -> np.ndarray:
+    values = pixels.normalised(image, args)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 

@@ -13,13 +13,13 @@ import argparse
 import os
 import shutil
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import onnx2tf  # type: ignore[import-not-found]  # only in the peer's environment
 
-MEAN = [[[[0.485, 0.456, 0.406]]]]
-STD = [[[[0.229, 0.224, 0.225]]]]
+pixels = import_module("pixels")  # beside this script, which mypy does not know
 INPUT = "input"
 # 1.x looks for test images of this name in the working folder before it downloads them.
 SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path, required=True, help="float ONNX, NCHW")
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
+    pixels.add_arguments(parser)
     parser.add_argument("--backend", default="flatbuffer_direct")
     parser.add_argument(
         "--quant-type", default="per-channel", choices=["per-channel", "per-tensor"]
@@ -52,7 +53,9 @@ def main() -> None:
             output_integer_quantized_tflite=True,
             input_quant_dtype=args.io,
             output_quant_dtype=args.io,
-            custom_input_op_name_np_data_path=[[INPUT, str(scaled), MEAN, STD]],
+            custom_input_op_name_np_data_path=[
+                [INPUT, str(scaled), [[[args.mean]]], [[[args.std]]]]
+            ],
             verbosity="warn",
             **_backend(args.backend),
         )

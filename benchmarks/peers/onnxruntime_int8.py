@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +24,22 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+pixels = import_module("pixels")  # beside this script, which mypy does not know
 INPUT = "input"
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # untyped outside its environment
     """The calibration images, normalised, NCHW, one by one."""
 
-    def __init__(self, images: np.ndarray) -> None:
-        self._images = images
+    def __init__(self, images: np.ndarray, args: argparse.Namespace) -> None:
+        self._images, self._args = images, args
         self._left: Iterator[np.ndarray] = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         image = next(self._left, None)
         if image is None:
             return None
-        values = (image[None] / np.float32(255) - MEAN) / STD
+        values = pixels.normalised(image, self._args)
         return {INPUT: np.ascontiguousarray(values.transpose(0, 3, 1, 2))}
 
     def rewind(self) -> None:
@@ -52,7 +52,7 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # untyped outside i
 
 def main() -> None:
     args = _arguments()
-    images = _Images(np.load(args.calibration))
+    images = _Images(np.load(args.calibration), args)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "pre-processed.onnx"
         quant_pre_process(str(args.onnx), str(model))
@@ -75,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--onnx", type=Path, required=True, help="float ONNX, NCHW")
     parser.add_argument("--calibration", type=Path, required=True, help=".npy, uint8 [N,H,W,3]")
     parser.add_argument("--output", type=Path, required=True)
+    pixels.add_arguments(parser)
     parser.add_argument("--per-channel", action="store_true")
     parser.add_argument("--method", default="MinMax", choices=["MinMax", "Entropy", "Percentile"])
     parser.add_argument("--percentile", type=float, help="for the method Percentile")

@@ -2,6 +2,7 @@
 
 The peers bring TensorFlow, jax and other versions of what the product uses, so they are never
 installed beside it. An environment is made anew when its requirements or its Python change.
+Packages that bring nothing of the kind, such as weights, go into a folder for a child's PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.child import ChildFailedError, measure
@@ -33,24 +35,44 @@ def environment(name: str, *, preferred_python: str | None = None) -> Path:
     Raises:
         PeerUnavailableError: Its packages could not be installed.
     """
-    requirements = PEERS / f"{name}.txt"
     base = _interpreter(preferred_python)
+    python = str(ENVIRONMENTS / name / "bin" / "python")
+    make = [base, "-m", "venv", str(ENVIRONMENTS / name)]
+    _made(name, base, [make, [python, "-m", "pip", "install"]])
+    return Path(python)
+
+
+def packages(name: str) -> Path:
+    """A folder of packages without their dependencies, for this Python, made on the first call.
+
+    Args:
+        name: Of the requirements file and the folder.
+
+    Raises:
+        PeerUnavailableError: They could not be installed.
+    """
+    folder = ENVIRONMENTS / name
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(folder)]
+    return _made(name, sys.executable, [install])
+
+
+def _made(name: str, base: str, commands: Sequence[Sequence[str]]) -> Path:
+    """The folder of this name, made by the commands, the last of which installs requirements."""
+    requirements = PEERS / f"{name}.txt"
     stamp = f"{_version(base)} {hashlib.sha256(requirements.read_bytes()).hexdigest()}"
     folder = ENVIRONMENTS / name
     stamp_file = folder / "requirements.sha256"
-    python = folder / "bin" / "python"
     if stamp_file.exists() and stamp_file.read_text(encoding="utf-8") == stamp:
-        return python
+        return folder
     print(f"making the environment of {name} in {folder.relative_to(REPO)} …", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
-    log = ENVIRONMENTS / f"{name}.log"
     try:
-        measure([base, "-m", "venv", str(folder)], log=log)
-        measure([str(python), "-m", "pip", "install", "-r", str(requirements)], log=log)
+        for command in [*commands[:-1], [*commands[-1], "-r", str(requirements)]]:
+            measure(command, log=ENVIRONMENTS / f"{name}.log")
     except ChildFailedError as error:
         raise PeerUnavailableError(f"{name} could not be installed: {error}") from error
     stamp_file.write_text(stamp, encoding="utf-8")
-    return python
+    return folder
 
 
 def versions(python: Path, packages: tuple[str, ...]) -> dict[str, str]:

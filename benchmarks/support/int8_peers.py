@@ -35,7 +35,7 @@ class Setting:
     Attributes:
         source: What it starts from: ``deploy`` (ONNX with batch norm folded, ours), ``exported``
             (ONNX from torch's exporter), ``tflite`` (float TFLite, ours) or ``litert_torch``
-            (the weights, converted to float TFLite by litert-torch).
+            (the weights or program, converted to float TFLite by litert-torch).
         arguments: For the peer's script.
     """
 
@@ -255,6 +255,7 @@ def _run(
     shutil.copyfile(model, copy)  # onnx2tf rewrites the file it is given
     command = [str(python), str(PEERS / quantizer.script), option, str(copy)]
     command += ["--calibration", str(study.calibration_pixels), "--output", str(output)]
+    command += _normalisation(study)
     paths = [str(REPO / room) for room in ("convert", "runtime")]
     if quantizer.suffix == ".npy":
         command += ["--test", str(study.test_pixels)]
@@ -272,10 +273,15 @@ def _run(
     return {"failed": None, "usage": asdict(usage)}
 
 
+def _normalisation(study: Study) -> list[str]:
+    mean, std = (map(str, values) for values in (study.preprocessing.mean, study.preprocessing.std))
+    return ["--mean", *mean, "--std", *std]
+
+
 def _key(quantizer: Quantizer, study: Study, setting: Setting, packages: str) -> str:
     """Changes with the script, the settings, the versions and the files that go in."""
     _, attribute = _SOURCES[setting.source]
-    digest = hashlib.sha256("\n".join([str(setting), packages]).encode())
+    digest = hashlib.sha256("\n".join([str(setting), packages, *_normalisation(study)]).encode())
     for path in (PEERS / quantizer.script, getattr(study, attribute), study.calibration_pixels):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ from support.environments import PEERS, PeerUnavailableError, environment, versi
 from support.report import REPO
 from support.workload import Workload
 
+_OUR_PACKAGES = ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert")
 EARLIER = "conversion_s and peak_memory_mb are of an earlier run"
 
 
@@ -134,7 +135,7 @@ def convert_ours(workload: Workload, *, reuse: bool = False) -> Conversion:
     """
     settings = "convert --int8: float and int8, ONNX and TFLite, checked and timed"
     python = Path(sys.executable)
-    packages = versions(python, ("ghostedge", "torch", "onnx", "onnxruntime", "ai-edge-litert"))
+    packages = versions(python, _OUR_PACKAGES)
     file, key = our_file(workload, "int8", "tflite"), _key(packages, *_our_sources())
     record_file = workload.folder / "ours.json"
     if reuse and (earlier := _kept(record_file, key, file)):
@@ -147,6 +148,11 @@ def convert_ours(workload: Workload, *, reuse: bool = False) -> Conversion:
     done = Conversion("ghostedge", settings, file, usage, packages)
     _keep(record_file, key, done)
     return done
+
+
+def our_key(*inputs: Path) -> str:
+    """Changes with these files, our code that converts and the packages that it uses."""
+    return _key(versions(Path(sys.executable), _OUR_PACKAGES), *_our_sources(), *inputs)
 
 
 def our_file(workload: Workload, precision: str, form: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from support.report import table
@@ -33,7 +32,7 @@ _CONVERTERS = {
     "ONNX Runtime's, int8": "onnxruntime_int8.onnx",
 }
 _PRECISIONS = ("float", "int8")
-_MARKERS = ("<!-- peers_table.py -->", "<!-- end of peers_table.py -->")
+MARKERS = ("<!-- peers_table.py -->", "<!-- end of peers_table.py -->")
 _MB = 1e6
 
 
@@ -59,20 +58,6 @@ def markdown(document: Mapping[str, Any]) -> str:
             _of_converters(networks),
         ]
     )
-
-
-def write_between_markers(path: Path, text: str) -> None:
-    """Replace what stands between the markers of a Markdown file.
-
-    Raises:
-        SystemExit: The file has not both markers.
-    """
-    begin, end = _MARKERS
-    before, opened, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (opened and closed):
-        raise SystemExit(f"{path} has no {begin} … {end} to put the tables between")
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def _story(document: Mapping[str, Any]) -> str:

@@ -32,6 +32,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def write_between_markers(path: Path, markers: tuple[str, str], text: str) -> None:
+    """Replace what stands between the markers of a Markdown file.
+
+    Raises:
+        SystemExit: The file has not both markers.
+    """
+    begin, end = markers
+    before, opened, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (opened and closed):
+        raise SystemExit(f"{path} has no {begin} … {end} to put the tables between")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
 def finish(document: Mapping[str, Any]) -> None:
     """Print the result as the last line of the output."""
     print(json.dumps(document), flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -82,19 +82,52 @@ class Scorer:
         return score(file_logits(file, self.images), self.reference, self.images.labels)
 
     def stored(self, file: Path) -> Score:
-        """The same for a peer's file, which never changes: its logits are kept beside it.
+        """The same for a peer's file, which never changes: its logits are kept beside it."""
+        return score(self.stored_logits(file), self.reference, self.images.labels)
+
+    def stored_logits(self, file: Path) -> Logits:
+        """Logits of a file that never changes, kept beside it, float32 [N, classes].
 
         A .npy holds logits of all the study's images already.
         """
         if file.suffix == ".npy":
-            logits = np.load(file)[self.images.places]
-            return score(logits, self.reference, self.images.labels)
+            return np.asarray(np.load(file)[self.images.places], np.float32)
         runtime = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}[file.suffix]
         name = f"{file.stem}.{len(self.images.labels)}.{runtime}-{version(runtime)}.npy"
         logits_file = file.with_name(name)
         if not logits_file.exists():
             np.save(logits_file, file_logits(file, self.images))
-        return score(np.load(logits_file), self.reference, self.images.labels)
+        return np.asarray(np.load(logits_file), np.float32)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Scores a row of files, each on the images that the next was calibrated on, as one."""
+
+    scorers: tuple[Scorer, ...]
+
+    def __call__(self, files: Sequence[Path]) -> Score:
+        """The score over all images.
+
+        Args:
+            files: One for each scorer; they never change, so their logits are kept beside them.
+        """
+        return score(self.logits(files), self.reference, self.labels)
+
+    def logits(self, files: Sequence[Path]) -> Logits:
+        """Each file's over its own images, one fold after the other, float32 [N, classes]."""
+        pairs = zip(self.scorers, files, strict=True)
+        return np.concatenate([scorer.stored_logits(file) for scorer, file in pairs])
+
+    @property
+    def reference(self) -> Logits:
+        """The float network's, likewise."""
+        return np.concatenate([scorer.reference for scorer in self.scorers])
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class indices, likewise."""
+        return np.concatenate([scorer.images.labels for scorer in self.scorers])
 
 
 def score(logits: Logits, reference: Logits, labels: npt.NDArray[np.int64]) -> Score:

@@ -1,15 +1,17 @@
 """The networks that int8's accuracy is measured on, with their images: made once and kept.
 
-A study is a trained network, 500 calibration images and 5,000 test images with labels, all of
-which ours and every peer get. ``ghostnet_100_cifar10`` is the network of ``accuracy.py``, whose
-weights and images are not in the repository; ``ghostnet_050_glyphs`` is the bundled one, whose
-images are drawn. Files that need torch are written by ``study_files`` in a process of its own.
+A study is a trained network, calibration images and test images with labels, all of which ours
+and every peer get. ``ghostnet_100_cifar10`` is the network of ``accuracy.py``, whose weights and
+images are not in the repository; ``ghostnet_050_glyphs`` is the bundled one, whose images are
+drawn: 500 to calibrate on, 5,000 to score on. ``imagenet`` has others. Files that need torch are
+written by ``study_files`` in a process of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -41,20 +43,62 @@ NAMES = ("ghostnet_100_cifar10", "ghostnet_050_glyphs")
 
 
 @dataclass(frozen=True)
+class Factory:
+    """A network that is of no family here: a class of a package, and how it is called.
+
+    Attributes:
+        spec: ``package.module:function``.
+        arguments: JSON of the call.
+        packages: Folder that holds the package.
+    """
+
+    spec: str
+    arguments: str
+    packages: Path
+
+    @property
+    def flags(self) -> list[str]:
+        """For ``ghostedge convert``."""
+        return ["--factory", self.spec, "--factory-args", self.arguments]
+
+
+@dataclass(frozen=True)
 class Study:
     """One network and its images.
 
     Attributes:
         name: Of the study, also its folder's.
-        model: The checkpoint, with its ``config.json`` beside it.
+        model: The checkpoint, with its ``config.json`` beside it unless there is a factory.
         calibration: Folder of the calibration images.
         test: Folder of the test images, a folder per class.
+        preprocessing: How images become the network's input.
+        factory: What makes the network; None where its weights tell.
+        labels: Classes by index, a line each; None where the folders of ``test`` are all of them.
     """
 
     name: str
     model: Path
     calibration: Path
     test: Path
+    preprocessing: Preprocessing = PREPROCESSING
+    factory: Factory | None = None
+    labels: Path | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """``ghostedge convert MODEL`` with what the network needs to be said of it."""
+        command = [ghostedge(), "convert", str(self.model)]
+        if self.factory:
+            command += [*self.factory.flags, *_stated(self.preprocessing)]
+        return [*command, "--labels", str(self.labels)] if self.labels else command
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that the command needs beside this process's."""
+        if self.factory is None:
+            return {}
+        paths = [str(self.factory.packages), os.environ.get("PYTHONPATH", "")]
+        return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
     @property
     def folder(self) -> Path:
@@ -78,17 +122,17 @@ class Study:
 
     @property
     def checkpoint(self) -> Path:
-        """The weights as a plain torch state_dict in float32."""
-        return self.folder / "checkpoint.pt"
+        """The weights as a plain torch state_dict in float32; a factory's as a .pt2."""
+        return self.folder / ("program.pt2" if self.factory else "checkpoint.pt")
 
     @property
     def calibration_pixels(self) -> Path:
-        """The calibration images decoded: .npy, uint8 [500, 64, 64, 3], RGB."""
+        """The calibration images decoded: .npy, uint8 [N, H, W, 3], RGB."""
         return self.folder / "calibration.npy"
 
     @property
     def test_pixels(self) -> Path:
-        """The test images decoded: .npz, ``pixels`` uint8 [5000, 64, 64, 3] and ``labels``."""
+        """The test images decoded: .npz, ``pixels`` uint8 [N, H, W, 3] and ``labels``."""
         return self.folder / "test.npz"
 
 
@@ -116,12 +160,18 @@ def study(name: str, shared: Path) -> Study:
         name: One of ``NAMES``.
         shared: Holds the weights and images of ``ghostnet_100_cifar10``.
     """
-    inputs = _cifar(shared) if name == "ghostnet_100_cifar10" else _glyphs()
+    return prepared(_cifar(shared) if name == "ghostnet_100_cifar10" else _glyphs())
+
+
+def prepared(inputs: Study) -> Study:
+    """The study, its calibration images decoded and its float files written."""
     key = _key(inputs)
     stamp = inputs.folder / "inputs.sha256"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != key:
-        print(f"{name}: preparing images and float files …", file=sys.stderr)
-        np.save(inputs.calibration_pixels, _decoded(list_images(inputs.calibration)))
+        print(f"{inputs.name}: preparing images and float files …", file=sys.stderr)
+        inputs.folder.mkdir(parents=True, exist_ok=True)
+        pixels = _decoded(list_images(inputs.calibration), inputs.preprocessing)
+        np.save(inputs.calibration_pixels, pixels)
         _write_float_files(inputs)
         stamp.write_text(key, encoding="utf-8")
     return inputs
@@ -131,13 +181,15 @@ def evaluation_images(inputs: Study, count: int | None = None) -> EvaluationImag
     """The study's test images decoded, every n-th of them where ``count`` is given."""
     decoded_file = inputs.test_pixels
     if not decoded_file.exists():
-        labelled = list_labelled(inputs.test, None, None)
-        np.savez(decoded_file, pixels=_decoded(labelled.paths), labels=np.array(labelled.targets))
+        labels = inputs.labels.read_text(encoding="utf-8").split() if inputs.labels else None
+        labelled = list_labelled(inputs.test, labels, None)
+        pixels = _decoded(labelled.paths, inputs.preprocessing)
+        np.savez(decoded_file, pixels=pixels, labels=np.array(labelled.targets))
     with np.load(decoded_file) as arrays:
         whole = len(arrays["labels"])
         places = np.arange(whole)[:: max(1, whole // count) if count else 1][:count]
         pixels, labels = arrays["pixels"][places], arrays["labels"][places]
-    return EvaluationImages(pixels, normalize(pixels, PREPROCESSING), labels, places)
+    return EvaluationImages(pixels, normalize(pixels, inputs.preprocessing), labels, places)
 
 
 def need(shared: Path, name: Path) -> Path:
@@ -185,19 +237,35 @@ def _key(inputs: Study) -> str:
     """Changes with the weights and the images' names."""
     names = [str(path.relative_to(inputs.calibration)) for path in list_images(inputs.calibration)]
     digest = hashlib.sha256(inputs.model.read_bytes())
-    digest.update(json.dumps(names).encode())
+    digest.update(json.dumps([names, repr(inputs.preprocessing)]).encode())
     return digest.hexdigest()
 
 
-def _decoded(paths: Sequence[Path]) -> npt.NDArray[np.uint8]:
-    return np.stack([prepare(path, PREPROCESSING) for path in paths])
+def _decoded(paths: Sequence[Path], preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+    return np.stack([prepare(path, preprocessing) for path in paths])
+
+
+def _stated(preprocessing: Preprocessing) -> list[str]:
+    """The preprocessing as options of ``ghostedge convert``."""
+    height, width = preprocessing.input_size
+    return [
+        *("--input-size", f"{height}x{width}"),
+        *("--interpolation", preprocessing.interpolation),
+        *("--crop-pct", str(preprocessing.crop_pct)),
+        *("--mean", ",".join(map(str, preprocessing.mean))),
+        *("--std", ",".join(map(str, preprocessing.std))),
+    ]
 
 
 def _write_float_files(inputs: Study) -> None:
     output = inputs.folder / "float"
     shutil.rmtree(output, ignore_errors=True)
-    command = [ghostedge(), "convert", str(inputs.model), "-o", str(output)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    environment = os.environ | inputs.environment
+    command = [*inputs.command, "-o", str(output)]
+    subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
+    height, width = inputs.preprocessing.input_size
     command = [sys.executable, "-m", "support.study_files", "--model", str(inputs.model)]
-    command += ["--folder", str(inputs.folder)]
-    subprocess.run(command, check=True, stdout=sys.stderr, cwd=REPO / "benchmarks")
+    command += ["--folder", str(inputs.folder), "--size", str(height), str(width)]
+    command += inputs.factory.flags if inputs.factory else []
+    place = REPO / "benchmarks"
+    subprocess.run(command, check=True, stdout=sys.stderr, cwd=place, env=environment)

@@ -106,17 +106,18 @@ def test_a_file_is_compared_with_ours_of_its_precision_and_format(support):
 
 def test_tables_replace_what_stood_between_the_markers_and_nothing_else(support, tmp_path):
     readme = tmp_path / "README.md"
-    begin, end = "<!-- peers_table.py -->", "<!-- end of peers_table.py -->"
+    begin, end = support("peers_markdown").MARKERS
     readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
-    support("peers_markdown").write_between_markers(readme, "| new |")
+    support("report").write_between_markers(readme, (begin, end), "| new |")
     assert readme.read_text() == f"before\n{begin}\n\n| new |\n\n{end}\nafter\n"
 
 
 def test_a_readme_without_markers_is_left_as_it_is(support, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("no place", encoding="utf-8")
+    begin, end = support("peers_markdown").MARKERS
     with pytest.raises(SystemExit, match=r"README\.md has no <!-- peers_table\.py -->"):
-        support("peers_markdown").write_between_markers(readme, "| new |")
+        support("report").write_between_markers(readme, (begin, end), "| new |")
     assert readme.read_text() == "no place"
 
 

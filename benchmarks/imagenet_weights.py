@@ -9,8 +9,8 @@ agreement and SQNR are explained in ``support.scoring``. Ours is ``ghostedge con
 --factory … --int8 --calib …`` with its defaults. The int8 files of the first fold are then timed
 in one process, on one thread, in turn. What is converted is kept until its converter changes.
 
-The cost of a wrong guess stands beside it: a network that is given ImageNet's mean and std in place
-of its own, in float and in int8, ours alone.
+The cost of a wrong guess stands beside it: the smallest of the networks is given ImageNet's mean
+and std in place of its own, in float and in int8, ours alone.
 
 Output: progress on stderr, the table (with ``--readme FILE`` also into that file, between its
 markers), and as the last line one JSON object::
@@ -24,10 +24,10 @@ markers), and as the last line one JSON object::
     networks.NAME.latency.FILE        p50_ms, min_ms, cpu_p50_ms of the inference alone;
                                       ours_over: our file of its format over it, with its 95 %
                                       interval (below 1: ours is faster)
-    networks.NAME.wrong_guess         float and int8 as above, against the float network that was
-                                      given the same wrong mean and std
     networks.NAME.missed              in words: a drop above ``budget``, a peer's setting that is as
                                       good in expected agreement or SQNR
+    wrong_guess.NAME                  float and ours as above, against the float network that was
+                                      given the same wrong mean and std
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from typing import Any
 from support import imagenet_markdown, report
 from support.child import use_two_cores
 from support.imagenet import NETWORKS, folds, guessed
-from support.int8_peers import QUANTIZERS, Attempts, Quantizer, attempt_all
+from support.int8_peers import QUANTIZERS, Attempt, Quantizer, attempt_all
 from support.interleaved import TimedModel, ratio, time_in_turn
 from support.ours import INT8_FORMATS, convert_once
 from support.scoring import Folds, Scorer, score
@@ -50,6 +50,7 @@ from support.studies import Study, evaluation_images
 
 BUDGET_DROP_POINTS = 0.2
 OURS = "ghostedge"
+GUESSED = "lite0"
 COMPARED = ("expected_agreement_pct", "sqnr_db")
 LATENCY = ("p50_ms", "min_ms", "cpu_p50_ms")
 
@@ -63,6 +64,7 @@ def main() -> None:
         "latency": "batch 1, 1 thread, interleaved",
         "budget": {"drop_points": BUDGET_DROP_POINTS},
         "networks": {name: _measure(name, args) for name in args.networks},
+        "wrong_guess": {name: _guess(name, args) for name in args.networks if name == GUESSED},
         "machine": report.machine(),
     }
     text = imagenet_markdown.markdown(document)
@@ -79,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, default=report.SHARED, help="the photographs")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--peers", nargs="*", help="slugs of those to measure; all by default")
-    parser.add_argument("--settings", type=int, help="try only a peer's first so many")
+    parser.add_argument("--settings", type=int, help="try a peer's until so many convert")
     parser.add_argument("--rounds", type=int, default=20, help="bursts of every timed file")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="put the table into it")
     parser.add_argument("extra", nargs="*", help="after --: more options for ghostedge convert")
@@ -95,17 +97,21 @@ def _measure(slug: str, args: argparse.Namespace) -> dict[str, Any]:
         if args.peers is None or quantizer.slug in args.peers:
             peers[quantizer.name], file = _peer(quantizer, studies, scorer, args.settings)
             files |= {f"{quantizer.slug}{file.suffix}": file} if file else {}
-    wrong = [guessed(study) for study in studies]
-    wrong_scorer = _scorer(wrong)
-    wrong_ours, _ = _ours(wrong, wrong_scorer, args.extra)
     return {
         "float": _of_float(scorer),
         "ours": ours,
         "peers": peers,
         "latency": _latency(files, studies[0], args.rounds),
-        "wrong_guess": {"float": _of_float(wrong_scorer), **wrong_ours},
         "missed": [*_dropped(ours), *_not_better(ours, peers)],
     }
+
+
+def _guess(slug: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Float and ours with a mean and std that the network was not trained with."""
+    studies = [guessed(study) for study in folds(slug, args.shared)]
+    scorer = _scorer(studies)
+    ours, _ = _ours(studies, scorer, args.extra)
+    return {"float": _of_float(scorer), **ours}
 
 
 def _scorer(studies: Sequence[Study]) -> Folds:
@@ -137,31 +143,34 @@ def _peer(
     quantizer: Quantizer, studies: Sequence[Study], scorer: Folds, limit: int | None
 ) -> tuple[dict[str, Any], Path | None]:
     """The peer's record, and the first fold's file of its best setting."""
-    tried = [attempt_all(quantizer, study, quantizer.settings[:limit]) for study in studies]
-    records = [_record(tried, index, scorer) for index in range(len(tried[0].attempts))]
-    worked = [index for index, record in enumerate(records) if "failed" not in record]
-    best = max(worked, key=lambda index: _closeness(records[index]), default=None)
-    file = tried[0].attempts[best].file if best is not None else None
-    return {
-        "slug": quantizer.slug,
-        "versions": tried[0].versions,
-        **({"skipped": tried[0].skipped} if tried[0].skipped else {}),
-        "best": best,
-        "settings": records,
-    }, file if file and file.suffix != ".npy" else None
+    records: list[dict[str, Any]] = []
+    files: dict[int, Path] = {}
+    for setting in quantizer.settings:
+        tried = [attempt_all(quantizer, study, (setting,)) for study in studies]
+        if skipped := tried[0].skipped:
+            return {"slug": quantizer.slug, "skipped": skipped, "best": None, "settings": []}, None
+        attempts = [fold.attempts[0] for fold in tried]
+        records.append(_record(attempts, scorer))
+        print(f"{quantizer.name}: {records[-1]}", file=sys.stderr, flush=True)
+        if "failed" not in records[-1] and attempts[0].file:
+            files[len(records) - 1] = attempts[0].file
+        if len(files) == limit:
+            break
+    best = max(files, key=lambda index: _closeness(records[index]), default=None)
+    record = {"slug": quantizer.slug, "versions": tried[0].versions, "best": best}
+    file = files[best] if best is not None and files[best].suffix != ".npy" else None
+    return {**record, "settings": records}, file
 
 
-def _record(tried: Sequence[Attempts], index: int, scorer: Folds) -> dict[str, Any]:
-    attempts = [fold.attempts[index] for fold in tried]
+def _record(attempts: Sequence[Attempt], scorer: Folds) -> dict[str, Any]:
+    """One setting's scores over the folds, or why there are none."""
     record: dict[str, Any] = {"setting": str(attempts[0].setting)}
+    failed = [attempt.failed for attempt in attempts if attempt.failed]
+    if failed:
+        return {**record, "failed": failed[0]}
     files = [attempt.file for attempt in attempts if attempt.file]
-    if len(files) < len(attempts):
-        record["failed"] = next(attempt.failed for attempt in attempts if attempt.failed)
-    else:
-        seconds = sum(attempt.usage.seconds for attempt in attempts if attempt.usage)
-        record |= {**scorer(files).as_json(), "conversion_s": round(seconds, 1)}
-    print(f"{tried[0].quantizer.name}: {record}", file=sys.stderr, flush=True)
-    return record
+    seconds = sum(attempt.usage.seconds for attempt in attempts if attempt.usage)
+    return {**record, **scorer(files).as_json(), "conversion_s": round(seconds, 1)}
 
 
 def _closeness(record: Mapping[str, Any]) -> tuple[float, float]:

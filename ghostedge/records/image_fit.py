@@ -186,6 +186,6 @@ class ImageFit:
         yield from self.not_checked
         if self.preprocessing is not None:
             yield self.preprocessing.sentence(self.image_source)
-        if self.network is not None:
+        if self.network is not None and self.network.verdict in ("wrong", "unclear"):
             yield self.network.evidence
         yield from map(str, self.findings)

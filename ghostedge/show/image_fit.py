@@ -31,6 +31,8 @@ def image_fit_tables(fit: ImageFit) -> Iterator[str | Table]:
         Lines, to be printed however long, and tables.
     """
     yield from fit.lines
+    if fit.network is not None and fit.network.verdict in ("fits", "untold"):
+        yield fit.network.evidence
     if fit.preprocessing is not None:
         used = fit.preprocessing.in_use
         yield draw(

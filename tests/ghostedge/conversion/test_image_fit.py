@@ -135,6 +135,8 @@ def test_a_preprocessing_that_fits_is_said_to_and_nothing_changes(plain, images)
     assert fit.preprocessing.verdict == "fits"
     assert next(fit.lines).startswith("preprocessing fits: 0 to 1, RGB (divergence ")
     assert [layer.divergence < 0.01 for layer in fit.layers] == [True, True]
+    assert fit.network.verdict == "fits"
+    assert fit.network.evidence not in [*fit.lines]  # what fits is said once
 
 
 def test_what_was_exported_is_kept_so_that_nothing_is_exported_twice(plain, images):
@@ -170,6 +172,18 @@ def test_grey_and_transparent_images_are_held_against_weights_too(channels):
     assert fit.preprocessing.in_use.mean == (0.0,) * channels  # pixels / 255, assumed
     assert source.preprocessing.mean[0] == pytest.approx(0.5, abs=0.01)
     assert source.preprocessing.std[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_weights_of_another_network_are_doubted_from_where_it_begins(images):
+    network = remembering(classifier(), images, PLAIN)
+    network[3] = nn.Hardtanh(0.0, 0.05)  # where it was trained with a ReLU
+    loaded = in_memory(network, (1, 3, SIDE, SIDE))
+    _, fit = fit_images(load_module(loaded, ConvertOptions.of("net.pt")), images)
+    assert fit.preprocessing.replaced == ("mean", "std")
+    assert fit.network.verdict == "wrong"
+    assert fit.network.begins_at == fit.layers[1].layer
+    assert fit.doubts == (fit.network.evidence,)
+    assert fit.network.evidence in [*fit.lines]
 
 
 def test_a_blank_image_is_doubted_and_too_few_images_are_only_said(plain, images):

@@ -35,6 +35,7 @@ CIFAR_MODEL = Path("models", "ghostnet_100_cifar10_64", "model.pt")
 CIFAR_TRAIN = Path("data", "cifar10", "train.zip")
 CIFAR_TEST = Path("data", "cifar10", "test.zip")
 GLYPHS = REPO / "examples" / "glyphs"
+GLYPHS_MODEL = GLYPHS / "ghostnet_050_glyphs.safetensors"
 GLYPHS_SEEDS = {"calibration": 2, "test": 3}  # the network was trained on 1001
 # What both networks were trained with; a converted file that says otherwise is refused.
 PREPROCESSING = Preprocessing(input_size=(64, 64), crop_pct=1.0)
@@ -214,6 +215,15 @@ def extract(archive: Path, folder: Path, count: int | None) -> Path:
     return inner
 
 
+def checkpoint_and_calibration(name: str, shared: Path) -> tuple[Path, Path]:
+    """A study's weights and the folder of its calibration images, and nothing else prepared."""
+    folder = WORK / name
+    if name == "ghostnet_050_glyphs":
+        return GLYPHS_MODEL, _drawn(folder, "calibration", CALIBRATION_IMAGES)
+    model, train = (need(shared, path) for path in (CIFAR_MODEL, CIFAR_TRAIN))
+    return model, extract(train, folder / "calibration", CALIBRATION_IMAGES)
+
+
 def _cifar(shared: Path) -> Study:
     model, train, test = (need(shared, name) for name in (CIFAR_MODEL, CIFAR_TRAIN, CIFAR_TEST))
     folder = WORK / "ghostnet_100_cifar10"
@@ -223,14 +233,17 @@ def _cifar(shared: Path) -> Study:
 
 def _glyphs() -> Study:
     folder = WORK / "ghostnet_050_glyphs"
-    counts = {"calibration": CALIBRATION_IMAGES, "test": TEST_IMAGES}
-    for part, seed in GLYPHS_SEEDS.items():
-        if not (folder / part).exists():
-            command = [sys.executable, str(GLYPHS / "generate.py"), str(folder / part)]
-            command += ["--images", str(counts[part]), "--seed", str(seed)]
-            subprocess.run(command, check=True, stdout=sys.stderr)
-    model = GLYPHS / "ghostnet_050_glyphs.safetensors"
-    return Study(folder.name, model, folder / "calibration", folder / "test")
+    calibration = _drawn(folder, "calibration", CALIBRATION_IMAGES)
+    return Study(folder.name, GLYPHS_MODEL, calibration, _drawn(folder, "test", TEST_IMAGES))
+
+
+def _drawn(folder: Path, part: str, count: int) -> Path:
+    """The folder of so many drawn glyphs, kept between runs."""
+    if not (folder / part).exists():
+        command = [sys.executable, str(GLYPHS / "generate.py"), str(folder / part)]
+        command += ["--images", str(count), "--seed", str(GLYPHS_SEEDS[part])]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return folder / part
 
 
 def _key(inputs: Study) -> str:

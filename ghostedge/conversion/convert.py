@@ -16,7 +16,7 @@ from ghostedge.conversion.artefacts import artefacts
 from ghostedge.conversion.compare import images_to_compare, missed_budgets, parity_words
 from ghostedge.conversion.corrupted import with_corrupted
 from ghostedge.conversion.guard import refuse_class_budgets, settle, state_file
-from ghostedge.conversion.image_fit import hold_images
+from ghostedge.conversion.image_fit import hold_images, with_ranges
 from ghostedge.conversion.images import UsableImages, usable_images
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.quantized_onnx import QuantizedSource, read_quantized_onnx
@@ -67,6 +67,7 @@ def run_conversion(
         run.note((*source.notes, *usable.notes))
         made = run_stages(stages_for(run), run)
         manifest = _manifest(options, run, made, usable)
+        image_fit = with_ranges(image_fit, made.prepared, run.calibration)
         manifest = _with_image_fit(manifest, image_fit, strict=options.checks.strict)
         if source.is_quantized:
             run.note([parity_words(artefact) for artefact in manifest.artefacts])

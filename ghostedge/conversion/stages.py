@@ -26,6 +26,7 @@ from ghostedge.conversion.graphs import (
     small_graph,
 )
 from ghostedge.conversion.guard import hold_budget
+from ghostedge.conversion.image_fit import range_findings, range_fits
 from ghostedge.conversion.images import Batches, decodable
 from ghostedge.conversion.quantized_onnx import (
     QuantizedSource,
@@ -118,8 +119,10 @@ def store_weights(run: Run, made: Made, *, precision: Precision) -> Made:
 
 def calibrate(run: Run, made: Made) -> Made:
     """Measure everything that an int8 graph needs."""
-    batches = Batches(present(run.calibration), run.source.preprocessing, run.source.batch)
+    images = present(run.calibration)
+    batches = Batches(images, run.source.preprocessing, run.source.batch)
     prepared = prepared_graph(present(made.original), batches, run.int8, run.reporter)
+    run.note([str(finding) for finding in range_findings(range_fits(prepared, images))])
     return replace(made, prepared=prepared)
 
 

@@ -151,6 +151,28 @@ class ImageFinding:
         return f"{self.evidence}; {self.remedy}"
 
 
+WIDENED = 2.0
+"""An int8 range is set by one image where it is this many times as wide as without it: a bit is
+lost for all others."""
+
+
+@dataclass(frozen=True)
+class RangeFit:
+    """An int8 range, and how the calibration images fill it.
+
+    Attributes:
+        tensor: Whose range it is; of those that share it, the first.
+        clipped_pct: Share of the images' numbers that lie outside, 0 to 100.
+        widest_image: The image that widens it most.
+        widening: How many times as wide it is as without that image; 1 where others reach as far.
+    """
+
+    tensor: str
+    clipped_pct: float
+    widest_image: str
+    widening: float
+
+
 @dataclass(frozen=True)
 class ImageFit:
     """The images held against what the batch norms remember.
@@ -163,6 +185,7 @@ class ImageFit:
         network: None where it could not be told.
         layers: Every batch norm, in the graph's order.
         findings: About the images themselves.
+        ranges: Every int8 range that was measured, in the graph's order.
         doubts: What ``--strict`` counts as missed, a sentence each.
     """
 
@@ -173,6 +196,7 @@ class ImageFit:
     network: NetworkFit | None = None
     layers: tuple[NormFit, ...] = ()
     findings: tuple[ImageFinding, ...] = ()
+    ranges: tuple[RangeFit, ...] = ()
     doubts: tuple[str, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from ghostedge.records.image_fit import ImageFit
 from ghostedge.records.manifest import Artefact, Manifest
 from ghostedge.records.quantization import QuantizationFindings
 from ghostedge.show.words import machine_name, threads_words
@@ -59,6 +60,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class NamedFit:
+    """What a conversion's images showed, and the conversion's name."""
+
+    name: str
+    fit: ImageFit
+
+
+@dataclass(frozen=True)
 class Contents:
     """All that a report shows.
 
@@ -71,6 +80,7 @@ class Contents:
         producer: Who made the report, with version.
         missed: Budgets that a conversion did not keep, and what it could not find out, a sentence
             each.
+        image_fits: Of each conversion whose images were held against its batch norms.
     """
 
     runs: tuple[BenchRun, ...]
@@ -80,6 +90,7 @@ class Contents:
     quantization: tuple[QuantizationFindings, ...]
     producer: str
     missed: tuple[str, ...] = ()
+    image_fits: tuple[NamedFit, ...] = ()
 
     @property
     def timed(self) -> tuple[Entry, ...]:
@@ -132,6 +143,11 @@ def gather(
         producer=producer,
         missed=tuple(
             line for manifest in manifests for line in (*manifest.missed, *manifest.unscored)
+        ),
+        image_fits=tuple(
+            NamedFit(printable(manifest.name), manifest.image_fit)
+            for manifest in manifests
+            if manifest.image_fit is not None and manifest.image_fit.images
         ),
     )
 

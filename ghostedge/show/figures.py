@@ -234,7 +234,8 @@ def plotted(contents: Contents, figures: Figures) -> dict[str, Any]:
     """The page's JSON: every point and line that it draws, as plain values.
 
     ``cases`` are the results by number, with ``p50_ms``, ``top1_pct``, ``histogram`` and ``steps``;
-    ``machines`` the runs with their sensors; ``layers`` each layer's share of the noise.
+    ``machines`` the runs with their sensors; ``layers`` each layer's share of the noise;
+    ``image_fits`` each batch norm's divergence and each int8 range's use.
     """
     return {
         "producer": contents.producer,
@@ -249,6 +250,14 @@ def plotted(contents: Contents, figures: Figures) -> dict[str, Any]:
                 "layers": [{"name": e.name, "share": e.share} for e in findings.analysis.layers],
             }
             for findings in contents.quantization
+        ],
+        "image_fits": [
+            {
+                "name": named.name,
+                "layers": [asdict(layer) for layer in named.fit.layers],
+                "ranges": [asdict(use) for use in named.fit.ranges],
+            }
+            for named in contents.image_fits
         ],
     }
 

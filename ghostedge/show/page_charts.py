@@ -19,11 +19,14 @@ from ghostedge.show.charts import (
     draw_steps,
     draw_tradeoff,
 )
-from ghostedge.show.contents import Contents
+from ghostedge.show.contents import Contents, NamedFit
 from ghostedge.show.corruption_charts import CorruptionGroup, corruption_groups
 from ghostedge.show.drawing import styled
 from ghostedge.show.figures import DRAWN_SENSORS, Figures
+from ghostedge.show.image_fit_charts import draw_divergences, draw_ranges
 from ghostedge.show.svg import HISTOGRAM, OVER_TIME, ChartMaker, Frame, sensors
+
+_WIDTHS = (("wide", 1080), ("narrow", 346))
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class PageCharts:
         over_time: By an entry's number.
         corruptions: A group for each float file that was scored on corrupted images.
         layers: Wide and narrow, by the place of the quantization's findings.
+        divergences: Wide and narrow, by the place of the conversion's images; empty where no batch
+            norm was measured.
+        ranges: Likewise, empty where nothing was calibrated.
         sensors: By the run's place and the sensor's key.
         style: CSS.
     """
@@ -47,6 +53,8 @@ class PageCharts:
     over_time: Mapping[int, Markup]
     corruptions: tuple[CorruptionGroup, ...]
     layers: tuple[tuple[Markup, ...], ...]
+    divergences: tuple[tuple[Markup, ...], ...]
+    ranges: tuple[tuple[Markup, ...], ...]
     sensors: Mapping[tuple[int, str], Markup]
     style: str
 
@@ -63,6 +71,8 @@ def draw_charts(contents: Contents, figures: Figures) -> PageCharts:
         layers = tuple(
             tuple(_layers(contents, at, maker)) for at in range(len(contents.quantization))
         )
+        divergences = tuple(tuple(_divergences(named, maker)) for named in contents.image_fits)
+        ranges = tuple(tuple(_ranges(named, maker)) for named in contents.image_fits)
         drawn_sensors = dict(_sensors(contents, figures, maker))
     return PageCharts(
         tradeoff=tradeoff,
@@ -71,6 +81,8 @@ def draw_charts(contents: Contents, figures: Figures) -> PageCharts:
         over_time=over_time,
         corruptions=corruptions,
         layers=layers,
+        divergences=divergences,
+        ranges=ranges,
         sensors=drawn_sensors,
         style=maker.sheet.css(),
     )
@@ -122,11 +134,29 @@ def _cases(
 
 def _layers(contents: Contents, place: int, maker: ChartMaker) -> Iterator[Markup]:
     analysis = contents.quantization[place].analysis
-    for kind, width in (("wide", 1080), ("narrow", 346)):
+    for kind, width in _WIDTHS:
         yield maker.make(
             Frame(kind, width, 240, left=52),
             "Each layer's share of the output's noise",
             partial(draw_layers, analysis=analysis, group=f"layers-{place}"),
+        )
+
+
+def _divergences(named: NamedFit, maker: ChartMaker) -> Iterator[Markup]:
+    for kind, width in _WIDTHS if named.fit.layers else ():
+        yield maker.make(
+            Frame(kind, width, 240, left=62),
+            f"How far the images are from training at each batch norm of {named.name}",
+            partial(draw_divergences, fit=named.fit),
+        )
+
+
+def _ranges(named: NamedFit, maker: ChartMaker) -> Iterator[Markup]:
+    for kind, width in _WIDTHS if named.fit.ranges else ():
+        yield maker.make(
+            Frame(kind, width, 200, left=62),
+            f"The share of numbers that each int8 range of {named.name} clips",
+            partial(draw_ranges, fit=named.fit),
         )
 
 

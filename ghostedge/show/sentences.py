@@ -104,6 +104,14 @@ def lines_words(lines: Lines, sensor: Sensor) -> str:
     return "; ".join(parts)
 
 
+IMAGE_FITS = (
+    "A batch norm remembers the mean and variance that it saw in training. The first chart shows "
+    "how far the images are from that at each: near 0 where they are like training's, 0.5 where "
+    "the means are a standard deviation apart. The second shows what share of the images' numbers "
+    "each int8 range clips; red is where one image alone makes it twice as wide, or more."
+)
+
+
 def quantization_words(findings: QuantizationFindings) -> Iterator[str]:
     """On what it was measured, the whole, and what had to be assumed."""
     total = findings.analysis.total

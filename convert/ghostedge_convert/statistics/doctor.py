@@ -80,8 +80,9 @@ def examine_images(
     usable = [i for i in range(len(examined)) if not _is_blank(examined.pixels[i])]
     if not usable or not is_network_known:
         return tuple(findings)
-    odd = odd_images(statistics, usable)
-    findings += _odd(examined, statistics, odd)
+    alone = divergences_alone(statistics)
+    odd = odd_images(alone, usable)
+    findings += _odd(examined, alone, odd)
     usable = [i for i in usable if i not in odd]
     turned = _turned(network, examined.chosen(usable))
     return (*findings, *(turned or _unlike(network, examined, statistics, usable)))
@@ -107,10 +108,20 @@ def unlike_bound(images: int) -> float:
     return _UNLIKE + _UNLIKE_SAMPLING / images
 
 
-def odd_images(statistics: NormStatistics, among: Sequence[int]) -> list[int]:
-    """Which images are far from training where the others among them are not."""
-    alone = np.array([early_divergence(statistics, [i]) for i in among])
-    return [i for i, d in zip(among, alone, strict=True) if d > _ODD_FACTOR * np.median(alone)]
+def divergences_alone(statistics: NormStatistics) -> npt.NDArray[np.float64]:
+    """The early divergence of each image by itself, float64 (images,)."""
+    return np.array([early_divergence(statistics, [i]) for i in range(statistics.images)])
+
+
+def odd_images(alone: npt.NDArray[np.float64], among: Sequence[int]) -> list[int]:
+    """Which images are far from training where the others among them are not.
+
+    Args:
+        alone: Of ``divergences_alone``.
+        among: The images' places.
+    """
+    typical = np.median(alone[list(among)])
+    return [i for i in among if alone[i] > _ODD_FACTOR * typical]
 
 
 def _count(images: ExaminedImages) -> Iterator[Finding]:
@@ -146,15 +157,14 @@ def _blank(images: ExaminedImages) -> Iterator[Finding]:
 
 
 def _odd(
-    images: ExaminedImages, statistics: NormStatistics, odd: Sequence[int]
+    images: ExaminedImages, alone: npt.NDArray[np.float64], odd: Sequence[int]
 ) -> Iterator[Finding]:
     if odd:
-        worst = max(early_divergence(statistics, [i]) for i in odd)
-        typical = float(np.median([early_divergence(statistics, [i]) for i in range(len(images))]))
         yield Finding(
             "odd",
             f"{len(odd)} of {len(images)} images are like nothing in training (divergence up to "
-            f"{worst:.2g}, of a typical one {typical:.2g}): {images.named(odd, _NAMED)}",
+            f"{alone[list(odd)].max():.2g}, of a typical one {np.median(alone):.2g}): "
+            f"{images.named(odd, _NAMED)}",
             "look at them, and take out what the network is not meant to see",
         )
 

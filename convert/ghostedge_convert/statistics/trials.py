@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 _BATCH = 16
 _FIRST, _TURNED = 16, 64
 """Images that orientation is looked at on: so many first, so many where these leave it open."""
-_OPEN, _SURE = 1.0, 3.5
+_OPEN, SURE = 1.0, 3.5
 """Standard errors by which turned images have to be surer: to go on, and to be believed. Where up
 and down are the same, chance reaches the second in 1 of 3,000 sets of 64."""
 _TRIED = 16
@@ -121,12 +121,12 @@ def turned_by(network: onnx.ModelProto, images: ExaminedImages) -> Turned | None
     """
     if len(images) < 2 or len(network.graph.output[0].type.tensor_type.shape.dim) != 2:
         return None
-    entropies = _Entropies(network)
+    entropies = Entropies(network)
     height, width = images.preprocessing.input_size
     turns: tuple[int, ...] = (1, 2, 3) if height == width else (2,)
     first = images.spread(_FIRST)
     given = entropies.of(first, 0)
-    turns = tuple(k for k in turns if _standard_errors(given - entropies.of(first, k)) > _OPEN)
+    turns = tuple(k for k in turns if standard_errors(given - entropies.of(first, k)) > _OPEN)
     if not turns:
         return None
     every = images.spread(_TURNED)
@@ -134,19 +134,19 @@ def turned_by(network: onnx.ModelProto, images: ExaminedImages) -> Turned | None
     turned = {turn: entropies.of(every, turn) for turn in turns}
     best = max(turns, key=lambda turn: float((given - turned[turn]).mean()))
     gain = given - turned[best]
-    if _standard_errors(gain) <= _SURE:
+    if standard_errors(gain) <= SURE:
         return None
     surer = int((gain > 0).sum())
     return Turned(90 * best, surer, len(gain), float(turned[best].mean()), float(given.mean()))
 
 
-def _standard_errors(gains: npt.NDArray[np.float64]) -> float:
+def standard_errors(gains: npt.NDArray[np.float64]) -> float:
     """The mean in its standard errors: a paired t."""
     spread = float(gains.std(ddof=1))
     return float(gains.mean()) * len(gains) ** 0.5 / spread if spread > 0 else 0.0
 
 
-class _Entropies:
+class Entropies:
     """How unsure a classifier is of images."""
 
     def __init__(self, network: onnx.ModelProto) -> None:

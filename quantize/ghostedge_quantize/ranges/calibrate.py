@@ -23,6 +23,7 @@ from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.joins import output_joins, part_ranges
 from ghostedge_quantize.graph.plan import Plan, make_plan
 from ghostedge_quantize.ranges.methods import Histogram, merged, read_range
+from ghostedge_quantize.ranges.use import ImageEnds, RangeUse, range_use
 from ghostedge_quantize.settings import Method
 from ghostedge_runtime.errors import InputError
 
@@ -41,6 +42,7 @@ class Ranges:
         chosen: Frozen; the method that each tensor's range was read by, never ``auto``. May be
             empty.
         float_joins: Concats that stay float because their parts' ranges are unlike (``joins``).
+        uses: How the images fill each range, in the graph's order.
     """
 
     method: Method
@@ -48,6 +50,7 @@ class Ranges:
     tensors: Mapping[str, Range]
     chosen: Mapping[str, Method] = field(default_factory=dict)
     float_joins: frozenset[str] = frozenset()
+    uses: tuple[RangeUse, ...] = ()
 
     def __post_init__(self) -> None:
         frozen = {name: Range(*map(float, ends)) for name, ends in self.tensors.items()}
@@ -187,10 +190,12 @@ def calibrate(
     shared = make_plan(graph.graph, "int8")
     apart = make_plan(graph.graph, "int8", {join.node for join in joins})
     histograms = {name: Histogram() for name in (*shared.measured, *apart.measured)}
+    of_images = {name: ImageEnds() for name in histograms}
     images = 0
     for first, count, activations in _ahead(Observer(graph, tuple(histograms)).run(batches)):
         for name, values in activations:
             histograms[name].add(values, extremes(name, values, first))
+            of_images[name].add(values, count)
         images = first + count
     if images == 0:
         raise InputError("no calibration images", remedy="pass at least one batch of images")
@@ -205,6 +210,7 @@ def calibrate(
         tensors={name: ends for name, (_, ends) in read.items()},
         chosen={name: chosen for name, (chosen, _) in read.items()},
         float_joins=unlike,
+        uses=tuple(_uses(plan, histograms, of_images, read)),
     )
 
 
@@ -216,9 +222,7 @@ def _read(
     Of every tensor of a group, not only the measured: one of them may enter int8 on its own, where
     the layer before it stays float.
     """
-    members: dict[str, list[str]] = {}
-    for name in plan.measured:
-        members.setdefault(plan.groups[name], []).append(name)
+    members = _members(plan)
     group_of = {name: plan.groups.get(name, name) for name in names}
     read = {}
     for group in dict.fromkeys(group_of.values()):
@@ -226,6 +230,26 @@ def _read(
         if counted:
             read[group] = read_range(merged([histograms[name] for name in counted]), method)
     return {name: read[group] for name, group in group_of.items() if group in read}
+
+
+def _members(plan: Plan) -> dict[str, list[str]]:
+    """Sharing group → those of its tensors that are measured."""
+    members: dict[str, list[str]] = {}
+    for name in plan.measured:
+        members.setdefault(plan.groups[name], []).append(name)
+    return members
+
+
+def _uses(
+    plan: Plan,
+    histograms: Mapping[str, Histogram],
+    of_images: Mapping[str, ImageEnds],
+    read: Mapping[str, tuple[Method, Range]],
+) -> Iterator[RangeUse]:
+    for names in _members(plan).values():
+        _, ends = read[names[0]]
+        together = merged([histograms[name] for name in names])
+        yield range_use(names[0], ends, together, [of_images[name] for name in names])
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

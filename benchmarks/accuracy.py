@@ -11,6 +11,7 @@ Output: progress on stderr, a Markdown table, and as the last line one JSON obje
     artefacts[].top1_pct           on the test images
     artefacts[].agreement_pct      same top-1 as the float artefact of its format (float: as the
                                    checkpoint), on the images that the conversion compared
+    artefacts[].sqnr_db            of int8's logits, against those of the float artefact
     artefacts[].p50_ms, speed_up   one thread, inference alone
     loss_points.onnx, tflite       top-1 of float minus int8; budget_points is the most allowed
 """
@@ -18,13 +19,10 @@ Output: progress on stderr, a Markdown table, and as the last line one JSON obje
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from support import report
-from support.peers import ghostedge
+from support import report, scored
 from support.studies import (
     CALIBRATION_IMAGES,
     CIFAR_MODEL,
@@ -45,14 +43,8 @@ def main() -> None:
     )
     calibration = extract(train, WORK / "calibration", CALIBRATION_IMAGES)
     evaluation = extract(test, WORK / "test", args.test_images)
-    output = WORK / "out"
-    command = [ghostedge(), "convert", str(model), "--int8", "--json", "-o", str(output)]
-    command += ["--calib", str(calibration), "--eval", str(evaluation), *args.extra]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode not in (0, 3):  # 3: done, a budget was missed; the manifest says which
-        raise SystemExit(done.returncode)
-    manifest = json.loads(done.stdout)
-    rows = [_row(artefact) for artefact in manifest["artefacts"]]
+    manifest = scored.convert(model, calibration, evaluation, WORK / "out", *args.extra)
+    rows = scored.rows(manifest)
     print(_table(rows))
     report.finish(
         {
@@ -62,7 +54,7 @@ def main() -> None:
             "test_images": manifest["artefacts"][0]["accuracy"]["images"],
             "extra_arguments": args.extra,
             "artefacts": rows,
-            "loss_points": _losses(rows),
+            "loss_points": scored.losses(rows),
             "budget_points": BUDGET_POINTS,
             "missed": manifest["missed"],
             "stages_s": {stage["name"]: stage["seconds"] for stage in manifest["stages"]},
@@ -80,25 +72,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test-images", type=int, help="score fewer, for a quick look")
     parser.add_argument("extra", nargs="*", help="after --: more options for ghostedge convert")
     return parser.parse_args()
-
-
-def _row(artefact: dict[str, Any]) -> dict[str, Any]:
-    float_agreement = artefact["float_agreement_pct"]
-    parity = artefact["parity"]["agreement_pct"]
-    return {
-        **{key: artefact[key] for key in ("file", "format", "precision", "bytes")},
-        "agreement_pct": parity if float_agreement is None else float_agreement,
-        "top1_pct": artefact["accuracy"]["top1_pct"],
-        "p50_ms": artefact["latency"]["p50_ms"]["value"],
-        "speed_up": artefact["speed_up"],
-    }
-
-
-def _losses(rows: list[dict[str, Any]]) -> dict[str, float]:
-    top1 = {(row["format"], row["precision"]): row["top1_pct"] for row in rows}
-    return {
-        kind: round(top1[kind, "float32"] - top1[kind, "int8"], 3) for kind in ("onnx", "tflite")
-    }
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 SHORT: dict[str, tuple[str, ...]] = {
     "runtime_overhead.py": (),
     "accuracy.py": ("--test-images", "1000"),
+    "family.py": ("--test-images", "1000"),
     "int8_accuracy.py": ("--settings", "1", "--test-images", "1000"),
     "imagenet_weights.py": ("--networks", "lite0", "--settings", "1", "--rounds", "5"),
     "int8_hostile.py": ("--seeds", "1", "--spreads", "64", "--test-images", "1000"),

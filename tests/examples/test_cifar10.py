@@ -179,13 +179,23 @@ def test_images_that_are_not_there_are_an_error_without_a_traceback(
     assert f"{tmp_path / 'none' / 'train'}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--network", "ghostnetv3"], ["--network", "ghostnetv2", "--start", "v2"]]
-)
-def test_v3_alone_needs_weights_to_start_from(
-    cifar10: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_a_network_goes_on_from_weights_of_its_own(cifar10: ModuleType) -> None:
+    recipe = replace(cifar10.RECIPES["ghostnetv2"], width=0.25)
+    start = {key: value + 1 for key, value in cifar10.begin(10, recipe).state_dict().items()}
+    network = cifar10.begin(10, recipe, start)
+    assert all(torch.equal(value, start[key]) for key, value in network.state_dict().items())
+
+
+def test_the_command_line_may_say_how_long_and_how_fast(
+    cifar10: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cifar10.main(["data", "--out", "out", *arguments])
-    assert stop.value.code == 2
-    assert "--network ghostnetv3 needs --start, and no other takes it" in capsys.readouterr().err
+    seen = []
+    monkeypatch.setattr(cifar10, "run", lambda *arguments: seen.append(arguments))
+    fixed = ["data", "--network", "ghostnetv3", "--out", "out"]
+    assert cifar10.main(fixed) == 0
+    assert cifar10.main([*fixed, "--start", "v2", "--epochs", "2", "--peak-lr", "0.1"]) == 0
+    recipe = cifar10.RECIPES["ghostnetv3"]
+    assert seen == [
+        (Path("data"), recipe, Path("out"), None),
+        (Path("data"), replace(recipe, epochs=2, peak_lr=0.1), Path("out"), Path("v2")),
+    ]

@@ -1,14 +1,13 @@
 """Train the smallest GhostNetV2, GhostNetV3 and RepGhostNet on CIFAR-10, on the CPU, from a seed.
 
 Writes the float16 weights and the ``config.json`` beside them that ``ghostedge convert`` reads, and
-scores what it wrote, reloaded from the file, on the test images. The data set, ``train/`` and
-``test/`` with a folder of 32 × 32 images per class in each, is not part of the project.
+scores what it wrote, reloaded from the file, on the test images. The data set, two folders ``train``
+and ``test`` with a folder of 32 × 32 images per class in each, is not part of the project.
 
     python examples/cifar10/train.py cifar10/ --network repghostnet --out out/repghostnet
 
 ``--start`` goes on from weights: a network's own, or for GhostNetV3 those of a GhostNetV2. That has
-the same function in less time, and the branches that V3 adds to it begin
-with a scale of 0.
+the same function and trains in less time; the branches that V3 adds to it begin with a scale of 0.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Train the smallest GhostNetV2, GhostNetV3 and RepGhostNet on CIFAR-10, on the CPU, from a seed.
 
 Writes the float16 weights and the ``config.json`` beside them that ``ghostedge convert`` reads, and
-scores what it wrote, reloaded from the file, on the test images. The data set, two folders ``train``
-and ``test`` with a folder of 32 × 32 images per class in each, is not part of the project.
+scores what it wrote, reloaded from the file, on the test images. The data set is not part of the
+project: two folders, ``train`` and ``test``, with a folder of 32 × 32 images per class in each.
 
     python examples/cifar10/train.py cifar10/ --network repghostnet --out out/repghostnet
 

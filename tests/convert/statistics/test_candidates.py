@@ -1,0 +1,68 @@
+"""The table of preprocessings in use, and what of it is tried on a network."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ghostedge_convert.statistics.candidates import (
+    Candidate,
+    candidate_of,
+    candidates,
+    reversed_colors,
+)
+from ghostedge_runtime.metadata import Preprocessing
+
+IMAGENET = candidate_of(Preprocessing())
+_shares = st.floats(0.05, 1.0)
+
+
+@given(st.tuples(_shares, _shares, _shares), st.tuples(_shares, _shares, _shares))
+def test_reversing_the_colours_twice_changes_nothing(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    candidate = Candidate("drawn", mean, std, "RGB")
+    assert reversed_colors(candidate).mean == mean[::-1]
+    assert reversed_colors(reversed_colors(candidate)) == candidate
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "name"),
+    [
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "ImageNet's mean and std"),
+        ((0.5,) * 3, (0.5,) * 3, "mean and std of 0.5"),
+        ((127 / 255,) * 3, (128 / 255,) * 3, "(x - 127) / 128"),
+        ((0.1307,), (0.3081,), "MNIST's mean and std"),
+        ((0.2, 0.3, 0.4), (0.1, 0.1, 0.1), "its own"),
+    ],
+)
+def test_a_preprocessing_has_the_name_that_people_call_it(
+    mean: tuple[float, ...], std: tuple[float, ...], name: str
+) -> None:
+    assert candidate_of(Preprocessing(mean=mean, std=std)).name == name
+
+
+def test_both_orders_of_colours_are_tried_of_all() -> None:
+    tried = candidates(IMAGENET)
+    assert len(tried) == 16
+    assert [c for c in tried if not any(c.is_like(reversed_colors(t)) for t in tried)] == []
+
+
+def test_one_that_nobody_uses_is_tried_too_in_both_orders() -> None:
+    odd = candidate_of(Preprocessing(mean=(0.2, 0.3, 0.4), std=(0.1, 0.1, 0.1)))
+    assert candidates(odd)[-2:] == (odd, reversed_colors(odd))
+
+
+def test_of_transparency_nothing_else_is_tried_than_what_is_in_use() -> None:
+    clear = Candidate("drawn", (0.5, 0.5, 0.5, 0.1), (0.5, 0.5, 0.5, 0.9), "RGB")
+    colored = [c for c in candidates(clear) if c.name.startswith(("ImageNet", "CIFAR", "Caffe"))]
+    assert len(colored) == 8
+    assert {(c.mean[3], c.std[3]) for c in colored} == {(0.1, 0.9)}
+
+
+def test_caffes_bgr_is_as_usual_as_imagenets_rgb() -> None:
+    usual = [(c.name, c.color_order) for c in candidates(IMAGENET) if c.rarity == 0]
+    assert ("Caffe's means of bytes", "BGR") in usual
+    assert ("ImageNet's mean and std", "RGB") in usual
+    assert ("ImageNet's mean and std", "BGR") not in usual

@@ -98,7 +98,8 @@ def judge_preprocessing(stem: Stem, in_use: Preprocessing) -> PreprocessingVerdi
 
     Another fits surely better (``other``) where it is 6 times closer to what the batch norm
     remembers; or where the same mean and std in the other order of colours are likelier, by a ratio
-    of which twice the logarithm is 3; or another mean and std, where that is 30. Closeness is the
+    of which twice the logarithm is 3; or another mean and std, where that is 30 (3 where it is of
+    the usual order of colours, and that is likelier than its own reverse by 3). Closeness is the
     divergence, at least what chance brings to as many images; likelihood is a Gaussian's of the
     mean of the images' own moments, with the covariance that they have among the images.
 
@@ -194,7 +195,17 @@ class _Judged:
         if self.gain_of_reversal(used) >= _OTHER_ORDER:
             reverse = _same(self.candidates, reversed_colors(used))
             return best if self.preference(best, reverse) >= _OTHER_VALUES else reverse
+        if best.rarity < used.rarity and self._order_is_sure(best, used):
+            return best
         return best if self.preference(best, used) >= _OTHER_VALUES else used
+
+    def _order_is_sure(self, best: Candidate, used: Candidate) -> bool:
+        """Whether the other order of colours is likelier than both its own reverse and this."""
+        return (
+            best.color_order != used.color_order
+            and -self.gain_of_reversal(best) >= _OTHER_ORDER
+            and self.preference(best, used) >= _OTHER_ORDER
+        )
 
     def gain_of_reversal(self, used: Candidate) -> float:
         """The preference for the same mean and std in the other order of colours."""

@@ -97,6 +97,23 @@ def test_what_is_written_is_float16_at_most_4_mb_and_recognised(
     assert (architecture.name, architecture.num_classes) == (recipe.architecture, 10)
 
 
+@pytest.mark.parametrize("name", ["ghostnetv2", "repghostnet"])
+def test_the_bundled_weights_are_those_of_the_recipe(cifar10: ModuleType, name: str) -> None:
+    recipe, folder = cifar10.RECIPES[name], SCRIPT.parent / name
+    assert (folder / cifar10.WEIGHTS).stat().st_size <= MAX_BYTES
+    checkpoint = load_checkpoint(folder / cifar10.WEIGHTS)
+    assert identify(checkpoint).name == recipe.architecture
+    assert checkpoint.config is not None
+    assert checkpoint.config.preprocessing is not None
+    assert checkpoint.config.preprocessing.mean == recipe.mean
+    assert checkpoint.config.preprocessing.std == recipe.std
+    assert checkpoint.config.preprocessing.input_size == (recipe.size, recipe.size)
+    state = cifar10.load(folder / cifar10.WEIGHTS, 10, recipe).state_dict()
+    assert all(torch.isfinite(value).all() for value in state.values())
+    variances = [value for key, value in state.items() if key.endswith("running_var")]
+    assert min(float(value.min()) for value in variances) > 0
+
+
 def test_augmentation_shifts_and_mirrors_each_image_for_itself(cifar10: ModuleType) -> None:
     images = torch.arange(32 * 32).remainder(251).to(torch.uint8).view(1, 1, 32, 32)
     images = images.repeat(64, 3, 1, 1)

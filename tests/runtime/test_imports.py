@@ -24,7 +24,8 @@ OURS = {"ghostedge_runtime"}
 # Each room imports those before it alone; a folder is one room.
 FLOORS = (
     *("errors", "latency", "decode", "formats.table", "record", "metadata", "machine", "formats"),
-    *("folders", "images", "image_check", "inputs", "model", "evaluation", "bench", "remote"),
+    *("folders", "images", "corruptions", "image_check", "inputs", "model", "evaluation", "bench"),
+    "remote",
 )
 DEVICE = {"numpy", "PIL", "flatbuffers"}
 

@@ -2,6 +2,10 @@
 
 Every preprocessing in use is held against what the first batch norm remembers of training, on the
 same images. `judge_preprocessing` has the rule.
+
+A layer's divergence is 0 where mean and variance are those remembered. It does not say how far
+chance alone would bring as many images; `_chance` does. Nor does it know that some differences are
+common among images (brightness, contrast) and others hardly occur (red for blue); `_misfit` does.
 """
 
 from __future__ import annotations
@@ -19,15 +23,14 @@ from ghostedge_convert.statistics.candidates import (
     candidates,
     reversed_colors,
 )
-from ghostedge_convert.statistics.closeness import chance, divergence, misfit, spread_of
 from ghostedge_convert.statistics.measure import NormLayer
 from ghostedge_convert.statistics.own_normalization import OwnNormalization, solve_normalization
-from ghostedge_convert.statistics.stem import ColorOrder, Stem
+from ghostedge_convert.statistics.stem import Array, ColorOrder, Stem
 from ghostedge_runtime.metadata import Preprocessing
 
 Verdict = Literal["fits", "other", "own"]
 
-_FEWEST_IMAGES = 16
+_FEWEST_IMAGES = 32
 """Of fewer nothing is overwhelming, and nothing is solved."""
 _CLOSER, _FAR_CLOSER = 6.0, 10.0
 """How many times another preprocessing is closer: surely, overwhelmingly."""
@@ -47,6 +50,13 @@ _OWN, _OWN_SURELY = 3.0, 1.5
 """How many times farther than by chance a solution may be: at all, overwhelmingly. Images unlike
 those of training leave more than what six numbers can bring into line."""
 _OWN_STARTS = 3
+_RESAMPLES = 60
+_MOST = 1.0
+"""What a channel's divergence counts at most, so that one dead in training does not decide."""
+_SHRINKAGE = 0.4
+_MEAN_TOLERANCE, _SQUARE_TOLERANCE = 0.04, 0.03
+"""How far a mean and a variance may be off for no reason, in stds and in variances: a batch norm's
+averages move, and training cuts and scales its images otherwise."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ def judge_preprocessing(stem: Stem, in_use: Preprocessing) -> PreprocessingVerdi
     divergence, at least what chance brings to as many images; likelihood is a Gaussian's of the
     mean of the images' own moments, with the covariance that they have among the images.
 
-    It is overwhelming from 16 images on, where what it names has a divergence of at most 0.1 and is
+    It is overwhelming from 32 images on, where what it names has a divergence of at most 0.1 and is
     10 times closer, or the logarithm for the order of colours is 20.
 
     Where nothing in use comes within 0.02 and four times chance, scale and shift of each colour are
@@ -163,10 +173,10 @@ class _Judged:
         self.stem = stem
         self.candidates = tried
         self.layers = {c: _layer(stem, c) for c in tried}
-        self.divergences = {c: divergence(layer) for c, layer in self.layers.items()}
+        self.divergences = {c: _divergence(layer) for c, layer in self.layers.items()}
         self._ranked = sorted(tried, key=self.divergences.__getitem__)
         self.closest = self.divergences[self._ranked[0]]
-        self.chance = chance(self.layers[self._ranked[0]])
+        self.chance = _chance(self.layers[self._ranked[0]])
 
     def ratio(self, used: Candidate) -> float:
         """How many times farther it is than the closest, or than chance brings."""
@@ -184,8 +194,8 @@ class _Judged:
     def preference(self, one: Candidate, other: Candidate) -> float:
         """Twice the log likelihood ratio of two: positive where the first is likelier."""
         layers = self.layers[one], self.layers[other]
-        spread = (spread_of(layers[0]) + spread_of(layers[1])) / 2
-        return misfit(layers[1], spread) - misfit(layers[0], spread)
+        spread = (_spread_of(layers[0]) + _spread_of(layers[1])) / 2
+        return _misfit(layers[1], spread) - _misfit(layers[0], spread)
 
     def likelier(self, used: Candidate) -> Candidate:
         """What is surely likelier than the one in use; that one where nothing is."""
@@ -231,7 +241,7 @@ class _Judged:
         return self._divergence(self.solved)
 
     def _divergence(self, own: OwnNormalization) -> float:
-        return divergence(_layer(self.stem, own.candidate))
+        return _divergence(_layer(self.stem, own.candidate))
 
     def verdict(
         self,
@@ -252,3 +262,58 @@ class _Judged:
 def _layer(stem: Stem, candidate: Candidate) -> NormLayer:
     scale = 1 / np.array(candidate.std)
     return stem.under(scale, -np.array(candidate.mean) * scale, candidate.color_order)
+
+
+def _divergence(layer: NormLayer) -> float:
+    """Mean over channels of `NormLayer.channel_divergences`, each at most 1."""
+    return float(np.minimum(layer.channel_divergences(), _MOST).mean())
+
+
+def _chance(layer: NormLayer) -> float:
+    """How far as many images, drawn with repeats from these, are from these: the median of 60."""
+    images = len(layer.mean)
+    mean = layer.mean.mean(0)
+    variance = np.maximum(layer.square.mean(0) - mean**2, 0)
+    these = NormLayer(layer.name, mean, variance, layer.epsilon, layer.mean, layer.square)
+    random = np.random.default_rng(0)
+    drawn = random.integers(0, images, (_RESAMPLES, images))
+    values = [np.minimum(these.channel_divergences(row), _MOST).mean() for row in drawn]
+    return float(np.median(values))
+
+
+def _misfit(layer: NormLayer, spread: Array) -> float:
+    """How unlikely what was seen is, if what is remembered is its mean; -2 log likelihood.
+
+    Args:
+        layer: Of the images.
+        spread: From `_spread_of`, of the way that all others are compared in.
+    """
+    seen = _features(layer).mean(0)
+    return float(seen @ np.linalg.solve(spread, seen))
+
+
+def _spread_of(layer: NormLayer) -> Array:
+    """Covariance of the mean of so many images' features: (2 · channels, 2 · channels).
+
+    Of as few images as channels a covariance is singular; it is drawn to its diagonal (Ledoit and
+    Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance Matrices", 2004, with a
+    share that is fixed).
+    """
+    features = _features(layer)
+    centred = features - features.mean(0)
+    covariance = centred.T @ centred / max(len(features) - 1, 1)
+    covariance *= 1 - _SHRINKAGE
+    covariance[np.diag_indices_from(covariance)] /= 1 - _SHRINKAGE
+    channels = features.shape[1] // 2
+    tolerances = np.repeat([_MEAN_TOLERANCE, _SQUARE_TOLERANCE], channels)
+    total: Array = covariance / len(features) + np.diag(tolerances**2)
+    return total
+
+
+def _features(layer: NormLayer) -> Array:
+    """Each image's mean in stds remembered, and variance about the mean remembered; less these."""
+    variance = layer.running_var + layer.epsilon
+    center = layer.running_mean
+    means = (layer.mean - center) / np.sqrt(variance)
+    about = layer.square - 2 * center * layer.mean + center**2
+    return np.concatenate([means, (about - layer.running_var) / variance], axis=1)

@@ -37,11 +37,11 @@ class Candidate:
     rarity: int = 0
 
     def is_like(self, other: Candidate) -> bool:
-        """Whether both make the same of an image, but for less than `ALIKE` stds."""
+        """Whether both make the same of an image, but for less than `ALIKE` of the lesser std."""
         if self.color_order != other.color_order:
             return False
         differences = [
-            max(abs(mean - its_mean) / std, abs(its_std / std - 1))
+            max(abs(mean - its_mean), abs(std - its_std)) / min(std, its_std)
             for mean, std, its_mean, its_std in zip(
                 self.mean, self.std, other.mean, other.std, strict=True
             )

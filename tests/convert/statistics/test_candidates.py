@@ -43,6 +43,16 @@ def test_a_preprocessing_has_the_name_that_people_call_it(
     assert candidate_of(Preprocessing(mean=mean, std=std)).name == name
 
 
+@given(st.floats(1.01, 1.03))
+def test_alike_is_alike_from_either_side_so_that_what_is_given_is_among_those_tried(
+    factor: float,
+) -> None:
+    near = candidate_of(Preprocessing(mean=(0.0,) * 3, std=(factor,) * 3))
+    tried = candidates(near)
+    assert [c.is_like(near) for c in tried] == [near.is_like(c) for c in tried]
+    assert any(c.is_like(near) for c in tried)
+
+
 def test_both_orders_of_colours_are_tried_of_all() -> None:
     tried = candidates(IMAGENET)
     assert len(tried) == 16

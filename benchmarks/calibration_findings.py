@@ -172,8 +172,8 @@ def _measured(subject: Subject, images: ExaminedImages) -> NormStatistics:
 
 
 def _named(subject: Subject, images: Sequence[Image.Image]) -> str:
-    statistics = _measured(subject, ExaminedImages.prepared(images, subject.preprocessing))
-    findings = examine_images(subject.network, images, subject.preprocessing, statistics)
+    examined = ExaminedImages.prepared(images, subject.preprocessing)
+    findings = examine_images(subject.network, examined, _measured(subject, examined))
     return ", ".join(finding.kind for finding in findings) or "none"
 
 

@@ -44,6 +44,7 @@ from ghostedge_convert.statistics.preprocessing import (
     judge_preprocessing,
 )
 from ghostedge_convert.statistics.stem import measure_stem
+from ghostedge_convert.statistics.trials import ExaminedImages
 from ghostedge_quantize import Prepared
 from ghostedge_runtime.errors import GhostEdgeError
 from ghostedge_runtime.images import normalize
@@ -188,10 +189,10 @@ def _examine(held: _Held) -> _Held:
         return held
     findings = examine_images(
         held.network,
-        held.images.sources,
-        held.source.preprocessing,
+        ExaminedImages.prepared(held.images.sources, held.source.preprocessing),
         held.statistics,
         is_network_known=not _speaks_against_network(held.fit),
+        is_classifier=held.source.classes is not None,
     )
     listed = tuple(ImageFinding(each.kind, each.evidence, each.remedy) for each in findings)
     return replace(held, fit=replace(held.fit, findings=listed))

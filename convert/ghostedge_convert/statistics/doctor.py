@@ -17,8 +17,6 @@ import onnx
 
 from ghostedge_convert.statistics.measure import NormStatistics
 from ghostedge_convert.statistics.trials import ExaminedImages, best_trial, turned_by
-from ghostedge_runtime.images import ImageSource
-from ghostedge_runtime.metadata import Preprocessing
 
 ENOUGH = 32
 """Images from which on more of them change nothing that can be measured of int8."""
@@ -55,37 +53,37 @@ class Finding:
 
 def examine_images(
     network: onnx.ModelProto,
-    images: Sequence[ImageSource],
-    preprocessing: Preprocessing,
+    images: ExaminedImages,
     statistics: NormStatistics,
     *,
     is_network_known: bool = True,
+    is_classifier: bool = True,
 ) -> tuple[Finding, ...]:
     """Say what is wrong with the images that a network is calibrated or compared on.
 
     Args:
         network: The float graph with its batch norms, as ``measure_norms`` takes it.
         images: At least one; files are called by their names.
-        preprocessing: How they become the network's input.
-        statistics: Of these images, prepared so, in this order.
+        statistics: Of these images, in this order.
         is_network_known: Whether preprocessing and network are those of training. Where they are
             not, images cannot be told from training's, and only what needs no such comparison is
             looked for.
+        is_classifier: Whether the answers are class scores; of others it is not asked how sure they
+            are.
 
     Returns:
         Empty where nothing is wrong.
     """
-    examined = ExaminedImages.prepared(images, preprocessing)
-    findings = [*_count(examined), *_blank(examined)]
-    usable = [i for i in range(len(examined)) if not _is_blank(examined.pixels[i])]
+    findings = [*_count(images), *_blank(images)]
+    usable = [i for i in range(len(images)) if not _is_blank(images.pixels[i])]
     if not usable or not is_network_known:
         return tuple(findings)
     alone = divergences_alone(statistics)
     odd = odd_images(alone, usable)
-    findings += _odd(examined, alone, odd)
+    findings += _odd(images, alone, odd)
     usable = [i for i in usable if i not in odd]
-    turned = _turned(network, examined.chosen(usable))
-    return (*findings, *(turned or _unlike(network, examined, statistics, usable)))
+    turned = _turned(network, images.chosen(usable)) if is_classifier else ()
+    return (*findings, *(turned or _unlike(network, images, statistics, usable)))
 
 
 def early_divergence(statistics: NormStatistics, images: Sequence[int] | None = None) -> float:

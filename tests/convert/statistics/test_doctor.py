@@ -45,21 +45,17 @@ def images(glyphs: ModuleType) -> list[Image.Image]:
 
 @pytest.fixture(scope="module")
 def findings(network: tuple[onnx.ModelProto, Preprocessing]) -> Callable[..., list[Finding]]:
-    """findings(images, crop_pct=…, is_network_known=…) → what is wrong with them."""
+    """findings(images, crop_pct=…, is_classifier=…) → what is wrong with them."""
     graph, stated = network
 
     def examine(
-        images: Sequence[Image.Image | Path], crop_pct: float = 1.0, is_network_known: bool = True
+        images: Sequence[Image.Image | Path], crop_pct: float = 1.0, **known: bool
     ) -> list[Finding]:
         preprocessing = replace(stated, crop_pct=crop_pct)
         examined = ExaminedImages.prepared(images, preprocessing)
         statistics = measure_norms(graph, examined.batches(lambda pixels: pixels))
         assert statistics is not None
-        return list(
-            examine_images(
-                graph, images, preprocessing, statistics, is_network_known=is_network_known
-            )
-        )
+        return list(examine_images(graph, examined, statistics, **known))
 
     return examine
 
@@ -120,6 +116,11 @@ def test_images_the_wrong_way_up_are_found_by_how_sure_the_answers_are(
     (turned,) = findings([image.transpose(turn) for image in images])
     assert turned.kind == "turned"
     assert words in turned.evidence
+
+
+def test_what_is_no_classifier_is_not_asked_how_sure_it_is(findings, images) -> None:
+    turned = [image.transpose(Image.Transpose.ROTATE_180) for image in images]
+    assert "turned" not in _kinds(findings(turned, is_classifier=False))
 
 
 def test_what_undoes_an_ailment_names_it(findings, images) -> None:

@@ -126,6 +126,7 @@ def _profile(statistics: NormStatistics) -> _Profile:
         [_median_entropy(_moments(layer), _remembered(layer)) for layer in statistics.layers]
     )
     apart = np.array([_apart(layer, halves) for layer in statistics.layers])
+    apart[far >= WORST] = 0  # of what is not finite the halves are the farthest apart as well
     return _Profile(far, far / (apart + _UNCERTAIN))
 
 

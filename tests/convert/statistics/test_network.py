@@ -161,6 +161,13 @@ def test_of_an_infinite_activation_the_verdict_is_finite(fitting):
     assert np.isfinite([*judge_network(NormStatistics(layers, 128)).divergences.values()]).all()
 
 
+def test_a_network_that_answers_nothing_finite_does_not_fit(fitting):
+    broken = [replace(layer, mean=layer.mean * np.nan) for layer in fitting.layers]
+    assert judge_network(NormStatistics(tuple(broken), 128)).verdict == "untold"
+    later = judge_network(NormStatistics((*fitting.layers[:1], *broken[1:]), 128))
+    assert (later.verdict, later.begins) == ("wrong", fitting.layers[1].name)
+
+
 def test_a_trained_network_fits_and_without_its_gates_does_not(trained_module, trained_pixels):
     model = export_onnx(trained_module, input_size=(64, 64))
     statistics = measure_norms(model, [trained_pixels[::6][:64]])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ghostedge_convert.statistics.stem import ColorOrder
-from ghostedge_runtime.metadata import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from ghostedge_runtime.metadata import IMAGENET_MEAN, IMAGENET_STD, ColorOrder, Preprocessing
 
 ALIKE = 0.02
 """Stds by which two normalisations may differ and no image tells them apart: (x - 127) / 128 and

@@ -24,11 +24,9 @@ _BLANK_SPREAD = 2.0
 """Standard deviation of a blank image's pixels, of 255, is at most this: one colour, JPEG's noise
 aside."""
 _ODD_FACTOR = 30.0
-"""An image is odd from this many times the typical image's divergence on. Of 3,000 fitting images
-of three networks none has more than 22 times; a blank one has 36 to 280 times."""
+"""An image is odd from this many times the typical image's divergence on."""
 _UNLIKE, _UNLIKE_SAMPLING = 0.01, 0.25
-"""A set is unlike training above the first plus the second over the number of images: at least 1.5
-times the largest that 200 fitting sets of 32 of each of three networks reached."""
+"""A set is unlike training above the first plus the second over the number of images."""
 _NAMED = 3
 """So many images are named by their files."""
 _LEAST = 1e-6

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostedge_convert.statistics.candidates import Candidate
-from ghostedge_convert.statistics.stem import Array, ColorOrder, Stem, term_indices
+from ghostedge_convert.statistics.stem import Array, Stem, term_indices
+from ghostedge_runtime.metadata import ColorOrder
 
 _ITERATIONS, _RESAMPLED_ITERATIONS = 40, 6
 _RESAMPLES = 40

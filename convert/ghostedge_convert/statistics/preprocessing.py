@@ -25,8 +25,8 @@ from ghostedge_convert.statistics.candidates import (
 )
 from ghostedge_convert.statistics.measure import NormLayer
 from ghostedge_convert.statistics.own_normalization import OwnNormalization, solve_normalization
-from ghostedge_convert.statistics.stem import Array, ColorOrder, Stem
-from ghostedge_runtime.metadata import Preprocessing
+from ghostedge_convert.statistics.stem import Array, Stem
+from ghostedge_runtime.metadata import ColorOrder, Preprocessing
 
 Verdict = Literal["fits", "other", "own"]
 

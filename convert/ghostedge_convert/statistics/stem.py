@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,8 @@ from ghostedge_convert.passes.graph import static_shape
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.statistics.measure import BatchNorm, NormLayer, trained_norms
 from ghostedge_runtime.images import MODES
+from ghostedge_runtime.metadata import ColorOrder
 
-ColorOrder = Literal["RGB", "BGR"]
 Array = npt.NDArray[np.float64]
 
 _AFFINE_TOLERANCE = 1e-3

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from ghostedge_convert.statistics.stem import ColorOrder, measure_stem
-from ghostedge_runtime.metadata import Preprocessing
+from ghostedge_convert.statistics.stem import measure_stem
+from ghostedge_runtime.metadata import ColorOrder, Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
 Stems = Callable[..., onnx.ModelProto]

@@ -45,7 +45,8 @@ class ImageEnds:
 
     def add(self, values: np.ndarray, count: int) -> None:
         """Take the ends of the first ``count`` of a batch of float32 activations."""
-        flat = values.reshape(len(values), -1)[:count]
+        # Of one image all rows are its own, be they patches or copies that fill up the batch.
+        flat = values.reshape(1 if count == 1 else len(values), -1)[:count]
         self.lows.append(flat.min(axis=1))
         self.highs.append(flat.max(axis=1))
 

@@ -60,6 +60,12 @@ def test_copies_that_fill_up_a_batch_are_no_images() -> None:
     assert [len(lows) for lows in of_images.lows] == [3]
 
 
+def test_of_one_image_all_its_patches_count() -> None:
+    of_images = ImageEnds()
+    of_images.add(np.array([[0, 1], [-2, 9]], np.float32), 1)
+    assert (of_images.lows[0].tolist(), of_images.highs[0].tolist()) == ([-2.0], [9.0])
+
+
 def test_every_range_of_a_graph_has_its_use_over_all_that_share_it(
     ghost: onnx.ModelProto, batches: Batches
 ) -> None:

@@ -38,7 +38,7 @@ LEAST_FAR = 0.1
 deviation, or a variance by less than a factor of about 1.8."""
 STEP = 8.0
 """By what factor a layer is farther than all before it. Sets of images that are drawn at random
-stay below where the network fits, reach it where it is another: ``test_network.py`` draws them."""
+stay below it where the network fits, and reach it where it is another; its tests draw them."""
 _UNCERTAIN = 0.01
 """Added to how far the halves are apart, which may be nothing."""
 _FITS = 0.5

@@ -29,6 +29,7 @@ from ghostedge.formats.onnx import ModelOrigin, inspect_onnx, layer_reader
 from ghostedge.records.image_fit import NO_NORMS, ImageFit
 from ghostedge_convert import build, detect_architecture, load_checkpoint, resolve_preprocessing
 from ghostedge_convert.architectures.family import image_channels
+from ghostedge_runtime.image_check import check_images
 from ghostedge_runtime.metadata import Preprocessing
 
 
@@ -126,10 +127,12 @@ def inspect_images(path: Path, building: Building, calib: Path, most: int) -> In
 
     Raises:
         InputError: It cannot be used.
-        ImageError: There is no such folder, or no image in it.
+        ImageError: There is no such folder, no image in it, or some that cannot be used.
     """
     options = _options(path, building, None)
     images = calibration_set(calib, most)
+    paths = [image for image in images.sources if isinstance(image, Path)]
+    check_images(paths).refuse(calib, can_skip=False)
     if is_quantized_onnx(options):
         options.check_effect(ModelKind.QUANTIZED_ONNX)
         fit = ImageFit(len(images), images.description, not_checked=(NO_NORMS,))

@@ -22,6 +22,7 @@ from ghostedge.conversion.source import FloatSource, Source, field_words
 from ghostedge.records.image_fit import (
     NO_IMAGES,
     NO_NORMS,
+    UNTRAINED,
     WIDENED,
     ImageFinding,
     ImageFit,
@@ -129,7 +130,8 @@ def fit_images(source: FloatSource, images: ImageSet) -> tuple[FloatSource, Imag
         return source, _without(fit, "preprocessing, network and images", error)
     source = replace(source, exported=network)
     if not trained_norms(network):
-        return source, replace(fit, not_checked=(NO_NORMS,))
+        has_norms = any(node.op_type == "BatchNormalization" for node in network.graph.node)
+        return source, replace(fit, not_checked=(UNTRAINED if has_norms else NO_NORMS,))
     held = _Held(network, source, images, fit)
     for what, step in _STEPS.items():
         held = _attempted(what, step, held)

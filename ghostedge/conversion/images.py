@@ -166,7 +166,12 @@ def usable_images(options: CheckOptions, reporter: Reporter, *, decode_all: bool
     elif checked.decoded < checked.count:
         reporter.note(f"  {checked.words}")
     if calib and not chosen:
-        raise ImageError("none of its images can be used", where="--calib")
+        raise ImageError(
+            f"none of its {len(calib):,} images can be used:\n  "
+            + "\n  ".join(bad_lines(bad.values())),
+            where=f"--calib {options.calib}",
+            remedy="give a folder of JPEG, PNG, BMP or WebP files",
+        )
     skipped = tuple(SkippedImage(str(path), error.what) for path, error in bad.items())
     notes = (
         (f"{len(bad):,} of {len(every):,} images left out:", *bad_lines(bad.values()))

@@ -175,11 +175,18 @@ class FloatSource(Source):
 def overridden(preprocessing: Preprocessing, options: ConvertOptions) -> Preprocessing:
     """The preprocessing with what the flags state.
 
+    A mean and std that no flag states are those of red, green and blue: where ``--color-order BGR``
+    is all that is stated, they are put in that order.
+
     Raises:
         InputError: The flags contradict each other.
     """
+    stated = options.source.preprocessing.stated()
+    if (preprocessing.color_order, stated.get("color_order")) == ("RGB", "BGR"):
+        values = {name: getattr(preprocessing, name) for name in _OF_CHANNELS}
+        stated = {name: (*v[2::-1], *v[3:]) for name, v in values.items()} | stated
     try:
-        return replace(preprocessing, **options.source.preprocessing.stated())
+        return replace(preprocessing, **stated)
     except ValueError as error:
         raise InputError(str(error), where="preprocessing flags") from error
 

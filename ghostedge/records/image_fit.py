@@ -22,6 +22,10 @@ NO_NORMS = (
     "its training (there is none, or they are folded into convolutions); check the checkpoint that "
     "it was made from: `ghostedge inspect model.pt --calib FOLDER`"
 )
+UNTRAINED = (
+    "preprocessing and network not checked: it cannot be told, for its batch norms are as they are "
+    "initialised, mean 0 and variance 1; if it was trained, load the trained weights"
+)
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,15 @@ class PreprocessingFit:
         against = f"divergence {best.divergence:.2g}, against {used.divergence:.2g} of {used}"
         if self.replaced:
             return f"preprocessing measured on {images}: {best} ({against}, which was only assumed)"
-        weight = "does not fit" if self.overwhelming else "may not fit"
+        if not self.overwhelming:
+            return (
+                f"preprocessing not sure: on {images} {best} is likelier than {used} (divergence "
+                f"{best.divergence:.2g} and {used.divergence:.2g}), which is too little to go by; "
+                "see to the input size and to what is said of the images, or take more of them"
+            )
         return (
-            f"preprocessing {weight}: on {images} {best} does better ({against}); if it was so in "
-            f"training, {best.flags_instead_of(used)}"
+            f"preprocessing does not fit: on {images} {best} does better ({against}); if it was so "
+            f"in training, {best.flags_instead_of(used)}"
         )
 
 

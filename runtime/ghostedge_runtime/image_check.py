@@ -45,11 +45,12 @@ class ImageCheck:
             f"{self.count:,} images looked at: the header and end of all, {whole} decoded in full"
         )
 
-    def refuse(self, where: str | os.PathLike[str]) -> None:
+    def refuse(self, where: str | os.PathLike[str], *, can_skip: bool = True) -> None:
         """Name all bad images in one error.
 
         Args:
             where: The folder or flag they are of.
+            can_skip: Whether the command has ``--skip-bad-images``.
 
         Raises:
             ImageError: There are some.
@@ -59,7 +60,8 @@ class ImageCheck:
                 f"{len(self.bad):,} of {self.count:,} images cannot be used:\n  "
                 + "\n  ".join(bad_lines(self.bad.values())),
                 where=where,
-                remedy="replace or remove them, or go on without them: --skip-bad-images",
+                remedy="replace or remove them"
+                + (", or go on without them: --skip-bad-images" if can_skip else ""),
             )
 
 

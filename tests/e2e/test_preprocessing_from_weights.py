@@ -96,3 +96,33 @@ def test_inspect_says_of_a_folded_network_that_it_cannot_be_told(
         done = in_process("inspect", tmp_path / "out" / file, "--calib", glyph_images)
         assert done.returncode == 0, done.stderr
         assert "it cannot be told, for no batch norm in it remembers its training" in done.stdout
+
+
+def test_inspect_names_images_that_cannot_be_decoded(
+    in_process: Command, example_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    done = in_process("inspect", example_checkpoint, "--calib", tmp_path)
+    assert done.returncode == 2
+    assert "1 of 1 images cannot be used" in done.stderr
+    assert "broken.jpg" in done.stderr
+    assert "replace or remove them" in done.stderr
+    assert "--skip-bad-images" not in done.stderr
+
+
+def test_convert_names_the_folder_where_no_image_can_be_used(
+    in_process: Command, example_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    done = in_process(
+        "convert",
+        example_checkpoint,
+        "--calib",
+        tmp_path,
+        "--skip-bad-images",
+        "-o",
+        tmp_path / "o",
+    )
+    assert done.returncode == 2
+    assert f"--calib {tmp_path}: none of its 1 images can be used" in done.stderr
+    assert "broken.jpg" in done.stderr

@@ -19,7 +19,7 @@ from ghostedge.conversion.images import Batches, ImageSet
 from ghostedge.conversion.options import ConvertOptions
 from ghostedge.conversion.source import FloatSource
 from ghostedge.conversion.sources import load_module
-from ghostedge.records.image_fit import NO_IMAGES, NO_NORMS
+from ghostedge.records.image_fit import NO_IMAGES, NO_NORMS, UNTRAINED
 from ghostedge_convert.sources.module import load_module as in_memory
 from ghostedge_runtime.images import LabelledImages
 from ghostedge_runtime.metadata import Preprocessing
@@ -151,6 +151,12 @@ def test_a_network_without_batch_norms_cannot_be_told(images):
     assert after.preprocessing == source.preprocessing
     assert fit.not_checked == (NO_NORMS,)
     assert fit.doubts == ()
+
+
+def test_a_network_that_was_never_trained_is_said_to_be_untrained(images):
+    loaded = in_memory(classifier().eval(), (1, 3, SIDE, SIDE))
+    _, fit = fit_images(load_module(loaded, ConvertOptions.of("net.pt")), images)
+    assert fit.not_checked == (UNTRAINED,)
 
 
 def test_what_is_not_affine_before_the_first_batch_norm_leaves_the_depth_to_look_at(images):

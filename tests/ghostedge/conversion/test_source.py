@@ -43,8 +43,17 @@ def test_a_stated_colour_order_is_the_files_and_swaps_an_images_channels(example
     assert source.preprocessing.color_order == "BGR"
     facts = {fact.name: (fact.value, fact.origin) for fact in source.inferred}
     assert facts["color_order"] == ("BGR", "from --color-order")
+    assert source.preprocessing.mean == (0.406, 0.456, 0.485)
+    assert source.preprocessing.std == (0.225, 0.224, 0.229)
     red = Image.new("RGB", (64, 64), (255, 10, 20))
     assert prepare(red, source.preprocessing)[0, 0].tolist() == [20, 10, 255]
+
+
+def test_a_stated_mean_is_in_the_stated_order_of_colours(example_checkpoint):
+    options = ConvertOptions.of(example_checkpoint, color_order="BGR", mean=(0.4, 0.5, 0.6))
+    preprocessing = load_family_checkpoint(options).preprocessing
+    assert preprocessing.mean == (0.4, 0.5, 0.6)
+    assert preprocessing.std == (0.225, 0.224, 0.229)
 
 
 def test_a_colour_order_of_grey_images_is_refused():

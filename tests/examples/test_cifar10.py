@@ -97,7 +97,7 @@ def test_what_is_written_is_float16_at_most_4_mb_and_recognised(
     assert (architecture.name, architecture.num_classes) == (recipe.architecture, 10)
 
 
-@pytest.mark.parametrize("name", ["ghostnetv2", "repghostnet"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_bundled_weights_are_those_of_the_recipe(cifar10: ModuleType, name: str) -> None:
     recipe, folder = cifar10.RECIPES[name], SCRIPT.parent / name
     assert (folder / cifar10.WEIGHTS).stat().st_size <= MAX_BYTES
@@ -110,8 +110,11 @@ def test_the_bundled_weights_are_those_of_the_recipe(cifar10: ModuleType, name: 
     assert checkpoint.config.preprocessing.input_size == (recipe.size, recipe.size)
     state = cifar10.load(folder / cifar10.WEIGHTS, 10, recipe).state_dict()
     assert all(torch.isfinite(value).all() for value in state.values())
-    variances = [value for key, value in state.items() if key.endswith("running_var")]
-    assert min(float(value.min()) for value in variances) > 0
+    variances = {key: value for key, value in state.items() if key.endswith("running_var")}
+    assert all(float(value.min()) >= 0 for value in variances.values())
+    # Of GhostNetV3's 1×1 branches some died: their variance is less than float16 can say.
+    lost = {key for key, value in variances.items() if float(value.min()) == 0}
+    assert all("_rpr_scale.bn." in key for key in lost)
 
 
 def test_augmentation_shifts_and_mirrors_each_image_for_itself(cifar10: ModuleType) -> None:

@@ -143,8 +143,10 @@ def _judge(judged: _Judged, used: Candidate) -> PreprocessingVerdict:
     best = judged.likelier(used)
     fit = _fit(best, judged.divergences[best])
     surely = fit.divergence <= _FITTING and judged.stem.images >= _FEWEST_IMAGES
+    is_reverse = best.is_like(reversed_colors(used))
     overwhelming = surely and (
-        judged.ratio(used) >= _FAR_CLOSER or judged.gain_of_reversal(used) >= _SURELY_OTHER_ORDER
+        judged.ratio(used) >= _FAR_CLOSER
+        or (is_reverse and judged.gain_of_reversal(used) >= _SURELY_OTHER_ORDER)
     )
     other = best is not used
     return judged.verdict(used, fit, "other" if other else "fits", other and overwhelming)

@@ -45,8 +45,12 @@ class ImageEnds:
 
     def add(self, values: np.ndarray, count: int) -> None:
         """Take the ends of the first ``count`` of a batch of float32 activations."""
-        # Of one image all rows are its own, be they patches or copies that fill up the batch.
-        flat = values.reshape(1 if count == 1 else len(values), -1)[:count]
+        # Of one image all rows are its own, be they patches or copies that fill up the batch; where
+        # there are fewer rows than images, what is there belongs to each.
+        if count > 1 and values.ndim and len(values) >= count:
+            flat = values.reshape(len(values), -1)[:count]
+        else:
+            flat = np.broadcast_to(values.reshape(1, -1), (count, values.size))
         self.lows.append(flat.min(axis=1))
         self.highs.append(flat.max(axis=1))
 

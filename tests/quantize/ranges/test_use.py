@@ -79,3 +79,11 @@ def test_every_range_of_a_graph_has_its_use_over_all_that_share_it(
     assert uses["input"].image == last
     assert uses["input"].widening > 5
     assert all(use.clipped == 0 for use in uses.values())
+
+
+def test_what_has_fewer_rows_than_there_are_images_belongs_to_each() -> None:
+    of_images = ImageEnds()
+    of_images.add(np.float32(3.0).reshape(()), 2)
+    of_images.add(np.array([[-1.0, 5.0]], np.float32), 3)
+    assert np.concatenate(of_images.lows).tolist() == [3, 3, -1, -1, -1]
+    assert np.concatenate(of_images.highs).tolist() == [3, 3, 5, 5, 5]

@@ -124,7 +124,8 @@ def test_what_cannot_be_measured_is_said_with_a_remedy(
     assert done.stdout == ""
 
 
-def test_its_options_alone_are_refused(int8: Path, trained_calib: Path) -> None:
-    done = inspect(int8, "--calib", trained_calib)
+@pytest.mark.parametrize("flag", ["--float", "--plot"])
+def test_its_options_alone_are_refused(int8: Path, tmp_path: Path, flag: str) -> None:
+    done = inspect(int8, flag, tmp_path / "layers.png")
     assert done.returncode == 2
-    assert "--quantization" in done.stderr
+    assert f"{flag} is for --quantization" in done.stderr

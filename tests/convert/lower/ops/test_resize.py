@@ -100,15 +100,13 @@ def test_nearest_resize(net, agree, shape, factor, modes, by_scale, seed):
 )
 def test_resize_by_any_scale(net, agree, shape, down, across, mode, transform, seed):
     """Whatever no kernel of TFLite's samples is a product of matrices."""
-    scales = np.asarray([1, 1, down, across], np.float32)
-    assume(min(np.floor(scales * np.asarray(shape, np.float32))) >= 1)
     network = net()
     modes = {"mode": "linear"} if mode == "linear" else {"nearest_mode": mode}
-    y = network.add(
-        "Resize",
+    y = resized(
+        network,
         behind_conv(network, shape, seed),
-        "",
-        scales,
+        shape,
+        (down, across),
         coordinate_transformation_mode=transform,
         **modes,
     )

@@ -11,6 +11,7 @@ import io
 import pickletools
 import zipfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from pickle import HIGHEST_PROTOCOL
 
@@ -38,6 +39,9 @@ _PLAIN_PREFIXES = ("torch._utils._rebuild", "torch._tensor._rebuild")
 _SHOWN = 8
 # The newest that torch's restricted reader knows; torch.save writes it unless told otherwise.
 _PROTOCOL = 2
+# torch.save's format before 1.6 begins with this number: pickles of it, the format's version, the
+# machine, the object and the storages' names, then the storages' bytes, which are no opcodes.
+_OLD_FORMAT, _OLD_PICKLES = 0x1950A86A20F9469CFC6C, 5
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,14 @@ def scan_pickle(data: bytes) -> PickleContent:
     seen = _Seen()
     # The reader ends by raising, at the end of the bytes or at any damage; what it has read until
     # then is kept.
+    first: object = None
     with contextlib.suppress(Exception):
-        while True:
+        for number in count(1):
             for opcode, argument, _ in pickletools.genops(stream):
                 seen.add(opcode.name, argument)
+                first = argument if number == 1 and opcode.name == "LONG1" else first
+            if first == _OLD_FORMAT and number == _OLD_PICKLES:
+                break
     return PickleContent(tuple(seen.names), frozenset(seen.strings), seen.protocol)
 
 

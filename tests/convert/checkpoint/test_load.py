@@ -315,6 +315,17 @@ def test_a_cut_file_of_torch_before_1_6_is_refused(save, weights, share):
     assert "cut or damaged" in refusal(path).what
 
 
+def test_numbers_of_a_cut_file_of_torch_before_1_6_are_taken_for_no_pickle(save):
+    pickled = b"N" + b"\x80\x04N." * 70 + b"NNN"  # what the bytes of weights may look like
+    numbers = torch.frombuffer(bytearray(pickled), dtype=torch.float32)
+    assert len(numbers) == ord("G")  # the length before them is an opcode that takes eight bytes
+    path = save({"weight": numbers}, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:-100])
+    error = refusal(path)
+    assert "cut or damaged" in error.what
+    assert error.remedy == "copy or download it again"
+
+
 def test_a_zip_with_a_damaged_record_is_refused_by_its_name(save, weights):
     path = save(weights)
     data = bytearray(path.read_bytes())

@@ -24,6 +24,7 @@ from ghostedge.console import ConsoleReporter
 from ghostedge.conversion.option_fields import OptionField
 from ghostedge.conversion.options import OPTIONS
 from ghostedge.show.corruption_tables import drawn_tables
+from ghostedge.show.shipping import shipping_sentences
 from ghostedge.show.tables import conversion_table, guard_tables
 from ghostedge_runtime.errors import BudgetMissedError, InputError, MissingDependencyError
 
@@ -127,6 +128,8 @@ def command(
         for doubt in manifest.image_fit.doubts if manifest.image_fit else ():
             stdout().say(f"! {doubt}")
         stdout().say(f"written to {manifest.folder}/")
+        for sentence in shipping_sentences(manifest):
+            stdout().say(sentence)
     if manifest.unscored:
         raise InputError(
             "the files are written, but they could not all be checked, scored and timed:\n  "

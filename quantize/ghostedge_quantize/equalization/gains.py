@@ -11,7 +11,7 @@ not compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -20,7 +20,7 @@ from ghostedge_quantize.equalization.channels import channel_count, taken_channe
 from ghostedge_quantize.graph.canonical import constant, int_attribute
 from ghostedge_quantize.graph.ops import Noise, Role, output_first, row_of, rule_of
 from ghostedge_quantize.graph.plan import name_of
-from ghostedge_quantize.ranges.calibrate import Observer, extremes
+from ghostedge_quantize.ranges.calibrate import Activations, Observer, extremes
 from ghostedge_runtime.errors import InputError
 
 _HALF_ACTIVE = 0.5
@@ -58,37 +58,46 @@ def channel_stats(
     Raises:
         InputError: No images, or a NaN or infinite activation.
     """
-    sums: dict[str, _Sums] = {}
-    images = 0
-    for first, count, activations in Observer(graph, tensors).run(batches):
+
+    def look(first: int, count: int, activations: Activations) -> dict[str, ChannelStats]:
+        measured = {}
         for name, values in activations:
             extremes(name, values, first)
-            sums.setdefault(name, _Sums(values.shape[1])).add(values[:count])
-        images = first + count
+            measured[name] = _stats(values[:count])
+        return measured
+
+    images = 0
+    sums: dict[str, ChannelStats] = {}
+    for count, stats in Observer(graph, tensors).look(batches, look):
+        images += count
+        for name, of_batch in stats.items():
+            sums[name] = _added(sums[name], of_batch) if name in sums else of_batch
     if images == 0:
         raise InputError("no calibration images", remedy="pass at least one batch of images")
-    return {name: tensor.stats() for name, tensor in sums.items()}
+    return {
+        name: replace(total, power=total.power / images, active=total.active / images)
+        for name, total in sums.items()
+    }
 
 
-class _Sums:
-    def __init__(self, channels: int) -> None:
-        self._high = np.zeros(channels)
-        self._low = np.zeros(channels)
-        self._power = np.zeros(channels)
-        self._active = np.zeros(channels)
-        self._images = 0
+def _stats(values: np.ndarray) -> ChannelStats:
+    """Of a batch [N, C, …]: power and active are sums over its images."""
+    axes = (0, *range(2, values.ndim))
+    return ChannelStats(
+        high=np.maximum(0.0, values.max(axis=axes)).astype(np.float64),
+        low=np.maximum(0.0, -values.min(axis=axes)).astype(np.float64),
+        power=len(values) * np.square(values).mean(axis=axes, dtype=np.float64),
+        active=len(values) * (values > 0).mean(axis=axes),
+    )
 
-    def add(self, values: np.ndarray) -> None:
-        axes = (0, *range(2, values.ndim))
-        self._high = np.maximum(self._high, values.max(axis=axes))
-        self._low = np.maximum(self._low, -values.min(axis=axes))
-        self._power += len(values) * np.square(values).mean(axis=axes, dtype=np.float64)
-        self._active += len(values) * (values > 0).mean(axis=axes)
-        self._images += len(values)
 
-    def stats(self) -> ChannelStats:
-        total = self._images
-        return ChannelStats(self._high, self._low, self._power / total, self._active / total)
+def _added(one: ChannelStats, other: ChannelStats) -> ChannelStats:
+    return ChannelStats(
+        high=np.maximum(one.high, other.high),
+        low=np.maximum(one.low, other.low),
+        power=one.power + other.power,
+        active=one.active + other.active,
+    )
 
 
 def power_of(value: ir.Value, stats: Stats) -> np.ndarray:

@@ -1,14 +1,13 @@
 """Measures activation ranges by running the float graph on calibration images.
 
 ONNX Runtime runs the graph and hands out inner activations, batch by batch. Streaming, in one pass:
-two batches and their activations are held at a time, and per tensor one histogram of fixed size.
+a batch and its activations are held for each core, and per tensor a histogram of fixed size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar, get_args
@@ -16,19 +15,19 @@ from typing import TypeVar, get_args
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 
 from ghostedge_quantize.codes import Range
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.joins import output_joins, part_ranges
 from ghostedge_quantize.graph.plan import Plan, make_plan
+from ghostedge_quantize.parallel import PerWorker, in_parallel, session_of_one_thread
 from ghostedge_quantize.ranges.methods import Histogram, merged, read_range
-from ghostedge_quantize.ranges.use import ImageEnds, RangeUse, range_use
+from ghostedge_quantize.ranges.use import Ends, ImageEnds, RangeUse, image_ends, range_use
 from ghostedge_quantize.settings import Method
 from ghostedge_runtime.errors import InputError
 
 Activations = Iterator[tuple[str, np.ndarray]]
-T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Ranges:
 
 
 class Observer:
-    """A session of the graph with more outputs; it uses every core.
+    """A session of the graph with more outputs.
 
     Args:
         model: The canonical float model, one float32 input.
@@ -89,19 +88,33 @@ class Observer:
         self._names = tuple(names)
         del proto.graph.output[:]
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._fetched)
-        self._session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
+        self._session = session_of_one_thread(proto)
 
-    def run(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, int, Activations]]:
-        """Yield the first image's index, the number of images and the activations of each run.
+    def look(
+        self, batches: Iterable[np.ndarray], at: Callable[[int, int, Activations], R]
+    ) -> Iterator[tuple[int, R]]:
+        """Run the graph, a batch on each core at a time.
 
-        A batch that the model's own batch size does not divide is filled up with copies of its
-        last image.
+        Args:
+            batches: One that the model's own batch size does not divide is filled up with copies
+                of its last image.
+            at: Called in a thread with the first image's index, the number of images and the
+                activations of each run.
+
+        Yields:
+            The number of images of each run, in order, and what ``at`` returned.
         """
+
+        def run(batch: tuple[int, int, np.ndarray]) -> tuple[int, R]:
+            first, count, images = batch
+            return count, at(first, count, self._activations(images))
+
+        return in_parallel(run, self._numbered(batches))
+
+    def _numbered(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, int, np.ndarray]]:
         first = 0
         for count, images in self.sized(batches):
-            yield first, count, self._activations(images)
+            yield first, count, images
             first += count
 
     def sized(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
@@ -189,16 +202,8 @@ def calibrate(
     joins = output_joins(graph.graph)
     shared = make_plan(graph.graph, "int8")
     apart = make_plan(graph.graph, "int8", {join.node for join in joins})
-    histograms = {name: Histogram() for name in (*shared.measured, *apart.measured)}
-    of_images = {name: ImageEnds() for name in histograms}
-    images = 0
-    for first, count, activations in _ahead(Observer(graph, tuple(histograms)).run(batches)):
-        for name, values in activations:
-            histograms[name].add(values, extremes(name, values, first))
-            of_images[name].add(values, count)
-        images = first + count
-    if images == 0:
-        raise InputError("no calibration images", remedy="pass at least one batch of images")
+    names = tuple(dict.fromkeys((*shared.measured, *apart.measured)))
+    images, histograms, of_images = _counted(Observer(graph, names), names, batches)
     read = _read(apart, histograms, method, [part for join in joins for part in join.parts])
     ends_of = part_ranges(joins, apart, {name: ends for name, (_, ends) in read.items()})
     unlike = frozenset(join.node for join in joins if join.is_unlike(ends_of))
@@ -212,6 +217,36 @@ def calibrate(
         float_joins=unlike,
         uses=tuple(_uses(plan, histograms, of_images, read)),
     )
+
+
+def _counted(
+    observer: Observer, names: Sequence[str], batches: Iterable[np.ndarray]
+) -> tuple[int, dict[str, Histogram], dict[str, ImageEnds]]:
+    """How many images there are, the values of each tensor, and the ends of its images.
+
+    Raises:
+        InputError: As ``calibrate``.
+    """
+    shares = PerWorker(lambda: {name: Histogram() for name in names})
+
+    def count(first: int, images: int, activations: Activations) -> list[tuple[Ends, Ends]]:
+        ends = []
+        with shares.one() as histograms:
+            for name, values in activations:
+                histograms[name].add(values, extremes(name, values, first))
+                ends.append(image_ends(values, images))
+        return ends
+
+    of_images = {name: ImageEnds() for name in names}
+    looked_at = 0
+    for images, ends in observer.look(batches, count):
+        looked_at += images
+        for name, (lows, highs) in zip(names, ends, strict=True):
+            of_images[name].add(lows, highs)
+    if looked_at == 0:
+        raise InputError("no calibration images", remedy="pass at least one batch of images")
+    counted = {name: merged([share[name] for share in shares.all]) for name in names}
+    return looked_at, counted, of_images
 
 
 def _read(
@@ -250,18 +285,6 @@ def _uses(
         _, ends = read[names[0]]
         together = merged([histograms[name] for name in names])
         yield range_use(names[0], ends, together, [of_images[name] for name in names])
-
-
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Pass the items on, making the next while the caller works on the present one.
-
-    Decoding and inference leave Python's lock to the counting, so the two take turns on two cores.
-    """
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        pending = worker.submit(next, items, None)
-        while (item := pending.result()) is not None:
-            pending = worker.submit(next, items, None)
-            yield item
 
 
 def extremes(name: str, values: np.ndarray, first: int) -> Range:

@@ -43,16 +43,20 @@ class ImageEnds:
     lows: list[Ends] = field(default_factory=list)
     highs: list[Ends] = field(default_factory=list)
 
-    def add(self, values: np.ndarray, count: int) -> None:
-        """Take the ends of the first ``count`` of a batch of float32 activations."""
-        # Of one image all rows are its own, be they patches or copies that fill up the batch; where
-        # there are fewer rows than images, what is there belongs to each.
-        if count > 1 and values.ndim and len(values) >= count:
-            flat = values.reshape(len(values), -1)[:count]
-        else:
-            flat = np.broadcast_to(values.reshape(1, -1), (count, values.size))
-        self.lows.append(flat.min(axis=1))
-        self.highs.append(flat.max(axis=1))
+    def add(self, lows: Ends, highs: Ends) -> None:
+        """Take the ends of a batch's images."""
+        self.lows.append(lows)
+        self.highs.append(highs)
+
+
+def image_ends(values: np.ndarray, count: int) -> tuple[Ends, Ends]:
+    """Lowest and highest value of the first ``count`` images of a batch of float32 activations."""
+    # Of one image all rows are its own, be they patches or copies that fill up the batch; where
+    # there are fewer rows than images, what is there belongs to each.
+    if count > 1 and values.ndim and len(values) >= count:
+        flat = values.reshape(len(values), -1)[:count]
+        return flat.min(axis=1), flat.max(axis=1)
+    return np.full(count, values.min()), np.full(count, values.max())
 
 
 def range_use(

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from ghostedge_quantize import calibrate
+from ghostedge_quantize.parallel import workers
 from ghostedge_quantize.settings import Method
 from ghostedge_runtime.errors import InputError
 
@@ -77,7 +78,9 @@ def test_batches_need_not_have_the_models_own_size(toy: Toy, batches: Batches) -
 
 
 @pytest.mark.parametrize("method", ["minmax", "mse"])
-def test_only_one_batch_is_held_at_a_time(ghost: onnx.ModelProto, method: Method) -> None:
+def test_no_more_batches_are_held_than_the_workers_have_in_hand(
+    ghost: onnx.ModelProto, method: Method
+) -> None:
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
 
@@ -91,8 +94,8 @@ def test_only_one_batch_is_held_at_a_time(ghost: onnx.ModelProto, method: Method
                 yield batch
 
     calibrate(ghost, Stream(), method=method)
-    # The one that is yielded, and the one before, which the loops still name.
-    assert most <= 2
+    # One for each worker and as many done as are waited for, the next, and one still named.
+    assert most <= workers() + 3
 
 
 def test_memory_does_not_grow_with_the_number_of_batches(toy: Toy) -> None:
@@ -116,8 +119,9 @@ def test_memory_does_not_grow_with_the_number_of_batches(toy: Toy) -> None:
         return most
 
     peak(2)
+    few = max(peak(20) for _ in range(3))  # threads are at their largest together by chance
     # The inputs of 180 more images are 8.8 MB, their activations 30 MB.
-    assert peak(200) - peak(20) < 500_000
+    assert peak(200) - few < 500_000
 
 
 def test_auto_takes_each_tensors_range_from_the_method_it_names(

@@ -11,7 +11,7 @@ import pytest
 from ghostedge_quantize import calibrate
 from ghostedge_quantize.codes import Range
 from ghostedge_quantize.ranges.methods import Histogram
-from ghostedge_quantize.ranges.use import ImageEnds, range_use
+from ghostedge_quantize.ranges.use import ImageEnds, image_ends, range_use
 
 Batches = Callable[..., list[np.ndarray]]
 
@@ -20,7 +20,7 @@ def _measured(*batches: np.ndarray) -> tuple[Histogram, ImageEnds]:
     histogram, of_images = Histogram(), ImageEnds()
     for batch in batches:
         histogram.add(batch, Range(float(batch.min()), float(batch.max())))
-        of_images.add(batch, len(batch))
+        of_images.add(*image_ends(batch, len(batch)))
     return histogram, of_images
 
 
@@ -55,15 +55,13 @@ def test_a_single_image_is_held_against_none() -> None:
 
 
 def test_copies_that_fill_up_a_batch_are_no_images() -> None:
-    of_images = ImageEnds()
-    of_images.add(np.ones((4, 2, 2), np.float32), 3)
-    assert [len(lows) for lows in of_images.lows] == [3]
+    lows, highs = image_ends(np.ones((4, 2, 2), np.float32), 3)
+    assert (len(lows), len(highs)) == (3, 3)
 
 
 def test_of_one_image_all_its_patches_count() -> None:
-    of_images = ImageEnds()
-    of_images.add(np.array([[0, 1], [-2, 9]], np.float32), 1)
-    assert (of_images.lows[0].tolist(), of_images.highs[0].tolist()) == ([-2.0], [9.0])
+    lows, highs = image_ends(np.array([[0, 1], [-2, 9]], np.float32), 1)
+    assert (lows.tolist(), highs.tolist()) == ([-2.0], [9.0])
 
 
 def test_every_range_of_a_graph_has_its_use_over_all_that_share_it(
@@ -83,7 +81,7 @@ def test_every_range_of_a_graph_has_its_use_over_all_that_share_it(
 
 def test_what_has_fewer_rows_than_there_are_images_belongs_to_each() -> None:
     of_images = ImageEnds()
-    of_images.add(np.float32(3.0).reshape(()), 2)
-    of_images.add(np.array([[-1.0, 5.0]], np.float32), 3)
+    of_images.add(*image_ends(np.float32(3.0).reshape(()), 2))
+    of_images.add(*image_ends(np.array([[-1.0, 5.0]], np.float32), 3))
     assert np.concatenate(of_images.lows).tolist() == [3, 3, -1, -1, -1]
     assert np.concatenate(of_images.highs).tolist() == [3, 3, 5, 5, 5]

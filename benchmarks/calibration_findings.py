@@ -68,9 +68,9 @@ class Subject:
 
 def main() -> None:
     args = _arguments()
-    subjects = [_of_study(name, args.shared) for name in args.studies]
+    subjects = [of_study(name, args.shared) for name in args.studies]
     if args.lite0 is not None:
-        subjects.append(_lite0(args.lite0, args.shared))
+        subjects.append(of_lite0(args.lite0, args.shared))
     rows = [row for subject in subjects for row in _rows(subject, args)]
     counted = ("network", "pool", "images", "draws", "odd", "unlike", "turned", "named")
     print(report.table(counted, [[str(row[name]) for name in counted] for row in rows]))
@@ -98,18 +98,25 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _of_study(name: str, shared: Path) -> Subject:
+def of_study(name: str, shared: Path) -> Subject:
+    """A trained network of ``support.studies``, with its calibration images."""
     model, calibration = checkpoint_and_calibration(name, shared)
+    return of_checkpoint(name, model, calibration)
+
+
+def of_checkpoint(name: str, model: Path, images: Path) -> Subject:
+    """A checkpoint that says how its images are prepared, and the folder of these."""
     checkpoint = load_checkpoint(model)
     architecture = detect_architecture(checkpoint).architecture
     preprocessing = resolve_preprocessing(checkpoint, architecture).preprocessing
     network = export_onnx(
         build(checkpoint, architecture), input_size=preprocessing.input_size, batch=1
     )
-    return Subject(name, network, preprocessing, list_images(calibration))
+    return Subject(name, network, preprocessing, list_images(images))
 
 
-def _lite0(file: Path, shared: Path) -> Subject:
+def of_lite0(file: Path, shared: Path) -> Subject:
+    """EfficientNet-Lite0's float ONNX, with photographs."""
     folder = report.CACHE / "imagenet_sample"
     if not folder.exists():
         with zipfile.ZipFile(shared / "data" / "imagenet_sample" / "images.zip") as archive:

@@ -28,6 +28,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "raw_input.py": ("--rounds", "30"),
     "int16_layers.py": ("--rounds", "20"),
     "whole_networks.py": (),
+    "network_verdicts.py": ("--draws", "5", "--fitting-draws", "20"),
 }
 
 

@@ -35,8 +35,8 @@ from ghostedge.records.image_fit import (
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert.sources.module import in_a_line
 from ghostedge_convert.statistics.doctor import examine_images
+from ghostedge_convert.statistics.fault import name_fault
 from ghostedge_convert.statistics.measure import NormStatistics, measure_norms, trained_norms
-from ghostedge_convert.statistics.network import judge_network
 from ghostedge_convert.statistics.preprocessing import (
     PreprocessingFit as MeasuredPreprocessing,
 )
@@ -171,15 +171,15 @@ def _judge_preprocessing(held: _Held) -> _Held:
 def _measure(held: _Held) -> _Held:
     """What the images bring to every batch norm, and whether the weights are the network's."""
     preprocessing = held.source.preprocessing
-    batches = (
+    batches = [
         np.ascontiguousarray(normalize(pixels, preprocessing).transpose(0, 3, 1, 2))
         for pixels in _pixels(held.images, preprocessing, held.source.batch)
-    )
+    ]
     statistics = measure_norms(held.network, batches)
     if statistics is None:
         raise ValueError("batch norms that were trained are not measured")
     layers = tuple(NormFit(*layer) for layer in statistics.divergences().items())
-    judged = judge_network(statistics)
+    judged = name_fault(held.network, np.concatenate(batches), statistics)
     network = NetworkFit(judged.verdict, judged.begins, judged.evidence)
     fit = replace(held.fit, layers=layers, network=network)
     return replace(held, statistics=statistics, fit=fit)

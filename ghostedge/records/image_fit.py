@@ -133,7 +133,8 @@ class NetworkFit:
     Attributes:
         verdict: ``fits``; ``wrong``: they were not; ``unclear``: they were not, or the images are
             unlike training's; ``untold``: too little is known, or the preprocessing does not fit.
-        begins_at: The batch norm from which on they are another network's; None of another verdict.
+        begins_at: The batch norm from which on they are another network's, or of ``unclear`` may
+            be; None of another verdict, or where none can be named.
         evidence: Why, in a sentence.
     """
 

@@ -11,7 +11,7 @@ two numbers per image and channel leave it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,15 @@ class NormStatistics:
     def divergences(self, images: Sequence[int] | None = None) -> dict[str, float]:
         """Name of each layer → its divergence, over all images or those chosen."""
         return {layer.name: layer.divergence(images) for layer in self.layers}
+
+    def of(self, images: Sequence[int]) -> NormStatistics:
+        """The same of some of the images."""
+        chosen = list(images)
+        layers = tuple(
+            replace(layer, mean=layer.mean[chosen], square=layer.square[chosen])
+            for layer in self.layers
+        )
+        return NormStatistics(layers, len(chosen))
 
 
 @dataclass(frozen=True)

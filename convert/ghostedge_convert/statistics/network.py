@@ -12,10 +12,11 @@ little varies: layers near the end have channels that fire for one image in a hu
 dozen images need not hold one. It is divided by how far apart two halves of the same images are,
 which is what so few images leave uncertain, and largest in just those layers.
 
-Images of another domain drift away from layer to layer; so do networks that differ in little
-everywhere, as in which of two convolutions has the stride. The two look the same from here, and
-the verdict then says that it may be either. A difference that leaves the outputs as they were,
-such as another epsilon beside variances far larger, leaves no step.
+Images of another domain drift away from layer to layer; so do networks that differ in little, as in
+which of two convolutions has the stride. Where no layer is far, ``jump.py`` compares them more
+sharply. The two look the same from here, and the verdict then says that it may be either;
+``fault.py`` tells them apart where it finds the network that fits. A difference that leaves the
+outputs as they were, such as another epsilon beside variances far larger, leaves no step.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ghostedge_convert.statistics.jump import JUMP, largest_jump
 from ghostedge_convert.statistics.measure import WORST, Array, NormLayer, NormStatistics
 
 Verdict = Literal["fits", "wrong", "unclear", "untold"]
@@ -59,11 +61,14 @@ class NetworkVerdict:
     Attributes:
         verdict: See ``Verdict``.
         images: How many it was judged by.
-        begins: The batch norm from which on the network is another, where that is so.
+        begins: The batch norm from which on the network, or of ``unclear`` it or the images, is
+            another; None where the verdict is neither, or no layer can be named.
         divergences: Name of each batch norm → relative entropy of what it saw to what it
             remembers, in the graph's order.
         evidence: The same as a sentence.
         step: The largest factor by which a layer, and those after it, are farther than all before.
+        jump: The same in standard errors, see ``jump.py``; None where it was not looked for.
+        fits_with: What the network has to be edited to for its weights to fit, where that is known.
     """
 
     verdict: Verdict
@@ -72,14 +77,17 @@ class NetworkVerdict:
     divergences: dict[str, float]
     evidence: str
     step: float
+    jump: float | None = None
+    fits_with: str | None = None
 
 
 @dataclass(frozen=True)
 class _Profile:
-    """By layer: how far it is, and that in units of the distance between halves of the images."""
+    """By layer: how far it is, that in units of the distance between halves, and that distance."""
 
     far: Array
     units: Array
+    apart: Array
 
     @property
     def steps(self) -> Array:
@@ -111,9 +119,19 @@ def judge_network(statistics: NormStatistics) -> NetworkVerdict:
     steps = profile.steps
     first = int(np.argmax(steps >= STEP)) if np.any(steps >= STEP) else None
     verdict = _verdict(profile, first)
-    begins = names[first] if verdict == "wrong" and first is not None else None
-    evidence = _evidence(verdict, profile, names, first)
-    return NetworkVerdict(verdict, statistics.images, begins, far, evidence, float(steps.max()))
+    jump = largest_jump(statistics, profile.apart) if verdict in ("fits", "unclear") else None
+    if verdict == "fits" and jump is not None and jump.factor >= JUMP:
+        verdict, first = "unclear", jump.layer
+    begins = names[first] if verdict in ("wrong", "unclear") and first is not None else None
+    return NetworkVerdict(
+        verdict,
+        statistics.images,
+        begins,
+        far,
+        evidence=_evidence(verdict, profile, names, first),
+        step=float(steps.max()),
+        jump=jump.factor if jump is not None else None,
+    )
 
 
 def _profile(statistics: NormStatistics) -> _Profile:
@@ -125,8 +143,8 @@ def _profile(statistics: NormStatistics) -> _Profile:
         [_median_entropy(_moments(layer), _remembered(layer)) for layer in statistics.layers]
     )
     apart = np.array([_apart(layer, halves) for layer in statistics.layers])
-    apart[far >= WORST] = 0  # of what is not finite the halves are the farthest apart as well
-    return _Profile(far, far / (apart + _UNCERTAIN))
+    finite = np.where(far >= WORST, 0, apart)  # of what is not, halves are farthest apart as well
+    return _Profile(far, far / (finite + _UNCERTAIN), apart)
 
 
 def _verdict(profile: _Profile, first: int | None) -> Verdict:
@@ -150,6 +168,13 @@ def _evidence(verdict: Verdict, profile: _Profile, names: list[str], first: int 
             f"up to {names[first - 1]} every batch norm sees what it remembers of training, at "
             f"most {far[:first].max():.2g} from it; {names[first]} does not ({far[first]:.2g}), "
             "nor do those behind it: these weights were not trained as this network"
+        )
+    if verdict == "unclear" and first is not None:
+        return (
+            f"up to {names[first - 1]} every batch norm sees what it remembers of training; from "
+            f"{names[first]} on they are farther from it than chance explains, though not far: the "
+            "network differs from training's in what comes right before, as in a stride, or the "
+            "images in what is seen there"
         )
     if verdict == "unclear":
         return (

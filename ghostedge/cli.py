@@ -18,7 +18,17 @@ import ghostedge
 from ghostedge.terminal import TextConsole, standard_streams
 from ghostedge_runtime.errors import GhostEdgeError
 
-_COMMANDS = ("convert", "bench", "compare", "report", "run", "inspect", "features", "doctor")
+_COMMANDS = (
+    "convert",
+    "tune",
+    "bench",
+    "compare",
+    "report",
+    "run",
+    "inspect",
+    "features",
+    "doctor",
+)
 
 
 class _LazyGroup(click.Group):

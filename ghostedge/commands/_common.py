@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -11,12 +12,14 @@ from typing import Any, TypeVar
 import click
 
 from ghostedge.terminal import TextConsole
+from ghostedge_runtime.errors import MissingDependencyError
 
 N = TypeVar("N", int, float)
 W = TypeVar("W", bound=str)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PIPE_WIDTH = 160
+_CONVERT = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quantize")
 PATH = click.Path(path_type=Path)
 
 
@@ -43,6 +46,23 @@ def json_option(command: F) -> F:
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
     )(command)
+
+
+def require_convert(verb: str) -> None:
+    """Refuse, before anything is imported, what needs packages that this install lacks.
+
+    Args:
+        verb: What needs them: ``converting``.
+
+    Raises:
+        MissingDependencyError: Names them and the extra.
+    """
+    missing = [name for name in _CONVERT if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{verb} needs {', '.join(missing)}, which this install does not have",
+            remedy="pip install 'ghostedge[convert]'",
+        )
 
 
 def print_json(document: Any) -> None:

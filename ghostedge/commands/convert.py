@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from ghostedge.commands._common import (
     floats,
     json_option,
     print_json,
+    require_convert,
     say_unsafe,
     size,
     stderr,
@@ -26,11 +26,9 @@ from ghostedge.conversion.options import OPTIONS
 from ghostedge.show.corruption_tables import drawn_tables
 from ghostedge.show.shipping import shipping_sentences
 from ghostedge.show.tables import conversion_table, guard_tables
-from ghostedge_runtime.errors import BudgetMissedError, InputError, MissingDependencyError
+from ghostedge_runtime.errors import BudgetMissedError, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
-_NEEDED = ("torch", "onnx", "onnxruntime", "ghostedge_convert", "ghostedge_quantize")
-
 
 _PARSERS: Mapping[Any, Any] = {
     Path: PATH,
@@ -106,7 +104,7 @@ def command(
     ghostedge convert hf-hub:owner/name --input-size 224
     ghostedge convert model_qdq.onnx --eval labelled/
     """  # noqa: D301 - click takes the control character for "do not rewrap"
-    _require_extra()
+    require_convert("converting")
     from ghostedge.conversion.api import convert
 
     if options["unsafe_pickle"]:
@@ -139,12 +137,3 @@ def command(
         )
     if manifest.missed:
         raise BudgetMissedError("; ".join(manifest.missed), where=manifest.folder)
-
-
-def _require_extra() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"converting needs {', '.join(missing)}, which this install does not have",
-            remedy="pip install 'ghostedge[convert]'",
-        )

@@ -57,7 +57,7 @@ class ClassComparison:
         reporter: Reporter,
     ) -> ClassComparison:
         """Run the images through all files; as `compare.compare`."""
-        scores = _file_scores(models, images, mode_of(source.preprocessing), reporter)
+        scores = file_scores(models, images, mode_of(source.preprocessing), reporter)
         first = files[0]
         return cls(
             source,
@@ -100,7 +100,7 @@ class ClassComparison:
         return agreement, Gap.of_scores(scores, original).sqnr_db
 
 
-def _file_scores(
+def file_scores(
     models: Mapping[str, Model], images: ImageSet, mode: str, reporter: Reporter
 ) -> dict[str, Scores]:
     """Scores of every model on every image, by file name; ``mode`` is what these are decoded to."""

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from ghostedge.records.image_fit import ImageFit
 from ghostedge.records.manifest_v1 import upgraded
+from ghostedge.records.tuning import TuningReport
 from ghostedge_runtime.decode import decode
 from ghostedge_runtime.errors import InputError
 from ghostedge_runtime.formats.backend import TensorInfo
@@ -304,6 +305,7 @@ class Manifest:
             asked for.
         image_fit: The images held against what the network's batch norms remember; None in files
             from before the field.
+        tuning: What ``ghostedge tune`` chose and tried, in its last run; None before the first.
         folder: Where the artefacts are; not written to the file, which may be moved.
     """
 
@@ -322,6 +324,7 @@ class Manifest:
     unscored: tuple[str, ...] = ()
     guard: GuardReport | None = None
     image_fit: ImageFit | None = None
+    tuning: TuningReport | None = None
     folder: Path = Path()
 
     def artefact(self, file: str) -> Artefact:

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ghostedge.records.manifest import MANIFEST_NAME
+from ghostedge.records.tuning import tuned_names
 from ghostedge_runtime.errors import InputError
 
 _FOLDER_REMEDY = "choose another folder with -o"
@@ -72,7 +73,8 @@ def _written_before(folder: Path) -> set[str]:
     """Names that the manifest in ``folder`` vouches for."""
     try:
         manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
-        return {MANIFEST_NAME} | {str(a["file"]) for a in manifest["artefacts"]}
+        names = {MANIFEST_NAME} | {str(a["file"]) for a in manifest["artefacts"]}
+        return names | tuned_names(str(manifest.get("name", "")))
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 

@@ -17,6 +17,7 @@ from pathlib import PurePath
 from ghostedge.records.image_fit import ImageFit
 from ghostedge.records.manifest import Artefact, Manifest
 from ghostedge.records.quantization import QuantizationFindings
+from ghostedge.records.tuning import TuningReport
 from ghostedge.show.words import machine_name, threads_words
 from ghostedge.terminal import printable
 from ghostedge_runtime.formats.table import ENGINES
@@ -81,6 +82,7 @@ class Contents:
         missed: Budgets that a conversion did not keep, and what it could not find out, a sentence
             each.
         image_fits: Of each conversion whose images were held against its batch norms.
+        tunings: Of each conversion that was tuned.
     """
 
     runs: tuple[BenchRun, ...]
@@ -91,6 +93,7 @@ class Contents:
     producer: str
     missed: tuple[str, ...] = ()
     image_fits: tuple[NamedFit, ...] = ()
+    tunings: tuple[TuningReport, ...] = ()
 
     @property
     def timed(self) -> tuple[Entry, ...]:
@@ -149,6 +152,7 @@ def gather(
             for manifest in manifests
             if manifest.image_fit is not None and manifest.image_fit.images
         ),
+        tunings=tuple(manifest.tuning for manifest in manifests if manifest.tuning is not None),
     )
 
 

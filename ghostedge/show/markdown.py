@@ -44,6 +44,7 @@ from ghostedge.show.sentences import (
     sensor_words,
     title,
 )
+from ghostedge.show.tuning_tables import HOW_TO_READ_TUNING, table_title, trials_table
 from ghostedge.show.words import WARNING, case_facts, changes, command_line, settings_facts
 from ghostedge.terminal import printable
 from ghostedge_runtime.machine.words import fact_rows
@@ -59,6 +60,7 @@ def markdown(contents: Contents) -> str:
     parts = [
         *_head(contents),
         *_results(contents, figures),
+        *_tunings(contents),
         *_corruptions(contents),
         *_details(contents),
         *_operators(contents),
@@ -193,6 +195,16 @@ def _corruptions(contents: Contents) -> Iterator[str]:
         yield plain(each.title)
         yield table(each.selection)
         yield plain(each.verdict)
+
+
+def _tunings(contents: Contents) -> Iterator[str]:
+    if contents.tunings:
+        yield f"## Tuned files\n\n{plain(HOW_TO_READ_TUNING)}"
+    for report in contents.tunings:
+        for file in report.files:
+            yield f"### {plain(table_title(report, file))}"
+            yield plain(file.verdict)
+            yield table(trials_table(file))
 
 
 def _quantization(findings: Sequence[QuantizationFindings]) -> Iterator[str]:

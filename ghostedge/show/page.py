@@ -45,6 +45,7 @@ from ghostedge.show.layer_columns import (
 )
 from ghostedge.show.page_charts import draw_charts
 from ghostedge.show.result_columns import FILE, RUNTIME, SHA256, SIZE, common_words, results_table
+from ghostedge.show.tuning_tables import HOW_TO_READ_TUNING, table_title, trials_table
 from ghostedge_runtime.machine.words import fact_rows
 from ghostedge_runtime.record import BenchRun
 
@@ -79,6 +80,7 @@ def _environment() -> Environment:
     report.globals.update(
         DRAWN_SENSORS=DRAWN_SENSORS,
         HOW_TO_READ_CORRUPTED=HOW_TO_READ,
+        HOW_TO_READ_TUNING=HOW_TO_READ_TUNING,
         FILES=(FILE, SIZE, RUNTIME, SHA256),
         LAYERS=(*LAYER_FIGURES, LAYER_SHARE),
         OPERATORS=(OPERATOR, OUTPUT, SHAPE, OPERATOR_P50, OPERATOR_SHARE),
@@ -97,6 +99,8 @@ def _environment() -> Environment:
         sentences=sentences,
         series_glyph=lambda series: _GLYPHS[series_marker(series)],
         series_name=series_name,
+        table_title=table_title,
+        trials_table=trials_table,
         words=words,
     )
     return report

@@ -53,8 +53,7 @@ class Prepared:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the nodes with weights that can be left float, in graph order."""
-        plan = make_plan(canonical_ir(self.model).graph)
-        return tuple(name for name, rule in plan.nodes.items() if rule.role is Role.WEIGHTED)
+        return int8_layers(self.model)
 
     def qdq(self, keep_float: Collection[str] = ()) -> onnx.ModelProto:
         """Write the QDQ graph, with uint8 activations (see ``unsigned_activations``).
@@ -75,6 +74,12 @@ class Prepared:
             keep_float=keep_float,
             tuning=self.tuning,
         )
+
+
+def int8_layers(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of a float graph's nodes with weights that can be int8, in graph order."""
+    plan = make_plan(canonical_ir(model).graph)
+    return tuple(name for name, rule in plan.nodes.items() if rule.role is Role.WEIGHTED)
 
 
 def prepare(

@@ -20,7 +20,9 @@ from ghostedge_runtime.errors import InputError
 def earlier_run(folder: Path) -> None:
     folder.mkdir()
     (folder / "m.onnx").write_text("old")
-    (folder / "manifest.json").write_text(json.dumps({"artefacts": [{"file": "m.onnx"}]}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"name": "m", "artefacts": [{"file": "m.onnx"}]})
+    )
 
 
 def stopped_run(target: Path, stop: type[BaseException]) -> None:
@@ -59,6 +61,15 @@ def test_an_earlier_result_is_replaced_as_a_whole(tmp_path: Path) -> None:
         (folder / "n.onnx").write_text("new")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["n.onnx"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_tune_wrote_there_goes_with_the_files_it_is_of(tmp_path: Path) -> None:
+    earlier_run(tmp_path / "out")
+    for name in ("tuning.json", "tuning.measurements.jsonl", "m_tuned.tflite"):
+        (tmp_path / "out" / name).write_text("old")
+    with staged_folder(tmp_path / "out") as folder:
+        (folder / "n.onnx").write_text("new")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["n.onnx"]
 
 
 def test_a_folder_with_a_file_of_the_user_is_refused_and_kept(tmp_path: Path) -> None:

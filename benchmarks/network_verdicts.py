@@ -10,7 +10,8 @@ GhostNetV2 where ``--shared`` has CIFAR-10 and its network; EfficientNet-Lite0 w
 names its float ONNX with the batch norms still in it, on ``data/imagenet_sample``. The fault "no
 identity shortcuts" in RepGhostNet is its variant ``wo``.
 
-Output: progress on stderr, a table, and as the last line one JSON object::
+Output: progress on stderr, a table of each network as it is done, and as the last line one JSON
+object::
 
     draws, fitting_draws              sets of each size, with a fault and without one
     verdicts.NETWORK.FAULT.IMAGES     how many sets of so many images had each verdict
@@ -60,16 +61,10 @@ Images = npt.NDArray[np.float32]
 
 def main() -> None:
     args = _arguments()
-    verdicts = {subject.name: dict(_judged(subject, args)) for subject in _subjects(args)}
-    rows = [
-        [network, fault, f"{figures['same_answer_pct']:.1f}"]
-        + [_in_words(figures[str(size)]) for size in SIZES]
-        + [figures["begins"] or "", figures["fits_with"] or ""]
-        for network, faults in verdicts.items()
-        for fault, figures in faults.items()
-    ]
-    sizes = [f"{size} images" for size in SIZES]
-    print(report.table(["network", "fault", "same top-1, %", *sizes, "begins", "named"], rows))
+    verdicts = {}
+    for subject in _subjects(args):
+        verdicts[subject.name] = dict(_judged(subject, args))
+        print(_table(subject.name, verdicts[subject.name]), end="\n\n", flush=True)
     report.finish(
         {
             "benchmark": "network_verdicts",
@@ -207,6 +202,17 @@ FAULTS: dict[str, Callable[[Graph], bool]] = {
     "epsilon 1e-5": edits.epsilon_of_1e5,
 }
 """In words → edits a graph in place and says whether there was anything to edit."""
+
+
+def _table(network: str, faults: dict[str, dict[str, Any]]) -> str:
+    sizes = [f"{size} images" for size in SIZES]
+    rows = [
+        [fault, f"{figures['same_answer_pct']:.1f}"]
+        + [_in_words(figures[str(size)]) for size in SIZES]
+        + [figures["begins"] or "", figures["fits_with"] or ""]
+        for fault, figures in faults.items()
+    ]
+    return report.table([network, "same top-1, %", *sizes, "begins", "named"], rows)
 
 
 def _in_words(verdicts: dict[str, int]) -> str:

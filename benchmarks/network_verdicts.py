@@ -171,9 +171,17 @@ def _without_gates(model: Graph, at_most: int | None = None) -> bool:
 
 
 def _with_strides_before(model: Graph, at_most: int | None = None) -> bool:
-    """The depthwise convolutions' strides are on the pointwise ones before them."""
+    """The depthwise convolutions' strides are on the pointwise ones before them.
+
+    But for blocks of attention (GhostNetV2), whose product of both then has no shape.
+    """
     nodes = {node.name: node for node in model.graph.node}
-    strided = [name for name in nodes if name.endswith(".conv_dw/Conv")]
+    strided = [
+        name
+        for name in nodes
+        if name.endswith(".conv_dw/Conv")
+        and name.replace(".conv_dw/Conv", ".ghost1/Mul") not in nodes
+    ]
     for name in strided[:at_most]:
         before = nodes[name.replace(".conv_dw/", ".ghost1.primary_conv.0/")]
         _set_stride(nodes[name], 1)

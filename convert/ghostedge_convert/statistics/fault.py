@@ -75,7 +75,7 @@ def _fitting(model: onnx.ModelProto, images: npt.NDArray[np.float32]) -> dict[st
     """By batch norm, how far it is; None where the network does not fit or does not run."""
     try:
         statistics = measure_norms(model, [images])
-    except RuntimeError:  # ONNX Runtime's, of a graph whose shapes contradict each other
+    except Exception:  # ONNX Runtime's have no other base; shapes that contradict each other
         return None
     if statistics is None:
         return None

@@ -13,6 +13,7 @@ import pytest
 from onnx import helper
 
 from ghostedge_convert.export import export_onnx
+from ghostedge_convert.statistics import fault
 from ghostedge_convert.statistics.edits import without_identity_shortcuts
 from ghostedge_convert.statistics.fault import name_fault
 from ghostedge_convert.statistics.measure import NormStatistics, measure_norms
@@ -91,6 +92,18 @@ def test_a_fault_that_is_no_known_edit_is_left_unnamed(model, images):
             node.input[:] = [name for name in node.input if name not in gates]
     statistics = _measured(other, images)
     assert name_fault(other, images, statistics) == judge_network(statistics)
+
+
+def test_an_edit_that_cannot_run_is_passed_over(model, images, monkeypatch):
+    other = _changed(model)
+    assert without_identity_shortcuts(other)
+    broken = _changed(other)
+    nodes = {node.name: node for node in broken.graph.node}
+    _stride(nodes["blocks.0.0.ghost1.primary_conv.0/Conv"], 2)  # its sibling keeps the size
+    _stride(nodes["blocks.0.0.ghost1.cheap_operation.0/Conv"], 2)
+    monkeypatch.setattr(fault, "edited", lambda _: iter([("a stride elsewhere", broken)]))
+    statistics = _measured(other, images[:32])
+    assert name_fault(other, images[:32], statistics) == judge_network(statistics)
 
 
 def test_images_unlike_training_are_not_taken_for_a_network(model, images):

@@ -20,8 +20,11 @@ Output: progress on stderr, the table, and as the last line one JSON object::
     networks.NAME.costs              points of top-1 that each other costs
     networks.NAME.sets.IMAGES        of sets of so many images, [how many, of how many]:
       alarms      the right one is assumed, and the verdict is not that it fits
-      misses      one that costs a point or more is assumed, and the verdict is that it fits
-      remaining   what is named in place of these costs a point or more itself
+      undecided   the right one is assumed, and one that costs a point or more named beside it
+      misses      one that costs a point or more is assumed, and the verdict is that it fits; the
+                  right one is not named beside it
+      remaining   what is named in place of these costs a point or more itself; the right one is
+                  not named beside it
       harmful     of overwhelming verdicts, those whose preprocessing costs a point or more
       strangers   images unlike training's, the right one assumed: overwhelming verdicts
 """
@@ -54,7 +57,9 @@ from ghostedge_convert import (
     resolve_preprocessing,
 )
 from ghostedge_convert.statistics.candidates import Candidate, candidate_of, candidates
-from ghostedge_convert.statistics.preprocessing import PreprocessingVerdict, judge_each
+from ghostedge_convert.statistics.early import EarlyNorms, early_norms
+from ghostedge_convert.statistics.measure import NormStatistics
+from ghostedge_convert.statistics.preprocessing import PreprocessingFit, judge_each
 from ghostedge_convert.statistics.stem import Stem, measure_stem
 from ghostedge_runtime.folders import list_images
 from ghostedge_runtime.images import normalize, prepare
@@ -62,7 +67,7 @@ from ghostedge_runtime.metadata import Preprocessing
 
 COSTLY_POINTS = 1.0
 SIZES = (16, 32, 64, 128)
-COUNTS = ("alarms", "misses", "remaining", "harmful", "strangers")
+COUNTS = ("alarms", "undecided", "misses", "remaining", "harmful", "strangers")
 GLYPHS = report.REPO / "examples" / "glyphs"
 GLYPH_IMAGES = report.CACHE / "preprocessing_glyphs"
 ODD_MEAN, ODD_STD = (0.3, 0.5, 0.6), (0.15, 0.2, 0.35)
@@ -166,14 +171,37 @@ def main() -> None:
     report.finish({"draws": args.draws, "networks": document, "machine": report.machine()})
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """Images of one kind: what they bring to the first batch norms."""
+
+    stem: Stem
+    early: EarlyNorms
+
+    @classmethod
+    def of(cls, case: Case, pixels: Sequence[Pixels]) -> _Measured:
+        stem = measure_stem(case.model, [np.stack(pixels)])
+        assert stem is not None
+        return cls(stem, early_norms(case.model, pixels))
+
+    def drawn(self, size: int, random: np.random.Generator) -> _Measured:
+        """Some of them."""
+        chosen = random.choice(self.stem.images, size, replace=False)
+        means, products = self.stem.means[chosen], self.stem.products[chosen]
+
+        def early(candidate: Candidate) -> NormStatistics:
+            layers = (
+                replace(layer, mean=layer.mean[chosen], square=layer.square[chosen])
+                for layer in self.early(candidate).layers
+            )
+            return NormStatistics(tuple(layers), size)
+
+        return _Measured(replace(self.stem, means=means, products=products), early)
+
+
 def _measure(case: Case, args: argparse.Namespace) -> dict[str, Any]:
-    stem = measure_stem(case.model, [np.stack(case.pixels[: args.measured])])
-    assert stem is not None
-    strange = [
-        measure_stem(case.model, [np.stack(images)])
-        for images in case.strangers(max(SIZES)).values()
-        if images
-    ]
+    measured = _Measured.of(case, case.pixels[: args.measured])
+    strange = [_Measured.of(case, each) for each in case.strangers(max(SIZES)).values() if each]
     tried = candidates(candidate_of(case.wanted))
     costs = {f"{c.name}, {c.color_order}": round(case.cost(c), 2) for c in tried}
     random = np.random.default_rng(0)
@@ -181,10 +209,10 @@ def _measure(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     for size in SIZES:
         counts: Counter[tuple[str, bool]] = Counter()
         for _ in range(args.draws):
-            counts.update(_of_one_set(case, _drawn(stem, size, random), tried))
+            counts.update(_of_one_set(case, measured.drawn(size, random), tried))
             for other in strange:
-                assert other is not None
-                verdict = judge_each(_drawn(other, size, random), [case.wanted])[0]
+                drawn = other.drawn(size, random)
+                verdict = judge_each(drawn.stem, [case.wanted], drawn.early)[0]
                 counts["strangers", verdict.overwhelming] += 1
         sets[str(size)] = {
             name: [counts[name, True], counts[name, True] + counts[name, False]] for name in COUNTS
@@ -192,31 +220,35 @@ def _measure(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     return {"top1_pct": round(case.top1_pct(), 2), "costs": costs, "sets": sets}
 
 
-def _of_one_set(case: Case, stem: Stem, tried: Sequence[Candidate]) -> Iterator[tuple[str, bool]]:
+def _of_one_set(
+    case: Case, drawn: _Measured, tried: Sequence[Candidate]
+) -> Iterator[tuple[str, bool]]:
     """What is counted, and whether it is so, of every preprocessing assumed on one set."""
-    verdicts = judge_each(stem, [preprocessing_of(c, case.wanted) for c in tried])
+    assumptions = [preprocessing_of(c, case.wanted) for c in tried]
     wanted = candidate_of(case.wanted)
+    verdicts = judge_each(drawn.stem, assumptions, drawn.early)
     for assumed, verdict in zip(tried, verdicts, strict=True):
+        fits = verdict.verdict == "fits"
+        names_right = any(_candidate(each).is_like(wanted) for each in verdict.as_likely)
         if assumed.is_like(wanted):
-            yield "alarms", verdict.verdict != "fits"
+            yield "alarms", not fits
+            yield "undecided", any(_costs(case, each) for each in verdict.as_likely)
         elif case.cost(assumed) >= COSTLY_POINTS:
-            yield "misses", verdict.verdict == "fits"
-            if verdict.verdict != "fits":
-                yield "remaining", _costs(case, verdict)
+            yield "misses", fits and not names_right
+            if not fits:
+                yield "remaining", _costs(case, verdict.best) and not names_right
         if verdict.overwhelming:
-            yield "harmful", _costs(case, verdict)
+            yield "harmful", _costs(case, verdict.best)
 
 
-def _costs(case: Case, verdict: PreprocessingVerdict) -> bool:
-    best = verdict.best
-    named = Candidate(best.name, best.mean, best.std, best.color_order)
+def _costs(case: Case, fit: PreprocessingFit) -> bool:
+    named = _candidate(fit)
     known = next((c for c in case.costs if c.is_like(named)), None)
     return case.cost(known or named, 300) >= COSTLY_POINTS
 
 
-def _drawn(stem: Stem, size: int, random: np.random.Generator) -> Stem:
-    chosen = random.choice(stem.images, size, replace=False)
-    return replace(stem, means=stem.means[chosen], products=stem.products[chosen])
+def _candidate(fit: PreprocessingFit) -> Candidate:
+    return Candidate(fit.name, fit.mean, fit.std, fit.color_order)
 
 
 def _cases(args: argparse.Namespace) -> Iterator[Case]:

@@ -170,9 +170,12 @@ def _inspection(
 
 def _options(path: Path, building: Building, preprocessing: Preprocessing | None) -> ConvertOptions:
     stated = {} if preprocessing is None else _stated(preprocessing)
-    building_options = asdict(building)
-    if building.input_size is None:
-        del building_options["input_size"]
+    of_preprocessing = {field.name for field in fields(PreprocessingOptions)}
+    building_options = {
+        name: value
+        for name, value in asdict(building).items()
+        if value is not None or name not in of_preprocessing
+    }
     return ConvertOptions.of(path, output=path, **(stated | building_options))
 
 

@@ -1,16 +1,17 @@
-"""What the subcommands share: consoles, the JSON document, option types."""
+"""What the subcommands share: consoles, the JSON document, options and their types."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from ghostedge.conversion.option_fields import OptionField
 from ghostedge.terminal import TextConsole
 from ghostedge_runtime.errors import MissingDependencyError
 
@@ -110,3 +111,38 @@ def _numbers(text: str, kind: Callable[[str], N], example: str) -> list[N]:
         return [kind(part) for part in text.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is not a list of numbers like {example}") from error
+
+
+_PARSERS: Mapping[Any, Any] = {
+    Path: PATH,
+    int: int,
+    float: float,
+    str: str,
+    tuple[int, int]: size,
+    tuple[float, ...]: floats,
+}
+"""What reads a flag's value, by the type of the option; lists of words are the other tuples."""
+
+
+def click_option(option: OptionField) -> Callable[[F], F]:
+    """The flag of an option of a conversion."""
+    help_ = option.statement.help
+    if option.type is bool:
+        return click.option(
+            *option.flags,
+            option.name,
+            is_flag=True,
+            flag_value=not option.default,
+            default=option.default,
+            help=help_,
+        )
+    default = ",".join(option.default) if isinstance(option.default, tuple) else option.default
+    return click.option(
+        *option.flags,
+        option.name,
+        type=click.Choice(option.choices) if option.choices else _PARSERS.get(option.type, words),
+        default=default,
+        show_default=default is not None,
+        metavar=option.statement.metavar,
+        help=help_,
+    )

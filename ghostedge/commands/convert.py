@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,18 +10,15 @@ import click
 
 from ghostedge.commands._common import (
     PATH,
-    floats,
+    click_option,
     json_option,
     print_json,
     require_convert,
     say_unsafe,
-    size,
     stderr,
     stdout,
-    words,
 )
 from ghostedge.console import ConsoleReporter
-from ghostedge.conversion.option_fields import OptionField
 from ghostedge.conversion.options import OPTIONS
 from ghostedge.show.corruption_tables import drawn_tables
 from ghostedge.show.shipping import shipping_sentences
@@ -30,45 +27,12 @@ from ghostedge_runtime.errors import BudgetMissedError, InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PARSERS: Mapping[Any, Any] = {
-    Path: PATH,
-    int: int,
-    float: float,
-    str: str,
-    tuple[int, int]: size,
-    tuple[float, ...]: floats,
-}
-"""What reads a flag's value, by the type of the option; lists of words are the other tuples."""
-
 
 def _all_options(function: F) -> F:
     """Give a command a flag for each option of a conversion."""
     for option in reversed([*OPTIONS.values()]):
-        function = _click_option(option)(function)
+        function = click_option(option)(function)
     return function
-
-
-def _click_option(option: OptionField) -> Callable[[F], F]:
-    help_ = option.statement.help
-    if option.type is bool:
-        return click.option(
-            *option.flags,
-            option.name,
-            is_flag=True,
-            flag_value=not option.default,
-            default=option.default,
-            help=help_,
-        )
-    default = ",".join(option.default) if isinstance(option.default, tuple) else option.default
-    return click.option(
-        *option.flags,
-        option.name,
-        type=click.Choice(option.choices) if option.choices else _PARSERS.get(option.type, words),
-        default=default,
-        show_default=default is not None,
-        metavar=option.statement.metavar,
-        help=help_,
-    )
 
 
 @click.command("convert")

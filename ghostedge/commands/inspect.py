@@ -9,22 +9,38 @@ import click
 
 from ghostedge.commands._common import (
     PATH,
+    F,
+    click_option,
     json_option,
     print_json,
     say_unsafe,
-    size,
     stderr,
     stdout,
 )
 from ghostedge.console import ConsoleReporter
+from ghostedge.conversion.option_fields import fields_of
+from ghostedge.conversion.source_options import PreprocessingOptions
 from ghostedge.formats.format import Building, Inspection
 from ghostedge.formats.reading import inspect_file, inspect_with_images
 from ghostedge.records.output import check_file, write_file
 from ghostedge.show.image_fit import image_fit_tables
 from ghostedge.show.tables import inspection_tables
 from ghostedge_runtime.errors import InputError, MissingDependencyError
+from ghostedge_runtime.metadata import ColorOrder
 
 _EXTRAS = {"matplotlib": "report"}
+_PREPROCESSING = [
+    option
+    for option in fields_of(PreprocessingOptions)
+    if option.name in ("input_size", "mean", "std", "color_order")
+]
+
+
+def _preprocessing_options(function: F) -> F:
+    """Give the command the flags of `ghostedge convert` that images are held against weights by."""
+    for option in reversed(_PREPROCESSING):
+        function = click_option(option)(function)
+    return function
 
 
 @click.command("inspect")
@@ -71,7 +87,7 @@ _EXTRAS = {"matplotlib": "report"}
 @click.option("-o", "--plot", type=PATH, help="Also draw --quantization as a PNG.")
 @click.option("--factory", metavar="FILE.py:FUNCTION", help="As for `ghostedge convert`.")
 @click.option("--factory-args", metavar="JSON", help="As for `ghostedge convert`.")
-@click.option("--input-size", type=size, metavar="SIZE", help="As for `ghostedge convert`.")
+@_preprocessing_options
 @json_option
 def command(
     *,
@@ -88,6 +104,9 @@ def command(
     factory: str | None,
     factory_args: str | None,
     input_size: tuple[int, int] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    color_order: ColorOrder | None,
     as_json: bool,
 ) -> None:
     """Show what is in MODEL: a checkpoint, an .onnx or a .tflite.
@@ -113,7 +132,16 @@ def command(
     if unsafe_pickle:
         say_unsafe()
     building = Building(
-        ema, key_prefix, arch, unsafe_pickle, factory, factory_args, input_size=input_size
+        ema,
+        key_prefix,
+        arch,
+        unsafe_pickle,
+        factory,
+        factory_args,
+        input_size=input_size,
+        mean=mean,
+        std=std,
+        color_order=color_order,
     )
     inspection = _inspected(model, building, calib, images)
     if as_json:
@@ -128,7 +156,7 @@ def command(
 def _inspected(model: Path, building: Building, calib: Path | None, images: int) -> Inspection:
     if calib is not None:
         return inspect_with_images(model, building, calib, images)
-    for flag in ("--factory", "--factory-args", "--input-size"):
+    for flag in ("--factory", "--factory-args", *(option.flag for option in _PREPROCESSING)):
         if flag in building.stated():
             raise click.UsageError(f"{flag} is for --calib, which is not given")
     return inspect_file(

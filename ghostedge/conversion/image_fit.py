@@ -35,6 +35,7 @@ from ghostedge.records.image_fit import (
 from ghostedge.records.manifest import Inferred
 from ghostedge_convert.sources.module import in_a_line
 from ghostedge_convert.statistics.doctor import examine_images
+from ghostedge_convert.statistics.early import early_norms
 from ghostedge_convert.statistics.fault import name_fault
 from ghostedge_convert.statistics.measure import NormStatistics, measure_norms, trained_norms
 from ghostedge_convert.statistics.preprocessing import (
@@ -54,8 +55,11 @@ from ghostedge_runtime.metadata import Preprocessing
 MOST_IMAGES = 64
 """More change no verdict and cost time."""
 _FIELDS = ("mean", "std", "color_order")
-_NO_DOUBTS = ("too few", "repeated")
+_NO_DOUBTS = ("too few", "repeated", "input size")
 """Findings that say that too little is known, rather than that something is wrong."""
+_UNFAMILIAR = ("unlike", "noisy", "blurred", "crop")
+"""Findings that another input size than training's brings about too."""
+_GREY = "order of colours not checked: the images have no colours"
 
 
 def hold_images(
@@ -135,7 +139,32 @@ def fit_images(source: FloatSource, images: ImageSet) -> tuple[FloatSource, Imag
     held = _Held(network, source, images, fit)
     for what, step in _STEPS.items():
         held = _attempted(what, step, held)
-    return held.source, replace(held.fit, doubts=tuple(_doubts(held.fit)))
+    fit = _with_size_suspected(held)
+    return held.source, replace(fit, doubts=tuple(_doubts(fit)))
+
+
+def _with_size_suspected(held: _Held) -> ImageFit:
+    """What was found, with the input size before all else where nothing fits and it was assumed."""
+    fit = held.fit
+    if "input_size" not in held.source.assumed or not _is_unfamiliar(fit):
+        return fit
+    height, width = held.source.preprocessing.input_size
+    suspected = ImageFinding(
+        "input size",
+        f"the input size of {height}×{width} was only assumed, and is the first suspect where "
+        "images do not fit",
+        "state that of training: --input-size SIZE, or a config.json beside MODEL",
+    )
+    return replace(fit, findings=(suspected, *fit.findings))
+
+
+def _is_unfamiliar(fit: ImageFit) -> bool:
+    """Whether the images are unlike training's under any preprocessing, or it cannot be told."""
+    unsure = fit.preprocessing is not None and (
+        fit.preprocessing.verdict != "fits" and not fit.preprocessing.overwhelming
+    )
+    unclear = fit.network is not None and fit.network.verdict in ("unclear", "untold")
+    return unsure or unclear or any(each.kind in _UNFAMILIAR for each in fit.findings)
 
 
 def _attempted(what: str, step: Callable[[_Held], _Held], held: _Held) -> _Held:
@@ -155,17 +184,20 @@ def _without(fit: ImageFit, what: str, error: Exception) -> ImageFit:
 def _judge_preprocessing(held: _Held) -> _Held:
     """Whether mean, std and colour order are training's; what nobody stated of them is replaced."""
     in_rgb = replace(held.source.preprocessing, color_order="RGB")
-    stem = measure_stem(held.network, _pixels(held.images, in_rgb, held.source.batch))
+    pixels = [*held.images.pixels(in_rgb)]
+    stem = measure_stem(held.network, [np.stack(pixels)])
     if stem is None:
         reason = (
             "preprocessing not checked: what comes before the first batch norm is no convolution "
             "of the image alone, so it cannot be told"
         )
         return replace(held, fit=replace(held.fit, not_checked=(reason,)))
-    source, preprocessing = _settled(
-        held.source, judge_preprocessing(stem, held.source.preprocessing)
-    )
-    return replace(held, source=source, fit=replace(held.fit, preprocessing=preprocessing))
+    early = early_norms(held.network, pixels)
+    verdict = judge_preprocessing(stem, held.source.preprocessing, early)
+    source, preprocessing = _settled(held.source, verdict)
+    not_checked = (_GREY,) if stem.is_grey else ()
+    fit = replace(held.fit, preprocessing=preprocessing, not_checked=not_checked)
+    return replace(held, source=source, fit=fit)
 
 
 def _measure(held: _Held) -> _Held:
@@ -202,8 +234,11 @@ def _examine(held: _Held) -> _Held:
 
 def _speaks_against_network(fit: ImageFit) -> bool:
     """Whether images cannot be told from training's, for preprocessing or network is another."""
-    preprocessing_differs = fit.preprocessing is not None and fit.preprocessing.is_doubted
-    return preprocessing_differs or (fit.network is not None and fit.network.verdict == "wrong")
+    preprocessing = fit.preprocessing
+    differs = preprocessing is not None and (
+        preprocessing.verdict != "fits" and not preprocessing.replaced
+    )
+    return differs or (fit.network is not None and fit.network.verdict == "wrong")
 
 
 _STEPS: dict[str, Callable[[_Held], _Held]] = {
@@ -258,6 +293,8 @@ def _settled(
         in_use=in_use,
         best=in_use if fits else _normalization(best),
         candidates=tuple(map(_normalization, verdict.tried)),
+        as_likely=tuple(map(_normalization, verdict.as_likely)),
+        unlike=verdict.unlike,
     )
     if not replaces:
         return source, fit

@@ -94,7 +94,7 @@ def source_of(description: NetworkDescription, options: ConvertOptions) -> Float
         file=description.source,
         batch=options.source.batch,
         output_names=options.source.output_names,
-        assumed=assumed_fields(taken, options),
+        assumed=assumed_fields(taken, options, has_size=description.size_origin is not None),
         inferred=(
             Inferred("architecture", description.title, "as it was given"),
             channel_fact(description.in_channels, "from the network"),

@@ -59,16 +59,24 @@ def for_channels(resolved: ResolvedPreprocessing, channels: int) -> ResolvedPrep
     return replace(resolved, preprocessing=replace(preprocessing, mean=mean, std=std))
 
 
-def assumed_fields(resolved: ResolvedPreprocessing, options: ConvertOptions) -> frozenset[str]:
-    """Which of mean, std and colour order nobody states.
+def assumed_fields(
+    resolved: ResolvedPreprocessing, options: ConvertOptions, *, has_size: bool = False
+) -> frozenset[str]:
+    """Which of mean, std, colour order and input size nobody states.
 
     A configuration that states a mean or std states it of RGB: that is its convention.
+
+    Args:
+        resolved: What is known beside the options.
+        options: What the user states.
+        has_size: Whether the network itself has an input size.
     """
     stated = options.source.preprocessing.stated().keys()
+    names = (*_OF_CHANNELS, "input_size")
     of_default = resolved.origin == "family default"
-    assumed = {name for name in _OF_CHANNELS if of_default or name in resolved.defaulted} - stated
-    colors = {"color_order"} - stated if assumed == {*_OF_CHANNELS} else set()
-    return frozenset(assumed | colors)
+    assumed = {name for name in names if of_default or name in resolved.defaulted} - stated
+    colors = {"color_order"} - stated if assumed.issuperset(_OF_CHANNELS) else set()
+    return frozenset((assumed | colors) - ({"input_size"} if has_size else set()))
 
 
 def check_channels(preprocessing: Preprocessing, channels: int) -> None:
@@ -150,7 +158,7 @@ class FloatSource(Source):
         origin_precision: What the network itself computes in, which its files cannot be nearer to.
         exported: The network as ONNX, where finding out what it is took that.
         output_names: What its outputs are to be called; None: as the network calls them.
-        assumed: Of mean, std and colour order, those that nobody states.
+        assumed: Of mean, std, colour order and input size, those that nobody states.
     """
 
     network: Network

@@ -24,7 +24,13 @@ from ghostedge.records.image_fit import ImageFit
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo
 from ghostedge_runtime.inputs import ImageInput
-from ghostedge_runtime.metadata import InputSpec, ModelMetadata, Precision, Preprocessing
+from ghostedge_runtime.metadata import (
+    ColorOrder,
+    InputSpec,
+    ModelMetadata,
+    Precision,
+    Preprocessing,
+)
 
 
 @dataclass(frozen=True)
@@ -239,6 +245,9 @@ class Building:
     factory: str | None = None
     factory_args: str | None = None
     input_size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    color_order: ColorOrder | None = None
 
     def stated(self) -> list[str]:
         """The flags that were given."""

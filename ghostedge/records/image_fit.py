@@ -14,17 +14,17 @@ from typing import Literal
 from ghostedge_runtime.metadata import ColorOrder
 
 NO_IMAGES = (
-    "preprocessing and network not checked: there are no images of --calib or --eval to hold "
+    "preprocessing, network and images not checked: there are none of --calib or --eval to hold "
     "against the weights; --calib FOLDER with 32 to 64 typical ones does it (no labels needed)"
 )
 NO_NORMS = (
-    "preprocessing and network not checked: it cannot be told, for no batch norm in it remembers "
-    "its training (there is none, or they are folded into convolutions); check the checkpoint that "
+    "preprocessing, network and images not checked: it cannot be told, for no batch norm remembers "
+    "training (there is none, or they are folded into convolutions); check the checkpoint that "
     "it was made from: `ghostedge inspect model.pt --calib FOLDER`"
 )
 UNTRAINED = (
-    "preprocessing and network not checked: it cannot be told, for its batch norms are as they are "
-    "initialised, mean 0 and variance 1; if it was trained, load the trained weights"
+    "preprocessing, network and images not checked: it cannot be told, for its batch norms are as "
+    "they are initialised, mean 0 and variance 1; if it was trained, load the trained weights"
 )
 
 
@@ -75,6 +75,9 @@ class PreprocessingFit:
         in_use: What was assumed or stated.
         best: What fits best; ``in_use`` itself where that fits.
         candidates: All that were tried, the best first.
+        as_likely: What these images do not tell from ``best``.
+        unlike: Where ``best`` is not overwhelming for the images are unlike training's even so,
+            the divergence that shows it, over the first quarter of the batch norms.
     """
 
     verdict: Literal["fits", "other", "own"]
@@ -83,6 +86,8 @@ class PreprocessingFit:
     in_use: Normalization
     best: Normalization
     candidates: tuple[Normalization, ...]
+    as_likely: tuple[Normalization, ...] = ()
+    unlike: float | None = None
 
     @property
     def is_doubted(self) -> bool:
@@ -97,10 +102,21 @@ class PreprocessingFit:
         """
         used, best = self.in_use, self.best
         if self.verdict == "fits":
-            return f"preprocessing fits: {used} (divergence {used.divergence:.2g} on {images})"
+            measured = f"(divergence {used.divergence:.2g} on {images})"
+            return f"preprocessing fits: {used} {measured}{self._alternatives}"
         against = f"divergence {best.divergence:.2g}, against {used.divergence:.2g} of {used}"
         if self.replaced:
-            return f"preprocessing measured on {images}: {best} ({against}, which was only assumed)"
+            return (
+                f"preprocessing measured on {images}: {best} ({against}, which was only assumed)"
+                f"{self._alternatives}"
+            )
+        if self.unlike is not None:
+            return (
+                f"preprocessing not sure: on {images} {best} is likelier than {used} ({against}), "
+                f"but the images are unlike those of training with it too (divergence "
+                f"{self.unlike:.2g} over the first quarter of the batch norms), so it replaces "
+                "nothing; give images of the kind that the network was trained on"
+            )
         if not self.overwhelming:
             return (
                 f"preprocessing not sure: on {images} {best} is likelier than {used} (divergence "
@@ -109,8 +125,15 @@ class PreprocessingFit:
             )
         return (
             f"preprocessing does not fit: on {images} {best} does better ({against}); if it was so "
-            f"in training, {best.flags_instead_of(used)}"
+            f"in training, {best.flags_instead_of(used)}{self._alternatives}"
         )
+
+    @property
+    def _alternatives(self) -> str:
+        if not self.as_likely:
+            return ""
+        names = " and ".join(str(each) for each in self.as_likely)
+        return f"; {names} would fit as well: these images do not tell them apart"
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,22 @@ def test_inspect_shows_it_without_converting(
     assert len(inspection["image_fit"]["layers"]) > 50
 
 
+def test_inspect_takes_what_is_stated_as_convert_does(
+    in_process: Command, of_plain_pixels: Path, glyph_images: Path
+) -> None:
+    done = in_process(
+        "inspect", of_plain_pixels, "--calib", glyph_images, "--input-size", 64,
+        "--mean", "0,0,0", "--std", "1,1,1", "--color-order", "RGB", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    preprocessing = json.loads(done.stdout)["image_fit"]["preprocessing"]
+    assert preprocessing["verdict"] == "fits"
+    assert preprocessing["in_use"]["std"] == [1.0, 1.0, 1.0]
+    without = in_process("inspect", of_plain_pixels, "--mean", "0,0,0")
+    assert without.returncode == 2
+    assert "--mean is for --calib, which is not given" in without.stderr
+
+
 def test_inspect_says_of_a_folded_network_that_it_cannot_be_told(
     in_process: Command, example_checkpoint: Path, glyph_images: Path, tmp_path: Path
 ) -> None:
@@ -95,7 +111,7 @@ def test_inspect_says_of_a_folded_network_that_it_cannot_be_told(
     for file in ("net.onnx", "net.tflite"):
         done = in_process("inspect", tmp_path / "out" / file, "--calib", glyph_images)
         assert done.returncode == 0, done.stderr
-        assert "it cannot be told, for no batch norm in it remembers its training" in done.stdout
+        assert "it cannot be told, for no batch norm remembers training" in done.stdout
 
 
 def test_inspect_names_images_that_cannot_be_decoded(

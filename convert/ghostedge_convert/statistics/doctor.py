@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ghostedge_convert.statistics.measure import NormStatistics
+from ghostedge_convert.statistics.measure import NormLayer, NormStatistics
 from ghostedge_convert.statistics.trials import ExaminedImages, best_trial, turned_by
 
 ENOUGH = 32
@@ -94,7 +94,11 @@ def early_divergence(statistics: NormStatistics, images: Sequence[int] | None = 
         statistics: Of the set.
         images: Which of them; None: all.
     """
-    layers = statistics.layers[: (len(statistics.layers) + 1) // 2]
+    return mean_divergence(statistics.layers[: (len(statistics.layers) + 1) // 2], images)
+
+
+def mean_divergence(layers: Sequence[NormLayer], images: Sequence[int] | None = None) -> float:
+    """Geometric mean of what batch norms diverge by, over all images or those chosen."""
     divergences = np.array([layer.divergence(images) for layer in layers])
     return float(np.exp(np.log(np.maximum(divergences, _LEAST)).mean()))
 

@@ -1,21 +1,16 @@
-"""Do images, as they are prepared, bring a network's first batch norm what it remembers?
+"""Do images, as they are prepared, bring a network's first batch norms what they remember?
 
 Every preprocessing in use is held against what the first batch norm remembers of training, on the
-same images. `judge_preprocessing` has the rule.
-
-A layer's divergence is 0 where mean and variance are those remembered. It does not say how far
-chance alone would bring as many images; `_chance` does. Nor does it know that some differences are
-common among images (brightness, contrast) and others hardly occur (red for blue); `_misfit` does.
+same images; those that come close, against what the first quarter of the batch norms remembers.
+`judge_preprocessing` has the rule, ``evidence.py`` what it weighs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
-
-import numpy as np
 
 from ghostedge_convert.statistics.candidates import (
     Candidate,
@@ -23,9 +18,17 @@ from ghostedge_convert.statistics.candidates import (
     candidates,
     reversed_colors,
 )
+from ghostedge_convert.statistics.doctor import mean_divergence
+from ghostedge_convert.statistics.early import EarlyNorms
+from ghostedge_convert.statistics.evidence import (
+    chance,
+    first_layer,
+    layer_divergence,
+    log_likelihood_ratio,
+)
 from ghostedge_convert.statistics.measure import NormLayer
 from ghostedge_convert.statistics.own_normalization import OwnNormalization, solve_normalization
-from ghostedge_convert.statistics.stem import Array, Stem
+from ghostedge_convert.statistics.stem import Stem
 from ghostedge_runtime.metadata import ColorOrder, Preprocessing
 
 Verdict = Literal["fits", "other", "own"]
@@ -35,14 +38,13 @@ _FEWEST_IMAGES = 32
 _CLOSER, _FAR_CLOSER = 6.0, 10.0
 """How many times another preprocessing is closer: surely, overwhelmingly."""
 _FITTING = 0.1
-"""The largest divergence of what may replace another."""
+"""The largest divergence of what may replace another, at the first batch norm and over the first
+quarter of them."""
 _OTHER_ORDER, _SURELY_OTHER_ORDER, _OTHER_VALUES = 3.0, 20.0, 30.0
 """Likelihood ratios, twice their logarithm: of the other order of colours with the same mean and
 std, and of other mean and std, which a set of images may look like by its brightness alone."""
 _RARITY = 4.0
 """What each rare trait has against it, on the same scale: about one network in eight has it."""
-_NEAR = 3.0
-"""How many times farther than the closest a preprocessing may be and still be the likeliest."""
 _NONE_FITS, _OWN_CLOSER = 0.02, 5.0
 """The divergence from which nothing fits, over four times chance; how many times closer a mean and
 std of its own is then."""
@@ -50,13 +52,6 @@ _OWN, _OWN_SURELY = 3.0, 1.5
 """How many times farther than by chance a solution may be: at all, overwhelmingly. Images unlike
 those of training leave more than what six numbers can bring into line."""
 _OWN_STARTS = 3
-_RESAMPLES = 60
-_MOST = 1.0
-"""What a channel's divergence counts at most, so that one dead in training does not decide."""
-_SHRINKAGE = 0.4
-_MEAN_TOLERANCE, _SQUARE_TOLERANCE = 0.04, 0.03
-"""How far a mean and a variance may be off for no reason, in stds and in variances: a batch norm's
-averages move, and training cuts and scales its images otherwise."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +86,9 @@ class PreprocessingVerdict:
         verdict: ``fits``: no other fits surely better; ``other``: ``best`` does, and is in use
             elsewhere; ``own``: ``best`` was solved from the weights, for nothing in use fits.
         overwhelming: Whether ``best`` may take the place of what was only assumed.
+        as_likely: What the images cannot tell from ``best``: in use, it would fit too.
+        unlike: Where nothing else keeps ``best`` from being overwhelming, the divergence that does,
+            over the first quarter of the batch norms: the images are unlike those of training.
         own: What was solved, with its standard errors, where the verdict is ``own``.
     """
 
@@ -100,10 +98,14 @@ class PreprocessingVerdict:
     tried: tuple[PreprocessingFit, ...]
     verdict: Verdict
     overwhelming: bool
+    as_likely: tuple[PreprocessingFit, ...] = ()
+    unlike: float | None = None
     own: OwnNormalization | None = None
 
 
-def judge_preprocessing(stem: Stem, in_use: Preprocessing) -> PreprocessingVerdict:
+def judge_preprocessing(
+    stem: Stem, in_use: Preprocessing, early: EarlyNorms | None = None
+) -> PreprocessingVerdict:
     """Hold a preprocessing against every other, and against one solved from the weights.
 
     Another fits surely better (``other``) where it is 6 times closer to what the batch norm
@@ -111,10 +113,15 @@ def judge_preprocessing(stem: Stem, in_use: Preprocessing) -> PreprocessingVerdi
     of which twice the logarithm is 3; or another mean and std, where that is 30 (3 where it is of
     the usual order of colours, and that is likelier than its own reverse by 3). Closeness is the
     divergence, at least what chance brings to as many images; likelihood is a Gaussian's of the
-    mean of the images' own moments, with the covariance that they have among the images.
+    mean of the images' own moments, with the covariance that they have among the images. Of those
+    less than 6 times as far as the closest it is that of the first quarter of the batch norms, the
+    mean of their logarithms. What is not surely less likely than the best is named beside it.
 
     It is overwhelming from 32 images on, where what it names has a divergence of at most 0.1 and is
-    10 times closer, or the logarithm for the order of colours is 20.
+    10 times closer, or the logarithm for the order of colours is 20; unless the images are unlike
+    those of training even so: a divergence above 0.1 over the first quarter of the batch norms.
+
+    Of images without colours the order is not asked for.
 
     Where nothing in use comes within 0.02 and four times chance, scale and shift of each colour are
     solved; the verdict is ``own`` if they come 5 times closer and within 3 times chance. It is
@@ -123,44 +130,46 @@ def judge_preprocessing(stem: Stem, in_use: Preprocessing) -> PreprocessingVerdi
     Args:
         stem: Of at least one image, of as many channels as the preprocessing has.
         in_use: What is assumed or stated.
+        early: Of the same images. None: judged by the first batch norm alone.
     """
-    return judge_each(stem, [in_use])[0]
+    return judge_each(stem, [in_use], early)[0]
 
 
-def judge_each(stem: Stem, in_use: Sequence[Preprocessing]) -> list[PreprocessingVerdict]:
+def judge_each(
+    stem: Stem, in_use: Sequence[Preprocessing], early: EarlyNorms | None = None
+) -> list[PreprocessingVerdict]:
     """`judge_preprocessing` of several, which costs little more than of one."""
     given = [candidate_of(preprocessing) for preprocessing in in_use]
-    tried = dict.fromkeys(c for one in given for c in candidates(one))
-    judged = _Judged(stem, tuple(tried))
+    orders = {one.color_order for one in given} if stem.is_grey else {"RGB", "BGR"}
+    tried = dict.fromkeys(c for one in given for c in candidates(one) if c.color_order in orders)
+    judged = _Judged(stem, tuple(tried), early)
     return [_judge(judged, _same(judged.candidates, one)) for one in given]
 
 
 def _judge(judged: _Judged, used: Candidate) -> PreprocessingVerdict:
     if judged.solved is not None:
-        fit = _fit(judged.solved.candidate, judged.solved_divergence)
-        surely = judged.closest >= _FITTING and fit.divergence <= _OWN_SURELY * judged.chance
-        return judged.verdict(used, fit, "own", surely, judged.solved)
+        own = judged.solved.candidate
+        divergence = judged.divergence(own)
+        surely = judged.closest >= _FITTING and divergence <= _OWN_SURELY * judged.chance
+        return judged.verdict(used, own, "own", surely=surely)
     best = judged.likelier(used)
-    fit = _fit(best, judged.divergences[best])
-    surely = fit.divergence <= _FITTING and judged.stem.images >= _FEWEST_IMAGES
+    if best is used:
+        return judged.verdict(used, used, "fits")
     is_reverse = best.is_like(reversed_colors(used))
-    overwhelming = surely and (
-        judged.ratio(used) >= _FAR_CLOSER
-        or (is_reverse and judged.gain_of_reversal(used) >= _SURELY_OTHER_ORDER)
+    surely = (
+        judged.divergence(best) <= _FITTING
+        and judged.stem.images >= _FEWEST_IMAGES
+        and (
+            judged.ratio(used) >= _FAR_CLOSER
+            or (is_reverse and judged.gain_of_reversal(used) >= _SURELY_OTHER_ORDER)
+        )
     )
-    other = best is not used
-    return judged.verdict(used, fit, "other" if other else "fits", other and overwhelming)
+    return judged.verdict(used, best, "other", surely=surely)
 
 
 def _same(tried: tuple[Candidate, ...], given: Candidate) -> Candidate:
     alike = [c for c in tried if c.is_like(given)]
     return next((c for c in alike if c.name == given.name), alike[0])
-
-
-def _fit(candidate: Candidate, divergence: float) -> PreprocessingFit:
-    return PreprocessingFit(
-        candidate.name, candidate.mean, candidate.std, candidate.color_order, divergence
-    )
 
 
 class _Judged:
@@ -171,51 +180,85 @@ class _Judged:
         tried: In the order in which alike ones are named.
     """
 
-    def __init__(self, stem: Stem, tried: tuple[Candidate, ...]) -> None:
+    def __init__(self, stem: Stem, tried: tuple[Candidate, ...], early: EarlyNorms | None) -> None:
         self.stem = stem
         self.candidates = tried
-        self.layers = {c: _layer(stem, c) for c in tried}
-        self.divergences = {c: _divergence(layer) for c, layer in self.layers.items()}
+        self.early = early
+        self.layers = {c: first_layer(stem, c) for c in tried}
+        self.divergences = {c: layer_divergence(layer) for c, layer in self.layers.items()}
         self._ranked = sorted(tried, key=self.divergences.__getitem__)
         self.closest = self.divergences[self._ranked[0]]
-        self.chance = _chance(self.layers[self._ranked[0]])
+        self.chance = chance(self.layers[self._ranked[0]])
+        self._preferences: dict[tuple[Candidate, Candidate], float] = {}
 
     def ratio(self, used: Candidate) -> float:
         """How many times farther it is than the closest, or than chance brings."""
         return self.divergences[used] / max(self.closest, self.chance)
 
     @cached_property
+    def open(self) -> tuple[Candidate, ...]:
+        """Those that the first batch norm leaves open, of alike ones the table's first."""
+        near = [c for c in self.candidates if self.ratio(c) < _CLOSER]
+        distinct = [c for c in near if next(n for n in near if n.is_like(c)) is c]
+        against = {c: log_likelihood_ratio(self.layers[near[0]], self.layers[c]) for c in distinct}
+        least = min(against.values())
+        return tuple(c for c in distinct if against[c] - least < _OTHER_VALUES)
+
+    @cached_property
     def likeliest(self) -> Candidate:
         """The one that explains the images best; of those alike the table's first."""
-        farthest = _NEAR * max(self.closest, self.chance)
-        near = [c for c in self.candidates if self.divergences[c] <= farthest]
-        costs = {c: self.preference(self._ranked[0], c) + _RARITY * c.rarity for c in near}
-        winner = min(near, key=costs.__getitem__)
-        return next(c for c in self.candidates if c.is_like(winner))
+        costs = {c: self.preference(self.open[0], c) + _RARITY * c.rarity for c in self.open}
+        return min(self.open, key=costs.__getitem__)
 
     def preference(self, one: Candidate, other: Candidate) -> float:
         """Twice the log likelihood ratio of two: positive where the first is likelier."""
-        layers = self.layers[one], self.layers[other]
-        spread = (_spread_of(layers[0]) + _spread_of(layers[1])) / 2
-        return _misfit(layers[1], spread) - _misfit(layers[0], spread)
+        if (one, other) not in self._preferences:
+            pairs = zip(self._evidence(one), self._evidence(other), strict=False)
+            ratios = [log_likelihood_ratio(*pair) for pair in pairs]
+            self._preferences[one, other] = sum(ratios) / len(ratios)
+        return self._preferences[one, other]
+
+    def _evidence(self, candidate: Candidate) -> Sequence[NormLayer]:
+        """The first quarter of the batch norms under one that is open, the first under others."""
+        known = next((c for c in self.open if c.is_like(candidate)), None)
+        if self.early is None or len(self.open) == 1 or known is None:
+            return [self.layers[candidate]]
+        return [self.layers[candidate], *self.early(known).layers[1:]]
+
+    def unlike(self, best: Candidate) -> float | None:
+        """How far the first quarter of the batch norms is off under it, where that is too far."""
+        if self.early is None:
+            return None
+        divergence = mean_divergence(self.early(best).layers)
+        return divergence if divergence > _FITTING else None
+
+    def as_likely(self, best: Candidate) -> Iterator[Candidate]:
+        """What would fit as well, were it in use."""
+        if not any(c.is_like(best) for c in self.open):
+            return
+        for other in self.open:
+            is_reverse = other.is_like(reversed_colors(best))
+            least = _OTHER_ORDER if is_reverse else _OTHER_VALUES
+            if not other.is_like(best) and self.preference(best, other) < least:
+                yield other
 
     def likelier(self, used: Candidate) -> Candidate:
         """What is surely likelier than the one in use; that one where nothing is."""
         best = used if self.likeliest.is_like(used) else self.likeliest
         if best is used or self.ratio(used) >= _CLOSER:
             return best
-        if self.gain_of_reversal(used) >= _OTHER_ORDER:
+        other_order = best.color_order != used.color_order
+        if other_order and self.gain_of_reversal(used) >= _OTHER_ORDER:
             reverse = _same(self.candidates, reversed_colors(used))
             return best if self.preference(best, reverse) >= _OTHER_VALUES else reverse
-        if best.rarity < used.rarity and self._order_is_sure(best, used):
+        if other_order and best.rarity <= used.rarity and self._order_is_sure(best, used):
             return best
         return best if self.preference(best, used) >= _OTHER_VALUES else used
 
     def _order_is_sure(self, best: Candidate, used: Candidate) -> bool:
         """Whether the other order of colours is likelier than both its own reverse and this."""
         return (
-            best.color_order != used.color_order
-            and -self.gain_of_reversal(best) >= _OTHER_ORDER
+            -self.gain_of_reversal(best) >= _OTHER_ORDER
             and self.preference(best, used) >= _OTHER_ORDER
         )
 
@@ -234,88 +277,37 @@ class _Judged:
         if own is None:
             return None
         most = min(self.closest / _OWN_CLOSER, _OWN * self.chance)
-        return own if self._divergence(own) <= most else None
+        return own if self.divergence(own.candidate) <= most else None
 
-    @property
-    def solved_divergence(self) -> float:
-        """Of what was solved."""
-        assert self.solved is not None
-        return self._divergence(self.solved)
-
-    def _divergence(self, own: OwnNormalization) -> float:
-        return _divergence(_layer(self.stem, own.candidate))
+    def divergence(self, candidate: Candidate) -> float:
+        """Of the first batch norm, under one that was tried or any other."""
+        if candidate not in self.divergences:
+            self.divergences[candidate] = layer_divergence(first_layer(self.stem, candidate))
+        return self.divergences[candidate]
 
     def verdict(
-        self,
-        used: Candidate,
-        best: PreprocessingFit,
-        verdict: Verdict,
-        overwhelming: bool,
-        own: OwnNormalization | None = None,
+        self, used: Candidate, best: Candidate, verdict: Verdict, *, surely: bool = False
     ) -> PreprocessingVerdict:
-        """With all that were tried, closest first."""
-        tried = tuple(_fit(c, self.divergences[c]) for c in self._ranked)
-        in_use = _fit(used, self.divergences[used])
+        """With all that were tried, closest first; overwhelming where sure of familiar images."""
+        unlike = self.unlike(best) if surely else None
+        as_likely = () if verdict == "own" else self.as_likely(best)
         return PreprocessingVerdict(
-            self.stem.images, in_use, best, tried, verdict, overwhelming, own
+            images=self.stem.images,
+            in_use=self._fit(used),
+            best=self._fit(best),
+            tried=tuple(map(self._fit, self._ranked)),
+            verdict=verdict,
+            overwhelming=surely and unlike is None,
+            as_likely=tuple(map(self._fit, as_likely)),
+            unlike=unlike,
+            own=self.solved if verdict == "own" else None,
         )
 
-
-def _layer(stem: Stem, candidate: Candidate) -> NormLayer:
-    scale = 1 / np.array(candidate.std)
-    return stem.under(scale, -np.array(candidate.mean) * scale, candidate.color_order)
-
-
-def _divergence(layer: NormLayer) -> float:
-    """Mean over channels of `NormLayer.channel_divergences`, each at most 1."""
-    return float(np.minimum(layer.channel_divergences(), _MOST).mean())
-
-
-def _chance(layer: NormLayer) -> float:
-    """How far as many images, drawn with repeats from these, are from these: the median of 60."""
-    images = len(layer.mean)
-    mean = layer.mean.mean(0)
-    variance = np.maximum(layer.square.mean(0) - mean**2, 0)
-    these = NormLayer(layer.name, mean, variance, layer.epsilon, layer.mean, layer.square)
-    random = np.random.default_rng(0)
-    drawn = random.integers(0, images, (_RESAMPLES, images))
-    values = [np.minimum(these.channel_divergences(row), _MOST).mean() for row in drawn]
-    return float(np.median(values))
-
-
-def _misfit(layer: NormLayer, spread: Array) -> float:
-    """How unlikely what was seen is, if what is remembered is its mean; -2 log likelihood.
-
-    Args:
-        layer: Of the images.
-        spread: From `_spread_of`, of the way that all others are compared in.
-    """
-    seen = _features(layer).mean(0)
-    return float(seen @ np.linalg.solve(spread, seen))
-
-
-def _spread_of(layer: NormLayer) -> Array:
-    """Covariance of the mean of so many images' features: (2 · channels, 2 · channels).
-
-    Of as few images as channels a covariance is singular; it is drawn to its diagonal (Ledoit and
-    Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance Matrices", 2004, with a
-    share that is fixed).
-    """
-    features = _features(layer)
-    centred = features - features.mean(0)
-    covariance = centred.T @ centred / max(len(features) - 1, 1)
-    covariance *= 1 - _SHRINKAGE
-    covariance[np.diag_indices_from(covariance)] /= 1 - _SHRINKAGE
-    channels = features.shape[1] // 2
-    tolerances = np.repeat([_MEAN_TOLERANCE, _SQUARE_TOLERANCE], channels)
-    total: Array = covariance / len(features) + np.diag(tolerances**2)
-    return total
-
-
-def _features(layer: NormLayer) -> Array:
-    """Each image's mean in stds remembered, and variance about the mean remembered; less these."""
-    variance = layer.running_var + layer.epsilon
-    center = layer.running_mean
-    means = (layer.mean - center) / np.sqrt(variance)
-    about = layer.square - 2 * center * layer.mean + center**2
-    return np.concatenate([means, (about - layer.running_var) / variance], axis=1)
+    def _fit(self, candidate: Candidate) -> PreprocessingFit:
+        return PreprocessingFit(
+            candidate.name,
+            candidate.mean,
+            candidate.std,
+            candidate.color_order,
+            self.divergence(candidate),
+        )

@@ -55,6 +55,12 @@ class Stem:
         """How many images it was measured on."""
         return len(self.means)
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether R and B are the same in every image, so that no order of colours shows."""
+        of_red, of_blue = self.means[..., 0], self.means[..., self.colors]
+        return self.colors >= 3 and bool(np.allclose(of_red, of_blue, rtol=1e-4, atol=1e-6))
+
     def under(self, scale: Array, shift: Array, order: ColorOrder) -> NormLayer:
         """What the batch norm sees of the images under ``scale · pixel / 255 + shift``.
 

@@ -10,12 +10,15 @@ import numpy.typing as npt
 import onnx
 import pytest
 
+from ghostedge_convert.statistics.candidates import Candidate
+from ghostedge_convert.statistics.early import EarlyNorms
+from ghostedge_convert.statistics.measure import NormLayer, NormStatistics
 from ghostedge_convert.statistics.preprocessing import (
     PreprocessingVerdict,
     judge_each,
     judge_preprocessing,
 )
-from ghostedge_convert.statistics.stem import measure_stem
+from ghostedge_convert.statistics.stem import Stem, measure_stem
 from ghostedge_runtime.metadata import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
@@ -149,3 +152,55 @@ def test_several_are_judged_as_each_alone(stem_wanting: Trained, pixels: Prepare
         judge_preprocessing(measured, IMAGENET),
         judge_preprocessing(measured, LITE),
     ]
+
+
+def _seen(stem: Stem, far: float) -> EarlyNorms:
+    """A second batch norm, whose mean is so many stds off under every preprocessing."""
+
+    def early(candidate: Candidate) -> NormStatistics:
+        zeros = np.zeros((stem.images, 4))
+        norm = NormLayer("second", zeros[0], zeros[0] + 1, 0.0, zeros + far, zeros + 1 + far**2)
+        return NormStatistics((norm, norm), stem.images)
+
+    return early
+
+
+def test_nothing_is_replaced_where_images_are_unlike_training_even_so(
+    stem_wanting: Trained, pixels: Prepared
+) -> None:
+    stem = measure_stem(stem_wanting(LITE), [pixels(LITE)[::2]])
+    assert stem is not None
+    familiar = judge_preprocessing(stem, IMAGENET, _seen(stem, 0.1))
+    assert (familiar.overwhelming, familiar.unlike) == (True, None)
+    strange = judge_preprocessing(stem, IMAGENET, _seen(stem, 1.0))
+    assert (strange.verdict, strange.overwhelming) == ("other", False)
+    assert strange.best == familiar.best
+    assert strange.unlike == pytest.approx(0.5)  # a mean off by a standard deviation
+
+
+def test_what_the_images_do_not_tell_apart_is_named_beside_it(
+    stem_wanting: Trained, pixels: Prepared
+) -> None:
+    close = replace(IMAGENET, mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
+    stem = measure_stem(stem_wanting(close), [pixels(close)[::2]])
+    assert stem is not None
+    verdict = judge_preprocessing(stem, close)
+    assert verdict.verdict == "fits"
+    assert "ImageNet's mean and std" in [each.name for each in verdict.as_likely]
+    assert judge_preprocessing(stem, IMAGENET).verdict == "fits"
+    sure = measure_stem(stem_wanting(LITE), [pixels(LITE)[::2]])
+    assert sure is not None
+    assert judge_preprocessing(sure, LITE).as_likely == ()
+
+
+def test_of_images_without_colours_no_order_is_named(
+    stem_wanting: Trained, pixels: Prepared
+) -> None:
+    grey = pixels(LITE).mean(-1, keepdims=True).astype(np.uint8).repeat(3, -1)
+    for in_use in (LITE, IMAGENET, replace(IMAGENET, color_order="BGR")):
+        stem = measure_stem(stem_wanting(LITE), [grey])
+        assert stem is not None
+        assert stem.is_grey
+        verdict = judge_preprocessing(stem, in_use)
+        assert {each.color_order for each in verdict.tried} == {in_use.color_order}
+        assert verdict.best.color_order == in_use.color_order

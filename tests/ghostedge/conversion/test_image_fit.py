@@ -204,6 +204,31 @@ def test_a_blank_image_is_doubted_and_too_few_images_are_only_said(plain, images
     assert fit.doubts == ()
 
 
+def test_few_images_under_a_wrong_preprocessing_are_not_called_unlike(plain, images):
+    _, fit = fit_images(plain, ImageSet(images.sources[:8], "8 images"))
+    assert (fit.preprocessing.verdict, fit.preprocessing.overwhelming) == ("other", False)
+    assert [finding.kind for finding in fit.findings] == ["too few"]
+
+
+def test_an_assumed_input_size_is_the_first_suspect_where_images_do_not_fit(plain, images):
+    assumed = replace(plain, assumed=plain.assumed | {"input_size"})
+    _, fit = fit_images(assumed, images)
+    assert [finding.kind for finding in fit.findings] == []  # measured: all fits
+    _, fit = fit_images(assumed, ImageSet(images.sources[:8], "8 images"))
+    assert [finding.kind for finding in fit.findings] == ["input size", "too few"]
+    assert fit.findings[0].evidence.startswith("the input size of 32×32 was only assumed")
+    assert fit.doubts == ()
+    _, fit = fit_images(plain, ImageSet(images.sources[:8], "8 images"))
+    assert [finding.kind for finding in fit.findings] == ["too few"]  # the network's own size
+
+
+def test_of_images_without_colours_the_order_is_not_checked(plain, images):
+    grey = ImageSet([image.convert("L").convert("RGB") for image in images.sources], "40 images")
+    _, fit = fit_images(plain, grey)
+    assert "order of colours not checked: the images have no colours" in fit.not_checked
+    assert {each.color_order for each in fit.preprocessing.candidates} == {"RGB"}
+
+
 def test_a_failure_costs_its_own_answer_and_says_whose_fault_it_is(plain, images, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no luck")

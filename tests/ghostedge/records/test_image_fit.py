@@ -63,6 +63,27 @@ def test_no_flags_are_advised_where_the_evidence_is_not_overwhelming():
     )
 
 
+def test_images_that_are_unlike_training_even_so_replace_nothing():
+    strange = replace(OTHER, overwhelming=False, unlike=0.4)
+    assert not strange.is_doubted
+    assert strange.sentence(ON) == (
+        "preprocessing not sure: on 64 images of --calib (x - 127) / 128, RGB is likelier than "
+        "ImageNet's mean and std, RGB (divergence 0.002, against 0.82 of ImageNet's mean and std, "
+        "RGB), but the images are unlike those of training with it too (divergence 0.4 over the "
+        "first quarter of the batch norms), so it replaces nothing; give images of the kind that "
+        "the network was trained on"
+    )
+
+
+def test_what_would_fit_as_well_is_named():
+    either = PreprocessingFit("fits", False, (), LITE, LITE, (LITE,), as_likely=(CAFFE, IMAGENET))
+    assert either.sentence(ON) == (
+        "preprocessing fits: (x - 127) / 128, RGB (divergence 0.002 on 64 images of --calib); "
+        "Caffe's means, BGR and ImageNet's mean and std, RGB would fit as well: these images do "
+        "not tell them apart"
+    )
+
+
 def test_flags_name_only_what_differs():
     turned = replace(LITE, color_order="BGR")
     assert turned.flags_instead_of(LITE) == "--color-order BGR"

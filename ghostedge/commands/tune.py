@@ -19,6 +19,7 @@ from ghostedge.commands._common import (
 )
 from ghostedge.console import ConsoleReporter
 from ghostedge.records.manifest import Manifest
+from ghostedge.records.tuning import TuningReport
 from ghostedge.show.tuning_tables import closing_sentences, tuning_tables
 from ghostedge_runtime.errors import BudgetMissedError
 
@@ -118,10 +119,15 @@ def _show(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(manifest.to_dict()["tuning"])
     else:
-        for table in tuning_tables(report):
-            stdout().print(table)
-        for sentence in closing_sentences(report):
-            stdout().say(sentence)
+        print_tuning(report)
         stdout().say(f"written to {folder}/")
     if report.missed:
         raise BudgetMissedError("; ".join(report.missed), where=folder)
+
+
+def print_tuning(report: TuningReport) -> None:
+    """The table of each file, and how it stands."""
+    for table in tuning_tables(report):
+        stdout().print(table)
+    for sentence in closing_sentences(report):
+        stdout().say(sentence)

@@ -101,8 +101,8 @@ def _verdict(searched: Searched, file: str, last: Sequence[Estimate | None]) -> 
         }
         both = ", ".join(f"{name} {time:.3f} ms" for name, time in times.items() if time)
         return (
-            f"{file}: no mixture is surely faster than the defaults ({both}); "
-            f"it is the same as the {words} file, the faster of those that keep the budget"
+            f"{file}: no mixture that keeps the budget is surely faster than both defaults "
+            f"({both}); it is a copy of the {words} file, the faster of those that keep it"
         )
     speeds = [
         f"{_speed(ratio)} times as fast as {name}"

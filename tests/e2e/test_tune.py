@@ -17,11 +17,14 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import ghostedge
+from ghostedge.devices import DevicesFailedError
 from ghostedge.records.manifest import manifest_of
 from ghostedge.records.tuning import TuningReport
 from ghostedge.tuning import search, timer
 from ghostedge_runtime import Model
-from ghostedge_runtime.record import Settings
+from ghostedge_runtime.bench.run import run_bench
+from ghostedge_runtime.errors import DeviceError
+from ghostedge_runtime.record import BenchJob, BenchRun, Settings
 
 Command = Callable[..., CompletedProcess[str]]
 NAME = "ghostnet_050_glyphs"
@@ -162,6 +165,41 @@ def test_a_search_leaves_files_recipe_report_and_measurements_and_goes_on_from_t
     assert missed.returncode == 3  # nothing is as small as that
     assert "no choice keeps the budget; the nearest is" in " ".join(missed.stderr.split())
     assert (out / "net_tuned.tflite").stat().st_size <= int8["bytes"]
+
+
+def test_converting_and_tuning_go_in_one_command(
+    images: Path, tmp_path: Path, in_process: Command
+) -> None:
+    net, out = classifier(tmp_path / "net.onnx"), tmp_path / "out"
+    arguments = ("convert", net, "--calib", images, "--task", "classify", "--tune", "-o", out)
+    refused = in_process(*arguments)
+    assert (refused.returncode, out.exists()) == (2, False)
+    assert "--tune: there is nothing to choose between without int8" in refused.stderr
+    done = in_process(*arguments, "--int8", "--format", "onnx", "--json")
+    assert done.returncode == 0, done.stderr
+    (file,) = json.loads(done.stdout)["tuning"]["files"]
+    assert (out / file["file"]).exists()
+
+
+def test_a_device_that_goes_away_ends_with_2_and_its_name_and_keeps_what_was_measured(
+    out: Path, monkeypatch: pytest.MonkeyPatch, in_process: Command
+) -> None:
+    runs = iter([True, True, False])
+
+    def run_on(devices: list[str], job: BenchJob, reporter: Any) -> tuple[BenchRun]:
+        if next(runs):
+            return (run_bench(job),)
+        gone = DeviceError("the connection was lost", where=devices[0])
+        raise DevicesFailedError((), {devices[0]: gone})
+
+    monkeypatch.setattr(timer, "run_on", run_on)
+    before = {path.name for path in out.iterdir()}
+    done = in_process("tune", out, "--device", "ssh://pi@board", "--format", "onnx")
+    assert done.returncode == 2
+    assert "error: ssh://pi@board: the connection was lost" in done.stderr
+    assert "the same command goes on from there" in " ".join(done.stderr.split())
+    assert {path.name for path in out.iterdir()} - before == {"tuning.measurements.jsonl"}
+    assert len((out / "tuning.measurements.jsonl").read_text().splitlines()) == 2
 
 
 def test_ghostnet_is_tuned_by_its_blocks(

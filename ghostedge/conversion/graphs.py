@@ -128,7 +128,7 @@ def quantized_graph(
             per_channel=settings.per_channel,
             equalized=settings.equalize,
             bias_correction=settings.bias_correction,
-            rounding=settings.rounding,
+            rounding=prepared.rounding,
             float_layers=tuple(name for name in prepared.layers if name in keep_float),
             outputs=integer_outputs(qdq),
         ),

@@ -29,7 +29,7 @@ from ghostedge_runtime.record import CORRUPTION_IMAGES
 
 RangeMethod = Literal["auto", "minmax", "percentile", "mse", "entropy"]
 BiasCorrection = Literal["none", "fast", "full"]
-Rounding = Literal["nearest", "adaptive"]
+Rounding = Literal["nearest", "first", "adaptive"]
 OutputType = Literal["float32", "int8"]
 
 _OF_INT8 = Scope(
@@ -200,9 +200,11 @@ class Int8Options:
         ),
     )
     rounding: Rounding = stated(
-        "nearest",
+        "first",
         Statement(
-            "How int8 weights are rounded; adaptive: learned (AdaRound), takes minutes.", _OF_INT8
+            "How int8 weights are rounded; first: learned (AdaRound) in the layer that reads the "
+            "image; adaptive: in all, takes minutes.",
+            _OF_INT8,
         ),
     )
     per_channel: bool = stated(

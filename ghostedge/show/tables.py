@@ -212,7 +212,7 @@ def _quantization_words(data: Mapping[str, Any]) -> str:
         "equalized": data.get("equalized", False),
         f"{data.get('bias_correction')} bias correction": data.get("bias_correction", "none")
         != "none",
-        f"{data.get('rounding')} rounding": data.get("rounding", "nearest") != "nearest",
+        f"{data.get('rounding')} rounding": data.get("rounding") == "adaptive",
         "one scale per weight tensor": not data.get("per_channel", True),
         f"{layers} layer{'s' if layers > 1 else ''} left float": layers > 0,
     }

@@ -24,7 +24,7 @@ from ghostedge_quantize.graph.plan import Tuning, assign, make_plan
 from ghostedge_quantize.graph.raw_input import float_shift, raw_pixels, take_raw_image
 from ghostedge_quantize.graph.write import Writer, unsigned_activations
 from ghostedge_quantize.ranges.calibrate import Observer, Ranges, calibrate
-from ghostedge_quantize.settings import Int8Settings, OutputType
+from ghostedge_quantize.settings import Int8Settings, OutputType, Rounding
 from ghostedge_quantize.tuning.tune import tune
 from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
 
@@ -54,6 +54,12 @@ class Prepared:
     def layers(self) -> tuple[str, ...]:
         """Names of the nodes with weights that can be left float, in graph order."""
         return int8_layers(self.model)
+
+    @property
+    def rounding(self) -> Rounding:
+        """How the weights are rounded: ``nearest`` too where ``first`` learned none."""
+        chosen = self.settings.rounding
+        return "nearest" if chosen == "first" and not self.tuning.weight_codes else chosen
 
     def qdq(self, keep_float: Collection[str] = ()) -> onnx.ModelProto:
         """Write the QDQ graph, with uint8 activations (see ``unsigned_activations``).
@@ -134,6 +140,8 @@ def _tuning_notes(tuning: Tuning, settings: Int8Settings) -> Iterator[str]:
         yield f"bias correction ({settings.bias_correction}): {len(tuning.bias_shift)} layers"
     if settings.rounding == "adaptive":
         yield f"adaptive rounding: kept in {len(tuning.weight_codes)} layers, where it helped"
+    elif tuning.weight_codes:
+        yield f"first layer: learned rounding ({', '.join(tuning.weight_codes)})"
 
 
 def quantize(

@@ -8,7 +8,8 @@ from typing import Literal
 Method = Literal["auto", "minmax", "percentile", "mse", "entropy"]
 """How the ends of a range are chosen; ``auto``: for each tensor by the one that loses least."""
 BiasCorrection = Literal["none", "fast", "full"]
-Rounding = Literal["nearest", "adaptive"]
+Rounding = Literal["nearest", "first", "adaptive"]
+"""Which layers' weights learn to round: none, those that read the image, all."""
 OutputType = Literal["float32", "int8"]
 
 
@@ -28,6 +29,6 @@ class Int8Settings:
     ranges: Method = "auto"
     equalize: bool = True
     bias_correction: BiasCorrection = "full"
-    rounding: Rounding = "nearest"
+    rounding: Rounding = "first"
     per_channel: bool = True
     output_type: OutputType = "float32"

@@ -122,7 +122,8 @@ class QuantizationInfo:
         per_channel: Whether weights have a scale for every output channel, or one per tensor.
         equalized: Whether channels were rescaled first, without changing the float function.
         bias_correction: How biases were corrected: ``none``, ``fast`` or ``full``.
-        rounding: How weights were rounded: ``nearest`` or ``adaptive``.
+        rounding: How weights were rounded: ``nearest``, ``first`` (learned in the first layer) or
+            ``adaptive``.
         float_layers: Names of the layers that were left float.
         outputs: Scale and zero point of each integer output.
     """

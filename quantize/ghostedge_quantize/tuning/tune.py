@@ -20,7 +20,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from ghostedge_quantize.codes import QuantParams, quantize_array
-from ghostedge_quantize.graph.ops import LAYERS, output_first
+from ghostedge_quantize.graph.ops import LAYERS, Role, output_first, rule_of
 from ghostedge_quantize.graph.plan import Tuning
 from ghostedge_quantize.settings import BiasCorrection, Rounding
 from ghostedge_quantize.tuning.bias import Tail, bias_shift, mean_shift, sample_positions, tails
@@ -146,12 +146,14 @@ class Layer:
         codes: int8 weights [O, …].
         scale: float32 [O] or [].
         weight: Name of the tensor that the codes are decoded to.
+        output_step: Scale of its output behind its activation; 0 where the output stays float.
     """
 
     source: QuantParams
     codes: np.ndarray
     scale: np.ndarray
     weight: str
+    output_step: float
 
 
 def tune(
@@ -170,17 +172,23 @@ def tune(
         batches: What both take, in the graphs' own batch size; as many are used as memory allows.
         bias_correction: ``full`` measures each layer's output behind all that is quantized before
             it; ``fast`` estimates each layer's own shift, with the codes that it ends up with.
-        rounding: ``adaptive`` learns each weight's rounding where that helps its layer.
+        rounding: ``adaptive`` learns each weight's rounding where that helps its layer; ``first``
+            does so in the layers alone that read the image, and only where their weights err by
+            more than the int8 code of their output.
     """
     if rounding == "nearest" and bias_correction == "none":
         return Tuning()
     layers = _layers(qdq)
     images = _as_many_as_fit(floating, batches)
-    reference = NodeRunner(ir.to_proto(floating), images)
-    if rounding == "nearest" and bias_correction == "fast":
-        return Tuning(bias_shift=_fast_shifts(reference, layers))
-    tuner = _Tuner(reference, layers, tails(floating.graph), bias_correction, rounding)
-    return tuner.run(NodeRunner(qdq, images))
+    reference, quantized = NodeRunner(ir.to_proto(floating), images), NodeRunner(qdq, images)
+    learning = _learning(rounding, floating.graph, layers)
+    tuner = _Tuner(reference, layers, tails(floating.graph), bias_correction, learning)
+    if bias_correction == "full" or rounding == "adaptive":
+        return tuner.run(quantized)
+    codes = tuner.learn(quantized)
+    if bias_correction == "none":
+        return Tuning(weight_codes=codes)
+    return Tuning(_fast_shifts(NodeRunner(ir.to_proto(floating), images), layers, codes), codes)
 
 
 class _Tuner:
@@ -192,11 +200,11 @@ class _Tuner:
         layers: Mapping[str, Layer],
         behind: Mapping[str, Tail],
         bias_correction: BiasCorrection,
-        rounding: Rounding,
+        learning: Mapping[str, float],
     ) -> None:
         self._reference, self._steps = reference, reference.run()
         self._layers, self._behind = layers, behind
-        self._bias_correction, self._rounding = bias_correction, rounding
+        self._bias_correction, self._learning = bias_correction, learning
         self._shifts: dict[str, np.ndarray] = {}
         self._codes: dict[str, np.ndarray] = {}
 
@@ -204,20 +212,35 @@ class _Tuner:
         for node in quantized.run():
             if node.name in self._layers:
                 twin = next(step for step in self._steps if step.name == node.name)
-                weight = self._reference.constant(twin.input[1])
-                if self._rounding == "adaptive" and _has_gram(node, weight):
-                    self._round(quantized, node, weight)
+                if node.name in self._learning:
+                    self._round(quantized, node, twin)
                 if self._bias_correction != "none":
                     self._correct(quantized, node, twin)
         return Tuning(self._shifts, self._codes)
 
-    def _round(self, quantized: NodeRunner, node: onnx.NodeProto, weight: np.ndarray) -> None:
-        layer = self._layers[node.name]
+    def learn(self, quantized: NodeRunner) -> Mapping[str, np.ndarray]:
+        """Learn roundings alone, no further along the graphs than there are layers to learn."""
+        waiting = set(self._learning)
+        steps = quantized.run()
+        while waiting:
+            node = next(steps)
+            if node.name in waiting:
+                twin = next(step for step in self._steps if step.name == node.name)
+                self._round(quantized, node, twin)
+                waiting.remove(node.name)
+        return self._codes
+
+    def _round(self, quantized: NodeRunner, node: onnx.NodeProto, twin: onnx.NodeProto) -> None:
+        layer, weight = self._layers[node.name], self._reference.constant(twin.input[1])
+        if not _has_gram(node, weight):
+            return
         moments = gram(node, weight.shape, quantized.inputs(node.input[0]))
+        before = output_error(weight, layer.codes, layer.scale, moments)
+        if before.mean() <= self._learning[node.name]:
+            return
         learned = learned_codes(weight, layer.scale, moments)
-        before = output_error(weight, layer.codes, layer.scale, moments).sum()
-        after = output_error(weight, learned, layer.scale, moments).sum()
-        if after < WORTHWHILE * before:
+        after = output_error(weight, learned, layer.scale, moments)
+        if after.sum() < WORTHWHILE * before.sum():
             self._codes[node.name] = learned
             quantized.replace(layer.weight, _decoded(learned, layer.scale))
 
@@ -235,12 +258,50 @@ class _Tuner:
         self._shifts[node.name] = shift
 
 
-def _fast_shifts(reference: NodeRunner, layers: Mapping[str, Layer]) -> dict[str, np.ndarray]:
+def layers_at_input(graph: ir.Graph) -> frozenset[str]:
+    """Layers before which there is no other: what they read are pixels.
+
+    Neighbouring pixels are alike, and their codes are exact. So errors of such a layer's few
+    weights add up where each is rounded to the nearest, and learning takes most of that away.
+    """
+    behind: set[ir.Value | None] = set()
+    first = set()
+    for node in graph:
+        follows = not behind.isdisjoint(node.inputs)
+        layer = rule_of(node).role is Role.WEIGHTED
+        if layer and not follows:
+            first.add(str(node.name))
+        if layer or follows:
+            behind.update(node.outputs)
+    return frozenset(first)
+
+
+def _learning(rounding: Rounding, graph: ir.Graph, layers: Mapping[str, Layer]) -> dict[str, float]:
+    """Layers whose weights learn to round → the squared error from which on they do.
+
+    ``first`` leaves a layer as it is whose weights err less than its output's own code: learning
+    would exchange one noise for another.
+    """
+    if rounding == "nearest":
+        return {}
+    if rounding == "adaptive":
+        return dict.fromkeys(layers, 0.0)
+    return {
+        name: layers[name].output_step ** 2 / 12
+        for name in layers_at_input(graph)
+        if name in layers
+    }
+
+
+def _fast_shifts(
+    reference: NodeRunner, layers: Mapping[str, Layer], learned: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     shifts = {}
     for node in reference.run():
         layer = layers.get(node.name)
         if layer is not None:
-            shifts[node.name] = _own_shift(reference, node, layer, layer.codes)
+            codes = learned.get(node.name, layer.codes)
+            shifts[node.name] = _own_shift(reference, node, layer, codes)
     return shifts
 
 
@@ -270,6 +331,7 @@ def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
     """The layers whose weights are int8, by node name."""
     constants = {t.name: t for t in qdq.graph.initializer}
     decoders = {n.output[0]: n for n in qdq.graph.node if n.op_type == "DequantizeLinear"}
+    readers = {name: node for node in qdq.graph.node for name in node.input}
 
     def array(name: str) -> np.ndarray:
         return np.asarray(numpy_helper.to_array(constants[name]))
@@ -283,8 +345,23 @@ def _layers(qdq: onnx.ModelProto) -> dict[str, Layer]:
                 codes=output_first(node.op_type, array(weight.input[0])),
                 scale=array(weight.input[1]),
                 weight=node.input[1],
+                output_step=_output_step(node, readers, constants),
             )
     return layers
+
+
+def _output_step(
+    node: onnx.NodeProto,
+    readers: Mapping[str, onnx.NodeProto],
+    constants: Mapping[str, onnx.TensorProto],
+) -> float:
+    """Scale of the QuantizeLinear behind a layer, with or without an activation between."""
+    reader = readers.get(node.output[0])
+    if reader is not None and reader.op_type in ("Relu", "Clip"):
+        reader = readers.get(reader.output[0])
+    if reader is None or reader.op_type != "QuantizeLinear":
+        return 0.0
+    return float(numpy_helper.to_array(constants[reader.input[1]]))
 
 
 def _decoded(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:

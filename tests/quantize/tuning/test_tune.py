@@ -14,7 +14,7 @@ from ghostedge_quantize.graph.plan import Tuning
 from ghostedge_quantize.int8 import float_graph
 from ghostedge_quantize.settings import BiasCorrection, Rounding
 from ghostedge_quantize.tuning import tune as tuning_module
-from ghostedge_quantize.tuning.tune import NodeRunner, tune
+from ghostedge_quantize.tuning.tune import NodeRunner, layers_at_input, tune
 
 Toy = Callable[..., onnx.ModelProto]
 Run = Callable[..., np.ndarray]
@@ -138,7 +138,7 @@ def test_either_correction_lowers_the_outputs_error(
     assert fast < 0.2 * none
 
 
-@pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
+@pytest.mark.parametrize("rounding", ["nearest", "first", "adaptive"])
 def test_a_fast_shift_is_the_mean_error_of_its_layer_alone(  # noqa: PLR0917 - fixtures by name
     chain: onnx.ModelProto,
     arrays: list[np.ndarray],
@@ -190,6 +190,70 @@ def test_adaptive_codes_leave_a_smaller_error_at_the_output(
         for tuning in (Tuning(), choose("none", "adaptive"))
     )
     assert learned < 0.7 * nearest
+
+
+@pytest.fixture(scope="module")
+def even_images() -> list[np.ndarray]:
+    """Images whose neighbouring pixels are alike, as a photograph's are."""
+    random = np.random.default_rng(3)
+    draws = [
+        random.normal(2, 1, (1, 3, 1, 1)) + random.normal(0, 0.05, (1, 3, 8, 8)) for _ in range(8)
+    ]
+    return [np.asarray(image, np.float32) for image in draws]
+
+
+def two_layers(toy: Toy, offset: float) -> onnx.ModelProto:
+    """Edge filters on the image, one output shifted by ``offset``, and another layer."""
+    random = np.random.default_rng(3)
+    filters = random.normal(0, 1, (4, 3, 3, 3))
+    weights = {
+        "a_w": filters - filters.mean(axis=(2, 3), keepdims=True),
+        "a_b": np.array([0.0, 0.0, 0.0, offset]),
+        "b_w": random.normal(0.3, 1, (4, 4, 3, 3)),
+    }
+    body = "a = Conv<pads=[1, 1, 1, 1]>(input, a_w, a_b) logits = Conv<pads=[1, 1, 1, 1]>(a, b_w)"
+    return toy(body, weights, output=(1, 4, 8, 8))
+
+
+def tuned(
+    model: onnx.ModelProto, images: list[np.ndarray], correction: BiasCorrection, rounding: Rounding
+) -> Tuning:
+    qdq = quantize(model, calibrate(model, images), preprocessing=None)
+    floating = float_graph(model, None)[0]
+    return tune(floating, qdq, images, bias_correction=correction, rounding=rounding)
+
+
+@pytest.mark.parametrize("correction", ["none", "fast", "full"])
+def test_first_learns_the_layer_that_reads_the_image_and_no_other(
+    toy: Toy, even_images: list[np.ndarray], correction: BiasCorrection
+) -> None:
+    model = two_layers(toy, 0)
+    names = layer_names(model)
+    first = tuned(model, even_images, correction, "first")
+    adaptive = tuned(model, even_images, correction, "adaptive")
+    assert set(first.weight_codes) == {names["a"]}
+    assert (first.weight_codes[names["a"]] == adaptive.weight_codes[names["a"]]).all()
+    assert set(first.bias_shift) == (set() if correction == "none" else set(names.values()))
+
+
+def test_first_leaves_weights_alone_that_err_by_less_than_their_outputs_code(
+    toy: Toy, even_images: list[np.ndarray]
+) -> None:
+    assert tuned(two_layers(toy, 1000), even_images, "none", "first") == Tuning({}, {})
+
+
+def test_layers_at_the_input_are_those_that_no_other_stands_before(toy: Toy) -> None:
+    body = """
+        small = AveragePool<kernel_shape=[2, 2], strides=[2, 2]>(input)
+        a = Conv<strides=[2, 2]>(input, a_w)
+        b = Conv(small, b_w)
+        both = Add(a, b)
+        logits = Conv(both, c_w)
+    """
+    shapes = {"a_w": (4, 3, 1, 1), "b_w": (4, 3, 1, 1), "c_w": (4, 4, 1, 1)}
+    model = toy(body, {n: np.ones(shape) for n, shape in shapes.items()}, output=(1, 4, 4, 4))
+    names = layer_names(model)
+    assert layers_at_input(float_graph(model, None)[0].graph) == {names["a"], names["b"]}
 
 
 def test_a_shift_reaches_the_written_int32_bias(chain: onnx.ModelProto, write: Write) -> None:

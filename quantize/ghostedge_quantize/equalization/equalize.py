@@ -192,7 +192,8 @@ def _descend(problem: Problem, start: np.ndarray) -> np.ndarray:
     first, second = np.zeros_like(logs), np.zeros_like(logs)
     for step in range(1, STEPS + 1):
         gradient = np.zeros_like(logs)
-        noise = sum(term.add(np.exp(logs), gradient) for term in problem.terms)
+        scales = np.exp(logs)
+        noise = sum(term.add(scales, gradient) for term in problem.terms)
         # Of the noise's logarithm: large gradients of a bad start would stay in Adam's means.
         gradient = np.where(problem.free, gradient, 0.0) / max(noise, np.finfo(float).tiny)
         first = 0.9 * first + 0.1 * gradient

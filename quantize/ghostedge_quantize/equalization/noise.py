@@ -53,31 +53,57 @@ class Term(Protocol):
 
 @dataclass(frozen=True)
 class ActivationNoise:
-    """The noise of an activation, whose channels, divided by their factors, share one step.
+    """The noise of activations, each of whose channels, divided by their factors, share one step.
 
     Attributes:
-        classes: int [C].
+        classes: int [C]: of the channels of all activations, one after the other.
         high: Largest value of each channel, float64 [C].
         low: Magnitude of the smallest, float64 [C].
         effect: What a channel's noise weighs, divided by the power of the tensor's signal.
+        starts: int [T]: where the channels of each activation begin.
     """
 
     classes: np.ndarray
     high: np.ndarray
     low: np.ndarray
     effect: np.ndarray
+    starts: np.ndarray
 
     def add(self, scales: np.ndarray, gradient: np.ndarray) -> float:
         """Its value at ``scales``; its derivative is added to ``gradient``."""
         own = scales[self.classes]
-        high, by_high = _norm(self.high / own)
-        low, by_low = _norm(self.low / own)
-        span = high + low
-        lost = self.effect * own**2
+        high, by_high = self._norms(self.high / own)
+        low, by_low = self._norms(self.low / own)
+        span, lost = high + low, self.effect * own**2
+        sums = np.add.reduceat(lost, self.starts)
         weight = _ROUNDING / _CODES**2
-        slope = 2 * span**2 * lost - 2 * span * lost.sum() * (by_high + by_low)
-        np.add.at(gradient, self.classes, weight * slope)
-        return float(weight * span**2 * lost.sum())
+        slope = lost * self._spread(2 * weight * span**2)
+        slope -= (by_high + by_low) * self._spread(2 * weight * span * sums)
+        gradient += np.bincount(self.classes, slope, len(gradient))
+        return float(weight * (span**2 * sums).sum())
+
+    def each(self, scales: np.ndarray) -> np.ndarray:
+        """Of each activation alone, float64 [T]."""
+        own = scales[self.classes]
+        span = self._norms(self.high / own)[0] + self._norms(self.low / own)[0]
+        sums = np.add.reduceat(self.effect * own**2, self.starts)
+        return np.asarray(_ROUNDING / _CODES**2 * span**2 * sums)
+
+    def weighed(self, factors: np.ndarray) -> ActivationNoise:
+        """The same, the noise of each activation multiplied by a factor of its own."""
+        return replace(self, effect=self.effect * self._spread(factors))
+
+    def _spread(self, of_each: np.ndarray) -> np.ndarray:
+        """One number for each activation, given to its channels."""
+        return np.repeat(of_each, np.diff(self.starts, append=len(self.classes)))
+
+    def _norms(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A smooth maximum of each activation's values ≥ 0, its derivative by their logarithms."""
+        largest = np.maximum.reduceat(values, self.starts)
+        raised = _raised(values / self._spread(np.where(largest > 0, largest, 1.0)))
+        sums = np.add.reduceat(raised, self.starts)
+        norm = largest * sums ** (1 / ORDER)
+        return norm, raised * self._spread(norm / np.maximum(sums, _TINY))
 
 
 @dataclass(frozen=True)
@@ -101,7 +127,7 @@ class ChannelWeightNoise:
     def add(self, scales: np.ndarray, gradient: np.ndarray) -> float:
         """Its value at ``scales``; its derivative is added to ``gradient``."""
         own = scales[self.inputs]
-        raised = own**ORDER
+        raised = _raised(own)
         sums = np.maximum(np.einsum("goi,gi->go", self.magnitude, raised), _TINY)
         steps = self.effect * sums ** (2 / ORDER)
         received = (self.power / own**2).sum(axis=1)
@@ -158,14 +184,10 @@ class TensorWeightNoise:
         return float(weight * step * noise)
 
 
-def _norm(values: np.ndarray) -> tuple[float, np.ndarray]:
-    """A smooth maximum of values ≥ 0, and its derivative by each value's logarithm."""
-    largest = float(values.max(initial=0.0))
-    if largest == 0:
-        return 0.0, np.zeros_like(values)
-    raised = (values / largest) ** ORDER
-    norm = largest * float(raised.sum()) ** (1 / ORDER)
-    return norm, norm * raised / raised.sum()
+def _raised(values: np.ndarray) -> np.ndarray:
+    """To the power ``ORDER``, by squaring."""
+    third = values * values * values
+    return np.asarray((third * third) ** 2)
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ class Problem:
         self.groups: dict[str, list[str]] = {}
         for name in plan.measured:
             self.groups.setdefault(plan.groups[name], []).append(name)
-        self._activations = dict(self._activation_terms())
+        self._terms_of, self._activations = self._activation_terms()
         self._layers = list(self._layer_terms(weighted))
 
     def noise(self, scales: np.ndarray) -> float:
@@ -214,15 +236,15 @@ class Problem:
     @property
     def terms(self) -> list[Term]:
         """The noise of every tensor that factors can change."""
-        return [*self._activations.values(), *self._layers]
+        return [*self._layers] if self._activations is None else [self._activations, *self._layers]
 
     def weigh(self, measured: Measured, scales: np.ndarray) -> None:
         """Let each term weigh what was measured at ``scales``, in place of its prediction."""
         ignored, units = np.zeros_like(scales), scales / self.even
-        for group, term in self._activations.items():
-            predicted = max(term.add(units, ignored), np.finfo(float).tiny)
-            factor = measured.activations[group] / predicted
-            self._activations[group] = replace(term, effect=term.effect * factor)
+        if self._activations is not None:
+            aims = np.array([measured.activations[group] for group in self._terms_of])
+            predicted = np.maximum(self._activations.each(units), np.finfo(float).tiny)
+            self._activations = self._activations.weighed(aims / predicted)
         total = sum(term.add(units, ignored) for term in self._layers)
         factor = measured.weights / max(total, np.finfo(float).tiny)
         self._layers = [replace(term, effect=term.effect * factor) for term in self._layers]
@@ -281,32 +303,32 @@ class Problem:
                 np.minimum.at(factors, ids[silent], np.median(active) / largest[silent])
         self.even *= np.where(np.isfinite(factors) & (factors > 0), factors, 1.0)
 
-    def _activation_terms(self) -> Iterator[tuple[str, ActivationNoise]]:
+    def _activation_terms(self) -> tuple[list[str], ActivationNoise | None]:
+        """The sharing groups that factors can change, and their noise; None where there are none.
+
+        Their channels lie one after the other.
+        """
+        terms = {}
         for group, names in self.groups.items():
             ids = np.concatenate([self._ids(name) for name in names])
             if not np.any(ids != FIXED):
                 continue
             stats = [self._stats[name] for name in names]
             unit = self.even[ids]
-            gains = (
-                np.concatenate(
-                    [self._gain(self._values[name], len(self._ids(name))) for name in names]
-                )
-                * unit**2
-            )
-            signal = float(
-                (np.concatenate([channels.power for channels in stats]) / unit**2).mean()
-            )
-            if signal > 0 and gains.sum() > 0:
-                yield (
-                    group,
-                    ActivationNoise(
-                        classes=ids,
-                        high=np.concatenate([channels.high for channels in stats]) / unit,
-                        low=np.concatenate([channels.low for channels in stats]) / unit,
-                        effect=gains / gains.sum() / signal,
-                    ),
-                )
+            gains = [self._gain(self._values[name], len(self._ids(name))) for name in names]
+            gain = np.concatenate(gains) * unit**2
+            powers = np.concatenate([channels.power for channels in stats])
+            signal = float((powers / unit**2).mean())
+            if signal > 0 and gain.sum() > 0:
+                high = np.concatenate([channels.high for channels in stats]) / unit
+                low = np.concatenate([channels.low for channels in stats]) / unit
+                terms[group] = (ids, high, low, gain / gain.sum() / signal)
+        if not terms:
+            return [], None
+        classes, high, low, effect = map(np.concatenate, zip(*terms.values(), strict=True))
+        ends = np.cumsum([len(ids) for ids, *_ in terms.values()])
+        starts = np.append(0, ends[:-1])
+        return list(terms), ActivationNoise(classes, high, low, effect, starts)
 
     def _layer_terms(
         self, nodes: Iterable[ir.Node]

@@ -1,22 +1,21 @@
 """How much each tensor's quantization alone moves a float graph's outputs; measured by running it.
 
-One session per sharing group, with that group's pairs in an otherwise float graph, on a few images,
-as many at a time as there are cores.
+Each sharing group's pairs stand in an otherwise float graph, which runs from there on, on a few
+images; a group on each core at a time.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from ghostedge_quantize.codes import QuantParams
+from ghostedge_quantize.equalization.segments import Segments
+from ghostedge_quantize.parallel import in_parallel, session_of_one_thread
 
 
 class OutputNoise:
@@ -28,9 +27,8 @@ class OutputNoise:
     """
 
     def __init__(self, graph: ir.Model, images: Sequence[np.ndarray]) -> None:
-        self._proto = ir.to_proto(graph)
-        self._images = images
-        self._reference = self._outputs(self._proto)
+        self._images, self._proto = images, ir.to_proto(graph)
+        self._segments = Segments(self._proto, images)
 
     def of_pairs(
         self, groups: Mapping[str, Sequence[str]], params: Mapping[str, QuantParams]
@@ -41,33 +39,41 @@ class OutputNoise:
         squared. So an image whose outliers were clipped counts as one image, not as all. Of
         several outputs each counts alike, however large its values are.
         """
+        reference = self._segments.outputs()
 
         def noise(group: str) -> float:
-            return self.of(with_pairs(self._proto, groups[group], params[group]))
+            def change(part: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProto:
+                return with_pairs(part, tensors, params[group])
 
-        # Variants are made in the workers: each is a copy of the whole model.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return dict(zip(groups, pool.map(noise, groups), strict=True))
+            return _noise(self._segments.changed(groups[group], change), reference)
+
+        return dict(zip(groups, in_parallel(noise, groups), strict=True))
 
     def of(self, variant: onnx.ModelProto) -> float:
         """Noise of any graph with the same input and outputs."""
-        pairs = zip(self._outputs(variant), self._reference, strict=True)
-        return float(np.mean([_relative(*pair) for pair in pairs]))
+        return _noise(self._outputs(variant), self._outputs(self._proto))
 
     def _outputs(self, model: onnx.ModelProto) -> list[list[np.ndarray]]:
-        """Of each output the batches, flat float64 arrays."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        """Of each batch the outputs of a graph that is run whole."""
+        session = session_of_one_thread(model)
         name = session.get_inputs()[0].name
-        batches = [session.run(None, {name: images}) for images in self._images]
-        return [
-            [out.reshape(-1).astype(np.float64) for out in column]
-            for column in zip(*batches, strict=True)
-        ]
+        return [session.run(None, {name: images}) for images in self._images]
+
+
+def _noise(
+    disturbed: Sequence[Sequence[np.ndarray]], reference: Sequence[Sequence[np.ndarray]]
+) -> float:
+    """Noise of the outputs of all batches, relative to the reference's."""
+    pairs = zip(_by_output(disturbed), _by_output(reference), strict=True)
+    return float(np.mean([_relative(*pair) for pair in pairs]))
+
+
+def _by_output(batches: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Of each output the batches, flat float64 arrays."""
+    return [
+        [out.reshape(-1).astype(np.float64) for out in column]
+        for column in zip(*batches, strict=True)
+    ]
 
 
 def _relative(disturbed: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
@@ -78,7 +84,7 @@ def _relative(disturbed: Sequence[np.ndarray], reference: Sequence[np.ndarray]) 
 
 
 def with_pairs(
-    model: onnx.ModelProto, tensors: Sequence[str], params: QuantParams
+    model: onnx.ModelProto, tensors: Collection[str], params: QuantParams
 ) -> onnx.ModelProto:
     """A copy in which every reader of ``tensors`` gets them through an int8 pair."""
     copy = onnx.ModelProto()

@@ -32,7 +32,9 @@ def _term(kind: str, seed: int, *, flat: bool = False) -> Term:
     outputs = random.integers(0, _CLASSES, (2, 3))
     if kind == "activation":
         classes = random.integers(0, _CLASSES, 8)
-        return ActivationNoise(classes, values(8), values(8) * (seed % 2), values(8))
+        starts = np.array([0, 1, 5])  # three activations, of 1, 4 and 3 channels
+        low = values(8) * (seed % 2)
+        return ActivationNoise(classes, values(8), low, values(8), starts)
     magnitude, power, effect = values(2, 3, 2) ** ORDER, values(2, 2), values(2, 3)
     if kind == "channel":
         return ChannelWeightNoise(inputs, magnitude, power, effect)
@@ -79,6 +81,7 @@ def test_an_activation_is_best_where_its_channels_are_even() -> None:
         high=np.array([1.0, 100.0]),
         low=np.zeros(2),
         effect=np.array([1.0, 1e-4]),
+        starts=np.array([0]),
     )
     even = term.add(np.array([1.0, 1.0, 100.0]), np.zeros(3))
     uneven = term.add(np.ones(3), np.zeros(3))
@@ -94,7 +97,7 @@ def test_an_activations_noise_is_that_of_rounding(seed: int) -> None:
     step = values.max() / 255
     error = np.square(np.rint(values / step) * step - values).mean(axis=1)
     effect = random.uniform(0.5, 2, 4)
-    term = ActivationNoise(np.arange(4), high, np.zeros(4), effect)
+    term = ActivationNoise(np.arange(4), high, np.zeros(4), effect, np.array([0]))
     predicted = term.add(np.ones(4), np.zeros(4))
     assert predicted == pytest.approx(float((effect * error).sum()), rel=0.25)
 
@@ -130,3 +133,37 @@ def test_tensors_of_zeros_make_no_noise_and_no_nan(kind: str) -> None:
         term = replace(term, magnitude=np.zeros((2, 3, 2)))
     assert term.add(np.ones(_CLASSES), gradient) < 1e-20
     assert np.isfinite(gradient).all()
+
+
+def test_activations_together_make_the_noise_of_each_alone() -> None:
+    both = _term("activation", 11)
+    assert isinstance(both, ActivationNoise)
+    scales, ends = np.linspace(0.5, 2, _CLASSES), [*both.starts[1:], len(both.classes)]
+    alone = [
+        replace(
+            both,
+            **{
+                name: getattr(both, name)[first:last]
+                for name in ("classes", "high", "low", "effect")
+            },
+            starts=np.array([0]),
+        )
+        for first, last in zip(both.starts, ends, strict=True)
+    ]
+    gradient, summed = np.zeros(_CLASSES), np.zeros(_CLASSES)
+    each = [term.add(scales, summed) for term in alone]
+    np.testing.assert_allclose(both.each(scales), each)
+    assert both.add(scales, gradient) == pytest.approx(sum(each))
+    np.testing.assert_allclose(gradient, summed)
+    factors = np.array([0.0, 1.0, 3.0])
+    np.testing.assert_allclose(both.weighed(factors).each(scales), each * factors)
+
+
+def test_an_activation_without_values_makes_no_noise() -> None:
+    term = ActivationNoise(
+        np.arange(4), np.array([0, 0, 1, 2.0]), np.zeros(4), np.ones(4), np.array([0, 2])
+    )
+    gradient = np.zeros(4)
+    term.add(np.ones(4), gradient)
+    assert term.each(np.ones(4))[0] == 0
+    assert gradient[:2].tolist() == [0, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ghostedge.conversion.task import Kind
 from ghostedge.formats.table import Budget, Target
 from ghostedge.records.manifest import Artefact, Parity
-from ghostedge_runtime import Model
+from ghostedge_runtime import Model, host_facts
 from ghostedge_runtime.formats.loading import companion_files, whole_digest
 from ghostedge_runtime.metadata import Precision
 from ghostedge_runtime.record import Result, Score
@@ -83,10 +84,11 @@ def artefacts(
     timed = dict(zip((file.path.name for file in files), results, strict=False))
     p50_ms = {name: result.p50_ms.value for name, result in timed.items() if result.p50_ms}
     originals = {file.format: file.path.name for file in files if file.precision == "float32"}
+    with ThreadPoolExecutor(host_facts().cores) as pool:  # most of it is zlib's work
+        of_files = pool.map(lambda f: _artefact(f, findings.get(f.path.name, Findings())), files)
     records = []
-    for file in files:
-        name, original = file.path.name, originals.get(file.format)
-        record = _artefact(file, findings.get(name, Findings()))
+    for file, of_file in zip(files, of_files, strict=True):
+        record, name, original = of_file, file.path.name, originals.get(file.format)
         if name in timed:
             record = replace(record, latency=_without_samples(timed[name], name))
         if original in p50_ms and original != name:

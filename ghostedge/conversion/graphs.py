@@ -9,7 +9,7 @@ import onnx
 
 import ghostedge
 from ghostedge.console import Reporter
-from ghostedge.conversion.images import Batches, ImageSet, TrackedBatches
+from ghostedge.conversion.images import Batches, ImageSet
 from ghostedge.conversion.option_groups import Int8Options
 from ghostedge.conversion.source import FloatSource
 from ghostedge_convert import embed_onnx_metadata, rename_outputs, to_deploy_graph
@@ -97,12 +97,14 @@ def prepared_graph(
     graph: Graph, calibration: Batches, options: Int8Options, reporter: Reporter
 ) -> Prepared:
     """Calibrate the deploy graph: everything that int8 takes time for."""
-    return prepare(
-        graph.model,
-        TrackedBatches(calibration, reporter),
-        Int8Settings(**asdict(options)),
-        preprocessing=graph.metadata.preprocessing,
-    )
+    with reporter.shares("quantize") as report_progress:
+        return prepare(
+            graph.model,
+            calibration,
+            Int8Settings(**asdict(options)),
+            preprocessing=graph.metadata.preprocessing,
+            progress=report_progress,
+        )
 
 
 def quantized_graph(

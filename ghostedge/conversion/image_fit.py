@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from ghostedge.console import StageClock
@@ -46,7 +45,7 @@ from ghostedge_convert.statistics.preprocessing import (
     judge_preprocessing,
 )
 from ghostedge_convert.statistics.stem import measure_stem
-from ghostedge_convert.statistics.trials import ExaminedImages
+from ghostedge_convert.statistics.trials import ExaminedImages, Pixels
 from ghostedge_quantize import Prepared
 from ghostedge_runtime.errors import GhostEdgeError
 from ghostedge_runtime.images import normalize
@@ -111,6 +110,7 @@ class _Held:
         images: Held against it.
         fit: What was found.
         statistics: What the images bring to every batch norm, once that is measured.
+        decoded: The images by how they were prepared, each way once.
     """
 
     network: onnx.ModelProto
@@ -118,6 +118,13 @@ class _Held:
     images: ImageSet
     fit: ImageFit
     statistics: NormStatistics | None = None
+    decoded: dict[Preprocessing, list[Pixels]] = field(default_factory=dict, repr=False)
+
+    def pixels(self, preprocessing: Preprocessing) -> list[Pixels]:
+        """The images prepared, uint8 (height, width, channels) each."""
+        if preprocessing not in self.decoded:
+            self.decoded[preprocessing] = self.images.prepared(preprocessing)
+        return self.decoded[preprocessing]
 
 
 def fit_images(source: FloatSource, images: ImageSet) -> tuple[FloatSource, ImageFit]:
@@ -184,7 +191,7 @@ def _without(fit: ImageFit, what: str, error: Exception) -> ImageFit:
 def _judge_preprocessing(held: _Held) -> _Held:
     """Whether mean, std and colour order are training's; what nobody stated of them is replaced."""
     in_rgb = replace(held.source.preprocessing, color_order="RGB")
-    pixels = [*held.images.pixels(in_rgb)]
+    pixels = held.pixels(in_rgb)
     stem = measure_stem(held.network, [np.stack(pixels)])
     if stem is None:
         reason = (
@@ -205,7 +212,7 @@ def _measure(held: _Held) -> _Held:
     preprocessing = held.source.preprocessing
     batches = [
         np.ascontiguousarray(normalize(pixels, preprocessing).transpose(0, 3, 1, 2))
-        for pixels in _pixels(held.images, preprocessing, held.source.batch)
+        for pixels in _batches(held.pixels(preprocessing), held.source.batch)
     ]
     statistics = measure_norms(held.network, batches)
     if statistics is None:
@@ -221,9 +228,11 @@ def _examine(held: _Held) -> _Held:
     """What is wrong with the images themselves."""
     if held.statistics is None:  # and it was said why
         return held
+    preprocessing = held.source.preprocessing
+    pixels = tuple(held.pixels(preprocessing))
     findings = examine_images(
         held.network,
-        ExaminedImages.prepared(held.images.sources, held.source.preprocessing),
+        ExaminedImages(tuple(held.images.sources), pixels, preprocessing),
         held.statistics,
         is_network_known=not _speaks_against_network(held.fit),
         is_classifier=held.source.classes is not None,
@@ -258,18 +267,10 @@ def _doubts(fit: ImageFit) -> Iterator[str]:
     yield from (str(finding) for finding in fit.findings if finding.kind not in _NO_DOUBTS)
 
 
-def _pixels(
-    images: ImageSet, preprocessing: Preprocessing, size: int
-) -> Iterator[npt.NDArray[np.uint8]]:
+def _batches(pixels: Sequence[Pixels], size: int) -> Iterator[Pixels]:
     """Prepared images in batches of at most ``size``, uint8 (N, height, width, channels)."""
-    batch: list[npt.NDArray[np.uint8]] = []
-    for pixels in images.pixels(preprocessing):
-        batch.append(pixels)
-        if len(batch) == size:
-            yield np.stack(batch)
-            batch = []
-    if batch:
-        yield np.stack(batch)
+    for start in range(0, len(pixels), size):
+        yield np.stack(pixels[start : start + size])
 
 
 def _settled(

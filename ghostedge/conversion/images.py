@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from PIL import Image
 from ghostedge.console import Reporter
 from ghostedge.conversion.option_groups import CheckOptions
 from ghostedge.records.manifest import SkippedImage
+from ghostedge_runtime import host_facts
 from ghostedge_runtime.errors import ImageError
 from ghostedge_runtime.image_check import bad_lines, check_images
 from ghostedge_runtime.images import LabelledImages, list_images, normalize, prepare
@@ -49,6 +52,11 @@ class ImageSet:
         for source in self.sources:
             yield prepare(source, preprocessing)
 
+    def prepared(self, preprocessing: Preprocessing) -> list[npt.NDArray[np.uint8]]:
+        """All of them, of which there should not be many, an image on each core at a time."""
+        with ThreadPoolExecutor(host_facts().cores) as pool:
+            return list(pool.map(lambda source: prepare(source, preprocessing), self.sources))
+
 
 def spread(total: int, count: int) -> list[int]:
     """Indices of at most ``count`` of ``total`` things, evenly apart, first and last among them."""
@@ -58,7 +66,7 @@ def spread(total: int, count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Batches:
+class Batches(Sequence[npt.NDArray[np.float32]]):
     """An image set as a re-iterable of normalised float32 batches, (size, channels, height, width).
 
     A last batch that is not full is filled by repeating its last image.
@@ -70,6 +78,12 @@ class Batches:
 
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.size)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One of the batches, whose images alone are decoded."""
+        first = range(0, len(self.images), self.size)[index]
+        some = ImageSet(self.images.sources[first : first + self.size], self.images.description)
+        return next(iter(Batches(some, self.preprocessing, self.size)))
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         held: list[npt.NDArray[np.uint8]] = []
@@ -84,17 +98,6 @@ class Batches:
     def _nchw(self, pixels: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         normalized = normalize(np.stack(pixels), self.preprocessing)
         return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2))
-
-
-@dataclass(frozen=True)
-class TrackedBatches:
-    """Batches with a progress bar for each pass over them."""
-
-    batches: Batches
-    reporter: Reporter
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
-        yield from self.reporter.track(self.batches, "calibrate", total=len(self.batches))
 
 
 def calibration_set(folder: Path, limit: int) -> ImageSet:

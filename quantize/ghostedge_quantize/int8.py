@@ -7,8 +7,9 @@ ranges alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,10 +24,14 @@ from ghostedge_quantize.graph.ops import Role
 from ghostedge_quantize.graph.plan import Tuning, assign, make_plan
 from ghostedge_quantize.graph.raw_input import float_shift, raw_pixels, take_raw_image
 from ghostedge_quantize.graph.write import Writer, unsigned_activations
+from ghostedge_quantize.parallel import Progress, share_of, untold
 from ghostedge_quantize.ranges.calibrate import Observer, Ranges, calibrate
 from ghostedge_quantize.settings import Int8Settings, OutputType, Rounding
 from ghostedge_quantize.tuning.tune import tune
 from ghostedge_runtime.metadata import METADATA_KEY, Preprocessing
+
+_EQUALIZED, _CALIBRATED = 0.4, 0.75
+"""What is done of the work, in seconds, after these steps."""
 
 
 @dataclass(frozen=True)
@@ -94,27 +99,38 @@ def prepare(
     settings: Int8Settings,
     *,
     preprocessing: Preprocessing | None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Measure what quantizing needs.
 
     Args:
         model: The float deploy graph: input float32 NCHW, normalised. It is not changed.
-        batches: Calibration images, float32 [N, C, H, W], normalised; iterated more than once.
+        batches: Calibration images, float32 [N, C, H, W], normalised; iterated more than once. Of
+            a sequence some are asked for by number; only its last may be smaller than the others.
         settings: How.
         preprocessing: Given, the int8 graph takes raw uint8 NHWC pixels and normalises them.
+        progress: Called with what is being done and the share done of all, by what each step
+            takes of a network's time on average.
 
     Raises:
         InputError: The images or the model cannot be used (see ``calibrate`` and ``quantize``).
     """
-    notes = []
+    notes, progress = [], progress or untold
     if settings.equalize:
-        equalized = equalize(model, batches, per_channel=settings.per_channel)
+        equalized = equalize(
+            model,
+            batches,
+            per_channel=settings.per_channel,
+            progress=share_of(progress, 0, _EQUALIZED),
+        )
         model = equalized.model
         notes.append(
             f"equalization: {equalized.channels} classes of channels rescaled, predicted "
             f"quantization noise {equalized.noise_db:+.1f} dB"
         )
-    ranges = calibrate(model, batches, method=settings.ranges)
+    until_ranges = share_of(progress, _EQUALIZED if settings.equalize else 0, _CALIBRATED)
+    ranges = calibrate(model, batches, method=settings.ranges, progress=until_ranges)
+    progress("weights and biases", _CALIBRATED)
     prepared = Prepared(model, ranges, settings, preprocessing)
     tuning = tune(
         float_graph(model, preprocessing)[0],
@@ -129,10 +145,32 @@ def prepare(
 
 def _as_fed(
     model: onnx.ModelProto, batches: Iterable[np.ndarray], preprocessing: Preprocessing | None
-) -> Iterator[np.ndarray]:
+) -> Sequence[np.ndarray]:
     """The images as the quantized graph takes them, in its batch size."""
-    for _, images in Observer(canonical_ir(model), ()).sized(batches):
-        yield images if preprocessing is None else raw_pixels(images, preprocessing)
+    observer = Observer(canonical_ir(model), ())
+    if isinstance(batches, Sequence) and observer.takes(batches[0]):
+        return _Fed(batches, observer, preprocessing)
+    return [_fed(images, preprocessing) for _, images in observer.sized(batches)]
+
+
+@dataclass(frozen=True)
+class _Fed(Sequence[np.ndarray]):
+    """Images made ready when they are asked for, which not all of them are."""
+
+    batches: Sequence[np.ndarray]
+    observer: Observer
+    preprocessing: Preprocessing | None
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: Any) -> Any:
+        _, images = next(self.observer.sized([self.batches[index]]))
+        return _fed(images, self.preprocessing)
+
+
+def _fed(images: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:
+    return images if preprocessing is None else raw_pixels(images, preprocessing)
 
 
 def _tuning_notes(tuning: Tuning, settings: Int8Settings) -> Iterator[str]:

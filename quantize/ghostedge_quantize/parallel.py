@@ -21,6 +21,9 @@ from ghostedge_runtime.machine.facts import host_facts
 T = TypeVar("T")
 R = TypeVar("R")
 
+Progress = Callable[[str, float], None]
+"""Told what is being done, and which share of all is done, 0 to 1."""
+
 MOST_WORKERS = 4
 """Each holds the activations of an image."""
 
@@ -28,6 +31,15 @@ MOST_WORKERS = 4
 def workers() -> int:
     """How many threads work at a time."""
     return max(1, min(MOST_WORKERS, host_facts().cores))
+
+
+def untold(words: str, share: float) -> None:
+    """Tell nobody of the progress."""
+
+
+def share_of(progress: Progress, first: float, last: float) -> Progress:
+    """The progress of a step that takes the work from one share to another."""
+    return lambda words, share: progress(words, first + share * (last - first))
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -50,6 +62,15 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in pending:
                 future.cancel()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Pass the items on, making the next in a thread while the caller works on the present one."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        pending = worker.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = worker.submit(next, items, None)
+            yield item
 
 
 class PerWorker(Generic[T]):

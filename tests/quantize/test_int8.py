@@ -183,6 +183,28 @@ def test_images_come_in_batches_of_any_size(
         assert joined.tuning.bias_shift[layer].tolist() == shift.tolist()
 
 
+def test_progress_names_the_steps_and_goes_forward(
+    ghost: onnx.ModelProto, arrays: list[np.ndarray]
+) -> None:
+    told: list[tuple[str, float]] = []
+
+    def progress(words: str, share: float) -> None:
+        told.append((words, share))
+
+    prepare(ghost, arrays, Int8Settings(), preprocessing=None, progress=progress)
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < shares[-1] <= 1
+    steps = [*dict.fromkeys(words for words, _ in told)]
+    assert steps == [
+        "channels",
+        "factors of channels",
+        "noise of tensors",
+        "ranges",
+        "weights and biases",
+    ]
+
+
 def test_images_beyond_the_memory_allowed_are_sampled_and_all_are_calibrated_on(
     ghost: onnx.ModelProto, arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

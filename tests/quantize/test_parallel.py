@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ghostedge_quantize.parallel import PerWorker, in_parallel, workers
+from ghostedge_quantize.parallel import PerWorker, ahead, in_parallel, share_of, workers
 
 
 def _later(number: int) -> int:
@@ -76,3 +76,25 @@ def test_what_was_lent_to_work_that_failed_is_free_again() -> None:
     for _ in range(workers() + 1):
         with pytest.raises(ValueError, match="broken"), sums.one():
             raise ValueError("broken")
+
+
+def test_the_next_item_is_made_while_the_present_one_is_worked_on() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for number in range(1, 6):
+            made.append(number)
+            yield number
+
+    for number in ahead(items()):
+        time.sleep(0.02)
+        assert made[-1] == min(number + 1, 5)
+
+
+def test_a_step_tells_its_share_of_the_whole() -> None:
+    told: list[tuple[str, float]] = []
+    step = share_of(lambda words, share: told.append((words, share)), 0.4, 0.8)
+    step("ranges", 0.0)
+    step("ranges", 0.5)
+    assert [words for words, _ in told] == ["ranges", "ranges"]
+    assert [share for _, share in told] == pytest.approx([0.4, 0.6])

@@ -32,6 +32,7 @@ from ghostedge_quantize.equalization.part_scales import insert_part_scales
 from ghostedge_quantize.graph.canonical import add_initializer, canonical_ir, constant
 from ghostedge_quantize.graph.ops import Role, output_first, rule_of
 from ghostedge_quantize.graph.plan import make_plan
+from ghostedge_quantize.parallel import Progress, untold
 from ghostedge_quantize.ranges.calibrate import Observer, spread
 
 STEPS = 160
@@ -59,7 +60,11 @@ class Equalized:
 
 
 def equalize(
-    model: onnx.ModelProto, batches: Iterable[np.ndarray], *, per_channel: bool = True
+    model: onnx.ModelProto,
+    batches: Iterable[np.ndarray],
+    *,
+    per_channel: bool = True,
+    progress: Progress = untold,
 ) -> Equalized:
     """Rescale a float graph's channels for int8.
 
@@ -67,6 +72,7 @@ def equalize(
         model: The float deploy graph, one input, float32 NCHW. It is not changed.
         batches: Calibration images, float32 [N, C, H, W], normalised.
         per_channel: Whether weights will have a scale for every output channel, or one per tensor.
+        progress: Told of each step.
 
     Returns:
         The graph unchanged where the prediction finds no gain.
@@ -74,6 +80,7 @@ def equalize(
     Raises:
         InputError: As ``calibrate``.
     """
+    progress("channels", 0.0)
     graph = canonical_ir(model)
     plan = make_plan(graph.graph)
     looked_at = spread(batches, pixels=STATS_PIXELS, at_least=STATS_IMAGES)
@@ -85,8 +92,11 @@ def equalize(
         stats = channel_stats(graph, plan.measured, looked_at)
     classes = ChannelClasses(graph.graph, part_scales)
     problem = Problem(graph.graph, plan, classes, stats, per_channel)
+    progress("factors of channels", 0.3)
     predicted = _descend(problem, np.zeros(classes.count))
+    progress("noise of tensors", 0.45)
     problem.weigh(_measured(scaled, problem, predicted, looked_at), predicted)
+    progress("factors of channels", 0.85)
     scales = _descend(problem, np.log(predicted / problem.even))
     before, after = problem.noise(np.ones(classes.count)), problem.noise(scales)
     if not 0 < after < before:

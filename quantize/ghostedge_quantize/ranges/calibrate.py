@@ -20,7 +20,13 @@ from ghostedge_quantize.codes import Range
 from ghostedge_quantize.graph.canonical import canonical_ir
 from ghostedge_quantize.graph.joins import output_joins, part_ranges
 from ghostedge_quantize.graph.plan import Plan, make_plan
-from ghostedge_quantize.parallel import PerWorker, in_parallel, session_of_one_thread
+from ghostedge_quantize.parallel import (
+    PerWorker,
+    Progress,
+    in_parallel,
+    session_of_one_thread,
+    untold,
+)
 from ghostedge_quantize.ranges.methods import Histogram, merged, read_range
 from ghostedge_quantize.ranges.use import Ends, ImageEnds, RangeUse, image_ends, range_use
 from ghostedge_quantize.settings import Method
@@ -111,6 +117,10 @@ class Observer:
 
         return in_parallel(run, self._numbered(batches))
 
+    def takes(self, batch: np.ndarray) -> bool:
+        """Whether a batch is of the model's own size."""
+        return not self._shape or self._shape[0] == len(batch)
+
     def _numbered(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[int, int, np.ndarray]]:
         first = 0
         for count, images in self.sized(batches):
@@ -158,11 +168,12 @@ def spread(batches: Iterable[np.ndarray], *, pixels: int, at_least: int) -> Sequ
     """Batches, evenly over all, of about so many pixels altogether; fewer where there are fewer.
 
     Args:
-        batches: [N, C, H, W], all of one size.
+        batches: [N, C, H, W], all of one size; of a sequence none is asked for but those chosen
+            and the first.
         pixels: How many are enough to know a tensor's values by.
         at_least: So many batches however large they are.
     """
-    available = list(batches)
+    available = batches if isinstance(batches, Sequence) else list(batches)
     if not available:
         return available
     size, _, *sides = available[0].shape
@@ -172,7 +183,11 @@ def spread(batches: Iterable[np.ndarray], *, pixels: int, at_least: int) -> Sequ
 
 
 def calibrate(
-    model: onnx.ModelProto, batches: Iterable[np.ndarray], *, method: Method = "auto"
+    model: onnx.ModelProto,
+    batches: Iterable[np.ndarray],
+    *,
+    method: Method = "auto",
+    progress: Progress | None = None,
 ) -> Ranges:
     """Measure the range of every activation that int8 needs.
 
@@ -187,6 +202,7 @@ def calibrate(
             the values; ``mse`` minimises the squared error of the int8 code; ``entropy`` the
             Kullback-Leibler divergence of what the code leaves of the values' distribution;
             ``auto`` takes for each range, of these four, the one of least squared error.
+        progress: Told after each batch, where their number is known.
 
     Raises:
         InputError: No images, an image of another shape or type, a NaN or infinite activation
@@ -203,7 +219,9 @@ def calibrate(
     shared = make_plan(graph.graph, "int8")
     apart = make_plan(graph.graph, "int8", {join.node for join in joins})
     names = tuple(dict.fromkeys((*shared.measured, *apart.measured)))
-    images, histograms, of_images = _counted(Observer(graph, names), names, batches)
+    images, histograms, of_images = _counted(
+        Observer(graph, names), names, batches, progress or untold
+    )
     read = _read(apart, histograms, method, [part for join in joins for part in join.parts])
     ends_of = part_ranges(joins, apart, {name: ends for name, (_, ends) in read.items()})
     unlike = frozenset(join.node for join in joins if join.is_unlike(ends_of))
@@ -220,7 +238,7 @@ def calibrate(
 
 
 def _counted(
-    observer: Observer, names: Sequence[str], batches: Iterable[np.ndarray]
+    observer: Observer, names: Sequence[str], batches: Iterable[np.ndarray], progress: Progress
 ) -> tuple[int, dict[str, Histogram], dict[str, ImageEnds]]:
     """How many images there are, the values of each tensor, and the ends of its images.
 
@@ -238,9 +256,10 @@ def _counted(
         return ends
 
     of_images = {name: ImageEnds() for name in names}
-    looked_at = 0
-    for images, ends in observer.look(batches, count):
+    looked_at, total = 0, len(batches) if isinstance(batches, Sequence) else 0
+    for done, (images, ends) in enumerate(observer.look(batches, count), 1):
         looked_at += images
+        progress("ranges", min(1.0, done / total) if total else 0.0)
         for name, (lows, highs) in zip(names, ends, strict=True):
             of_images[name].add(lows, highs)
     if looked_at == 0:
@@ -259,11 +278,13 @@ def _read(
     """
     members = _members(plan)
     group_of = {name: plan.groups.get(name, name) for name in names}
-    read = {}
-    for group in dict.fromkeys(group_of.values()):
-        counted = [name for name in members.get(group, [group]) if name in histograms]
-        if counted:
-            read[group] = read_range(merged([histograms[name] for name in counted]), method)
+    counted = {
+        group: [histograms[name] for name in members.get(group, [group]) if name in histograms]
+        for group in dict.fromkeys(group_of.values())
+    }
+    counted = {group: parts for group, parts in counted.items() if parts}
+    ranges = in_parallel(lambda parts: read_range(merged(parts), method), counted.values())
+    read = dict(zip(counted, ranges, strict=True))
     return {name: read[group] for name, group in group_of.items() if group in read}
 
 

@@ -4,7 +4,7 @@ The float and the quantized graph run side by side, node by node: when a layer's
 quantized inputs are final, its weights are rounded for them (``rounding``) and its bias is
 corrected (``bias``). Running the whole graph again for each layer would take the square of its
 length; here each node runs once, over all images, and only tensors that a later node still reads
-are held.
+are held. The float graph is a layer ahead, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from onnx import helper, numpy_helper
 from ghostedge_quantize.codes import QuantParams, quantize_array
 from ghostedge_quantize.graph.ops import LAYERS, Role, output_first, rule_of
 from ghostedge_quantize.graph.plan import Tuning
+from ghostedge_quantize.parallel import ahead
 from ghostedge_quantize.settings import BiasCorrection, Rounding
 from ghostedge_quantize.tuning.bias import Tail, bias_shift, mean_shift, sample_positions, tails
 from ghostedge_quantize.tuning.rounding import gram, learned_codes, output_error
@@ -123,8 +124,7 @@ class NodeRunner:
         )
         model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir_version)
         options = onnxruntime.SessionOptions()
-        # Hundreds of short sessions: threads that wait by spinning would cost more than the work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1  # the other core runs the other graph
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         return onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -191,6 +191,21 @@ def tune(
     return Tuning(_fast_shifts(NodeRunner(ir.to_proto(floating), images), layers, codes), codes)
 
 
+@dataclass(frozen=True)
+class _Twin:
+    """A layer of the float graph.
+
+    Attributes:
+        node: As it stands there.
+        weight: Its own, float32.
+        target: Samples of its output, where the whole shift is to be measured.
+    """
+
+    node: onnx.NodeProto
+    weight: np.ndarray
+    target: np.ndarray | None
+
+
 class _Tuner:
     """One walk along both graphs."""
 
@@ -202,36 +217,47 @@ class _Tuner:
         bias_correction: BiasCorrection,
         learning: Mapping[str, float],
     ) -> None:
-        self._reference, self._steps = reference, reference.run()
-        self._layers, self._behind = layers, behind
+        self._reference, self._layers, self._behind = reference, layers, behind
         self._bias_correction, self._learning = bias_correction, learning
         self._shifts: dict[str, np.ndarray] = {}
         self._codes: dict[str, np.ndarray] = {}
 
     def run(self, quantized: NodeRunner) -> Tuning:
+        twins = self._twins()
+        if self._bias_correction == "full":  # of the float graph, it needs no more than is yielded
+            twins = ahead(twins)
         for node in quantized.run():
             if node.name in self._layers:
-                twin = next(step for step in self._steps if step.name == node.name)
+                twin = next(twin for twin in twins if twin.node.name == node.name)
                 if node.name in self._learning:
-                    self._round(quantized, node, twin)
+                    self._round(quantized, node, twin.weight)
                 if self._bias_correction != "none":
                     self._correct(quantized, node, twin)
         return Tuning(self._shifts, self._codes)
 
     def learn(self, quantized: NodeRunner) -> Mapping[str, np.ndarray]:
         """Learn roundings alone, no further along the graphs than there are layers to learn."""
-        waiting = set(self._learning)
+        waiting, twins = set(self._learning), self._twins()
         steps = quantized.run()
         while waiting:
             node = next(steps)
             if node.name in waiting:
-                twin = next(step for step in self._steps if step.name == node.name)
-                self._round(quantized, node, twin)
+                twin = next(twin for twin in twins if twin.node.name == node.name)
+                self._round(quantized, node, twin.weight)
                 waiting.remove(node.name)
         return self._codes
 
-    def _round(self, quantized: NodeRunner, node: onnx.NodeProto, twin: onnx.NodeProto) -> None:
-        layer, weight = self._layers[node.name], self._reference.constant(twin.input[1])
+    def _twins(self) -> Iterator[_Twin]:
+        """The layers of the float graph, which runs as far as they are asked for."""
+        for node in self._reference.run():
+            if node.name in self._layers:
+                weight = self._reference.constant(node.input[1])
+                full = self._bias_correction == "full"
+                target = sample_positions(self._reference.compute(node)) if full else None
+                yield _Twin(node, weight, target)
+
+    def _round(self, quantized: NodeRunner, node: onnx.NodeProto, weight: np.ndarray) -> None:
+        layer = self._layers[node.name]
         if not _has_gram(node, weight):
             return
         moments = gram(node, weight.shape, quantized.inputs(node.input[0]))
@@ -244,15 +270,14 @@ class _Tuner:
             self._codes[node.name] = learned
             quantized.replace(layer.weight, _decoded(learned, layer.scale))
 
-    def _correct(self, quantized: NodeRunner, node: onnx.NodeProto, twin: onnx.NodeProto) -> None:
+    def _correct(self, quantized: NodeRunner, node: onnx.NodeProto, twin: _Twin) -> None:
         outputs = quantized.compute(node)
-        if self._bias_correction == "fast":
+        if twin.target is None:
             layer = self._layers[node.name]
             codes = self._codes.get(node.name, layer.codes)
-            shift = _own_shift(self._reference, twin, layer, codes)
+            shift = _own_shift(self._reference, twin.node, layer, codes)
         else:
-            target = sample_positions(self._reference.compute(twin))
-            shift = bias_shift(target, sample_positions(outputs), self._behind[node.name])
+            shift = bias_shift(twin.target, sample_positions(outputs), self._behind[node.name])
         for batch in outputs:
             np.add(batch, shift.reshape(-1, *[1] * (batch.ndim - 2)), out=batch)
         self._shifts[node.name] = shift
@@ -370,7 +395,7 @@ def _decoded(codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 def _as_many_as_fit(graph: ir.Model, batches: Iterable[np.ndarray]) -> Sequence[np.ndarray]:
     """Batches, spread evenly over all, of which the largest activation stays in ``HELD_BYTES``."""
-    available = list(batches)
+    available = batches if isinstance(batches, Sequence) else list(batches)
     largest = max(_bytes(value) for node in graph.graph for value in node.outputs)
     count = min(len(available), max(1, HELD_BYTES // largest))
     return [available[round(i)] for i in np.linspace(0, len(available) - 1, count)]

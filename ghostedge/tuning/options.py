@@ -47,7 +47,7 @@ class TuneOptions:
 
     def __post_init__(self) -> None:
         parse_device(self.device)
-        _ = self.limits
+        self._check_budget()
         if min(self.threads, default=0) < 1:
             raise InputError("must be whole numbers from 1 on", where="--threads")
         if not 0 < self.minutes < math.inf:
@@ -59,6 +59,10 @@ class TuneOptions:
                 remedy="leave it out; `ghostedge bench --device` times the files",
             )
 
+    def _check_budget(self) -> None:
+        """Make each part of the budget once, for each refuses what it cannot be."""
+        _, _ = self.guard, self.limits
+
     @property
     def guard(self) -> GuardOptions:
         """The budget of answers as a conversion has it, which checks it."""
@@ -67,9 +71,9 @@ class TuneOptions:
     @property
     def limits(self) -> Limits:
         """The budget."""
-        ((kind, limit),) = self.guard.limits.items() or ((None, 0.0),)
-        if kind is None:
-            return Limits(None, self.max_mb)
-        return Limits(
-            Budget("max_drop" if kind == "--max-drop" else "min_agreement", limit), self.max_mb
-        )
+        answers = None
+        if self.max_drop is not None:
+            answers = Budget("max_drop", self.max_drop)
+        elif self.min_agreement is not None:
+            answers = Budget("min_agreement", self.min_agreement)
+        return Limits(answers, self.max_mb)

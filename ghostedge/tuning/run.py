@@ -216,7 +216,7 @@ def _evaluation(
             without labels.
     """
     if not manifest.metadata.get("classifies", True):
-        refuse_class_budgets(options.guard)
+        _refuse_answers(options)
         return None
     stated, before = options.eval, manifest.arguments.get("eval")
     folder = stated or (Path(str(before)) if before and Path(str(before)).is_dir() else None)
@@ -232,6 +232,17 @@ def _evaluation(
     listed = list_labelled(folder, labels, _classes(manifest.artefacts[0], manifest))
     reporter.note(f"score on {folder}" + ("" if stated else ", the conversion's --eval"))
     return listed.without({Path(image.file) for image in manifest.skipped_images})
+
+
+def _refuse_answers(options: TuneOptions) -> None:
+    """Refuse what is about the answers of a network that puts no class first."""
+    refuse_class_budgets(options.guard)
+    if options.eval is not None:
+        raise InputError(
+            "the network scores no classes, so there is no top-1 to count",
+            where="--eval",
+            remedy="leave it out; the files are timed without it",
+        )
 
 
 def _classes(artefact: Artefact, manifest: Manifest) -> int:

@@ -260,3 +260,19 @@ def test_what_cannot_be_tuned_is_refused_and_nothing_is_written(
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert sorted(path.name for path in out.iterdir()) == before
+
+
+def test_a_network_without_classes_is_tuned_by_time_and_size_alone(
+    images: Path, tmp_path: Path, in_process: Command
+) -> None:
+    net, out = classifier(tmp_path / "net.onnx"), tmp_path / "out"
+    ghostedge.convert(net, int8=True, calib=images, task="regress", format=("onnx",), output=out)
+    for flag, value in (("--min-agreement", "99"), ("--eval", images)):
+        refused = in_process("tune", out, flag, value)
+        assert refused.returncode == 2
+        assert f"{flag}: the network scores no classes" in refused.stderr
+    assert in_process("tune", out, "--threads", "1,2").returncode == 0
+    report = report_of(out)
+    assert report.image_source is None
+    assert {trial.agreement_pct for trial in report.files[0].trials} == {None}
+    assert report.files[0].threads in (1, 2)

@@ -123,7 +123,7 @@ class _Search:
                 best = flipped
         except TimeUpError:  # the last word will tell whether the leader is more than lucky
             stopped = "time is up"
-            best = self._fastest(self._holding([*self._quality]), INT8) or best
+            best = self._fastest(self._holding([*self._quality]), INT8, best)
         if best is None:
             nearest = min(self._quality, key=lambda choice: self._quality[choice].excess)
             return Outcome(nearest, "nothing holds", tuple(self._quality))
@@ -157,7 +157,7 @@ class _Search:
         if best is None:
             return self._fastest(others, base)
         surely = [c for c in others if (ratio := self._ratio(c, base)) and ratio.high < 1]
-        return self._fastest(surely, base) or best
+        return self._fastest(surely, base, best)
 
     def _last_word(self, best: Choice, holding: Sequence[Choice]) -> Choice:
         """The choice where it is faster than the defaults that hold, else the faster of these."""
@@ -167,7 +167,8 @@ class _Search:
         ratios = [self._bench.ratio(best, default, "last word") for default in holding]
         if all(ratio is not None and ratio.high < 1 for ratio in ratios):
             return best
-        return self._fastest(holding, INT8) or best
+        default = self._fastest(holding, INT8)
+        return best if default is None else default
 
     def _screened(self, best: Choice | None, choices: Iterable[Choice]) -> list[Choice]:
         """Those of the choices that hold and are no default, timed on a few loads."""
@@ -190,9 +191,12 @@ class _Search:
         self._quality |= zip(unknown, self._bench.qualities(unknown), strict=True)
         return [choice for choice in dict.fromkeys(choices) if self._quality[choice].holds]
 
-    def _fastest(self, choices: Collection[Choice], base: Choice) -> Choice | None:
+    def _fastest(
+        self, choices: Collection[Choice], base: Choice, otherwise: Choice | None = None
+    ) -> Choice | None:
+        """The fastest of those that were timed; all int8 is an empty choice, and no None."""
         timed = {choice: ratio for choice in choices if (ratio := self._ratio(choice, base))}
-        return min(timed, key=lambda choice: timed[choice].value, default=None)
+        return min(timed, key=lambda choice: timed[choice].value, default=otherwise)
 
     def _ratio(self, choice: Choice, base: Choice) -> Estimate | None:
         return Estimate(1, 1, 1) if choice == base else self._bench.ratio(choice, base)

@@ -111,6 +111,29 @@ def test_differences_within_the_noise_are_no_reason_to_choose() -> None:
     assert search(6, bench, endless()).choice == INT8
 
 
+class Lucky(KnownCosts):
+    """A bench on which mixtures look fast until the last word."""
+
+    def ratio(self, choice: Choice, base: Choice, purpose: Purpose = "search") -> Estimate | None:
+        ratio = super().ratio(choice, base, purpose)
+        if ratio is None or purpose == "last word":
+            return ratio
+        luck = (0.8 if self.is_mixed(choice) else 1) / (0.8 if self.is_mixed(base) else 1)
+        return Estimate(ratio.value * luck, ratio.low * luck, ratio.high * luck)
+
+    def is_mixed(self, choice: Choice) -> bool:
+        return 0 < len(choice) < len(self.parts[0])
+
+
+@pytest.mark.parametrize(("int8_ms", "float_ms"), [(1.0, 1.05), (1.05, 1.0)])
+def test_the_last_word_overrules_a_choice_that_was_lucky(int8_ms: float, float_ms: float) -> None:
+    bench = Lucky([int8_ms] * 5, [float_ms] * 5, border_ms=0.1)
+    outcome = search(5, bench, endless())
+    assert any(bench.is_mixed(choice) for choice in bench.timed)
+    faster = INT8 if int8_ms < float_ms else frozenset(range(5))
+    assert outcome.choice == faster
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=10))
 def test_the_choice_is_never_slower_than_either_default(costs: list[tuple[int, int]]) -> None:

@@ -21,10 +21,10 @@ Output: progress on stderr, the table, and as the last line one JSON object::
     networks.NAME.sets.IMAGES        of sets of so many images, [how many, of how many]:
       alarms      the right one is assumed, and the verdict is not that it fits
       undecided   the right one is assumed, and one that costs a point or more named beside it
-      misses      one that costs a point or more is assumed, and the verdict is that it fits; the
-                  right one is not named beside it
-      remaining   what is named in place of these costs a point or more itself; the right one is
-                  not named beside it
+      not_first   one that costs a point or more is assumed, and the verdict is that it fits, or
+                  what is named in its place costs that too
+      missed      of the same, those where nothing that costs less is named beside it either
+      beside      the right one is assumed, and anything is named beside what is in use
       harmful     of overwhelming verdicts, those whose preprocessing costs a point or more
       strangers   images unlike training's, the right one assumed: overwhelming verdicts
 """
@@ -66,8 +66,9 @@ from ghostedge_runtime.images import normalize, prepare
 from ghostedge_runtime.metadata import Preprocessing
 
 COSTLY_POINTS = 1.0
-SIZES = (16, 32, 64, 128)
-COUNTS = ("alarms", "undecided", "misses", "remaining", "harmful", "strangers")
+LARGEST = 128
+"""Of the sets."""
+COUNTS = ("alarms", "undecided", "not_first", "missed", "beside", "harmful", "strangers")
 GLYPHS = report.REPO / "examples" / "glyphs"
 GLYPH_IMAGES = report.CACHE / "preprocessing_glyphs"
 ODD_MEAN, ODD_STD = (0.3, 0.5, 0.6), (0.15, 0.2, 0.35)
@@ -201,12 +202,12 @@ class _Measured:
 
 def _measure(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     measured = _Measured.of(case, case.pixels[: args.measured])
-    strange = [_Measured.of(case, each) for each in case.strangers(max(SIZES)).values() if each]
+    strange = [_Measured.of(case, each) for each in case.strangers(LARGEST).values() if each]
     tried = candidates(candidate_of(case.wanted))
     costs = {f"{c.name}, {c.color_order}": round(case.cost(c), 2) for c in tried}
     random = np.random.default_rng(0)
     sets = {}
-    for size in SIZES:
+    for size in args.sizes:
         counts: Counter[tuple[str, bool]] = Counter()
         for _ in range(args.draws):
             counts.update(_of_one_set(case, measured.drawn(size, random), tried))
@@ -228,15 +229,15 @@ def _of_one_set(
     wanted = candidate_of(case.wanted)
     verdicts = judge_each(drawn.stem, assumptions, drawn.early)
     for assumed, verdict in zip(tried, verdicts, strict=True):
-        fits = verdict.verdict == "fits"
-        names_right = any(_candidate(each).is_like(wanted) for each in verdict.as_likely)
+        beside = [_costs(case, each) for each in verdict.as_likely]
         if assumed.is_like(wanted):
-            yield "alarms", not fits
-            yield "undecided", any(_costs(case, each) for each in verdict.as_likely)
+            yield "alarms", verdict.verdict != "fits"
+            yield "undecided", any(beside)
+            yield "beside", bool(beside)
         elif case.cost(assumed) >= COSTLY_POINTS:
-            yield "misses", fits and not names_right
-            if not fits:
-                yield "remaining", _costs(case, verdict.best) and not names_right
+            is_first = not _costs(case, verdict.best)
+            yield "not_first", not is_first
+            yield "missed", not is_first and all(beside)
         if verdict.overwhelming:
             yield "harmful", _costs(case, verdict.best)
 
@@ -334,6 +335,7 @@ def _shuffled(folder: Path) -> list[Path]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--draws", type=int, default=20, help="sets of each size")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[16, 32, 64, LARGEST])
     parser.add_argument("--measured", type=int, default=500, help="images that sets are drawn of")
     parser.add_argument("--scored", type=int, default=2000, help="images whose top-1 is taken")
     parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], help="of CIFAR-10")

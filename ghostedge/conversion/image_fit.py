@@ -301,15 +301,15 @@ def _settled(
         return source, fit
     preprocessing = replace(used, **{name: getattr(best, name) for name in changed})
     evidence = (
-        f"measured on {verdict.images} images: divergence {fit.best.divergence:.2g}, against "
-        f"{fit.in_use.divergence:.2g}"
+        f"measured on {verdict.images} images: misfit {fit.best.misfit:.2g}, against "
+        f"{fit.in_use.misfit:.2g}"
     )
     facts = _measured_facts(source, preprocessing, evidence)
     return replace(source, preprocessing=preprocessing, inferred=facts), fit
 
 
 def _normalization(tried: MeasuredPreprocessing) -> Normalization:
-    return Normalization(tried.name, tried.mean, tried.std, tried.color_order, tried.divergence)
+    return Normalization(tried.name, tried.mean, tried.std, tried.color_order, tried.misfit)
 
 
 def _measured_facts(

@@ -37,15 +37,15 @@ class Normalization:
         mean: On the 0..1 scale, in ``color_order``.
         std: Likewise.
         color_order: Of the channels that the network takes.
-        divergence: Of the first batch norm's input from what it remembers; 0 where they are alike,
-            about 0.5 where the means are a standard deviation apart.
+        misfit: Of the first batch norm's input to what it remembers, mean over its channels, each
+            at most 1: 0 where they are alike, 0.5 where the means are a standard deviation apart.
     """
 
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     color_order: ColorOrder
-    divergence: float
+    misfit: float
 
     def __str__(self) -> str:
         return f"{self.name}, {self.color_order}" if len(self.mean) > 1 else self.name
@@ -77,7 +77,7 @@ class PreprocessingFit:
         candidates: All that were tried, the best first.
         as_likely: What these images do not tell from ``best``.
         unlike: Where ``best`` is not overwhelming for the images are unlike training's even so,
-            the divergence that shows it, over the first quarter of the batch norms.
+            the mean divergence that shows it, over the first quarter of the batch norms.
     """
 
     verdict: Literal["fits", "other", "own"]
@@ -102,9 +102,9 @@ class PreprocessingFit:
         """
         used, best = self.in_use, self.best
         if self.verdict == "fits":
-            measured = f"(divergence {used.divergence:.2g} on {images})"
+            measured = f"(misfit {used.misfit:.2g} on {images})"
             return f"preprocessing fits: {used} {measured}{self._alternatives}"
-        against = f"divergence {best.divergence:.2g}, against {used.divergence:.2g} of {used}"
+        against = f"misfit {best.misfit:.2g}, against {used.misfit:.2g} of {used}"
         if self.replaced:
             return (
                 f"preprocessing measured on {images}: {best} ({against}, which was only assumed)"
@@ -113,14 +113,14 @@ class PreprocessingFit:
         if self.unlike is not None:
             return (
                 f"preprocessing not sure: on {images} {best} is likelier than {used} ({against}), "
-                f"but the images are unlike those of training with it too (divergence "
-                f"{self.unlike:.2g} over the first quarter of the batch norms), so it replaces "
-                "nothing; give images of the kind that the network was trained on"
+                f"but the images are unlike those of training with it too (mean "
+                f"divergence {self.unlike:.2g} over the first quarter of the batch norms), so it "
+                "replaces nothing; give images of the kind that the network was trained on"
             )
         if not self.overwhelming:
             return (
-                f"preprocessing not sure: on {images} {best} is likelier than {used} (divergence "
-                f"{best.divergence:.2g} and {used.divergence:.2g}), which is too little to go by; "
+                f"preprocessing not sure: on {images} {best} is likelier than {used} (misfit "
+                f"{best.misfit:.2g} and {used.misfit:.2g}), which is too little to go by; "
                 "see to the input size and to what is said of the images, or take more of them"
             )
         return (
@@ -142,11 +142,16 @@ class NormFit:
 
     Attributes:
         layer: Its name, after the module tree.
-        divergence: Of its input from what it remembers, as of `Normalization`.
+        divergence: Of its input from what it remembers, median over channels.
     """
 
     layer: str
     divergence: float
+
+    @property
+    def module(self) -> str:
+        """Its place in the module tree: the name without the operator."""
+        return self.layer.rpartition("/")[0] or self.layer
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from ghostedge.show.words import plural
 
 LEGEND = (
     "divergence: how far what the images bring to a batch norm is from what it remembers of "
-    "training, half the symmetric Kullback-Leibler divergence of two Gaussians; 0.5 is a mean off "
-    "by a standard deviation, 0.125 a variance off by a factor of two"
+    "training, half the symmetric Kullback-Leibler divergence of two Gaussians, median over "
+    "channels; 0.5 is a mean off by a standard deviation, 0.125 a variance off by a factor of two; "
+    "misfit of a preprocessing: the same of the first batch norm, mean over channels, 1 at most"
 )
 _CANDIDATES = 6
 _LAYERS = 8
-_OPERATOR = "/BatchNormalization"
-"""What the names of all nodes of the kind end with."""
 
 
 def image_fit_tables(fit: ImageFit) -> Iterator[str | Table]:
@@ -62,7 +61,7 @@ _NORMALIZATIONS: tuple[Column[Normalization], ...] = (
     Column("order", LEFT, lambda candidate: candidate.color_order),
     Column("mean", LEFT, lambda candidate: _numbers(candidate.mean)),
     Column("std", LEFT, lambda candidate: _numbers(candidate.std)),
-    Column("divergence", RIGHT, lambda candidate: candidate.divergence, "{:.2g}".format),
+    Column("misfit", RIGHT, lambda candidate: candidate.misfit, "{:.2g}".format),
 )
 
 
@@ -70,7 +69,7 @@ def _layer_columns(fit: ImageFit) -> tuple[Column[NormFit], ...]:
     places = {layer.layer: place for place, layer in enumerate(fit.layers, 1)}
     return (
         Column("place", RIGHT, lambda layer: places[layer.layer]),
-        Column("batch norm", LEFT, lambda layer: layer.layer.removesuffix(_OPERATOR)),
+        Column("batch norm", LEFT, lambda layer: layer.module),
         Column("divergence", RIGHT, lambda layer: layer.divergence, "{:.2g}".format),
     )
 

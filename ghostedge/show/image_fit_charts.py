@@ -15,15 +15,13 @@ from ghostedge.terminal import printable
 _LEAST = 1e-4
 """The divergence that the chart begins at: what is less is none."""
 _NAME = 40
-_OPERATOR = "/BatchNormalization"
 
 
 def draw_divergences(ax: Axes, fit: ImageFit) -> dict[str, list[Dot]]:
     """Each batch norm's divergence in the graph's order, by powers of ten."""
     values = {i: max(layer.divergence, _LEAST) for i, layer in enumerate(fit.layers)}
     words = [
-        f"{printable(layer.layer.removesuffix(_OPERATOR))}\ndivergence {layer.divergence:.2g}"
-        for layer in fit.layers
+        f"{printable(layer.module)}\ndivergence {layer.divergence:.2g}" for layer in fit.layers
     ]
     ax.set_yscale("log")
     _stems(ax, "norms", values, LIGHT["s0"], _LEAST)

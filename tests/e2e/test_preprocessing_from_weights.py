@@ -51,8 +51,8 @@ def test_without_a_flag_convert_measures_the_preprocessing_and_writes_it_into_th
         "--format", "onnx", "--strict", "-o", tmp_path / "out",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "preprocessing measured on 48 images of --calib: 0 to 1, RGB (divergence" in done.stderr
-    assert "mean: 0, 0, 0 (measured on 48 images: divergence" in done.stderr
+    assert "preprocessing measured on 48 images of --calib: 0 to 1, RGB (misfit" in done.stderr
+    assert "mean: 0, 0, 0 (measured on 48 images: misfit" in done.stderr
     document = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert document["metadata"]["preprocessing"]["mean"] == [0.0, 0.0, 0.0]
     assert document["metadata"]["preprocessing"]["std"] == [1.0, 1.0, 1.0]

@@ -162,8 +162,8 @@ def _odd(
     if odd:
         yield Finding(
             "odd",
-            f"{len(odd)} of {len(images)} images are like nothing in training (divergence up to "
-            f"{alone[list(odd)].max():.2g}, of a typical one {np.median(alone):.2g}): "
+            f"{len(odd)} of {len(images)} images are like nothing in training (mean divergence up "
+            f"to {alone[list(odd)].max():.2g}, of a typical one {np.median(alone):.2g}): "
             f"{images.named(odd, _NAMED)}",
             "look at them, and take out what the network is not meant to see",
         )
@@ -203,9 +203,8 @@ def _unlike(
         key=lambda layer: layer.divergence(usable),
     )
     measured = (
-        f"divergence {divergence:.2g} over the first half of the batch norms, at most {bound:.2g} "
-        f"where images fit; largest at {worst.name.removesuffix('/BatchNormalization')}, "
-        f"{worst.divergence(usable):.2g}"
+        f"mean divergence {divergence:.2g} over the first half of the batch norms, at most "
+        f"{bound:.2g} where images fit; largest at {worst.module}, {worst.divergence(usable):.2g}"
     )
     if trial is None:
         yield Finding(

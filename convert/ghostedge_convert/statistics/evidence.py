@@ -1,6 +1,6 @@
 """How near a preprocessing brings a batch norm to what it remembers, and how likely that is.
 
-A divergence is 0 where mean and variance are those remembered. It does not say how far chance alone
+A misfit is 0 where mean and variance are those remembered. It does not say how far chance alone
 would bring as many images; `chance` does. Nor does it know that some differences are common among
 images (brightness, contrast) and others hardly occur (red for blue);
 `log_likelihood_ratio` does.
@@ -29,7 +29,7 @@ def first_layer(stem: Stem, candidate: Candidate) -> NormLayer:
     return stem.under(scale, -np.array(candidate.mean) * scale, candidate.color_order)
 
 
-def layer_divergence(layer: NormLayer) -> float:
+def misfit(layer: NormLayer) -> float:
     """Mean over channels of `NormLayer.channel_divergences`, each at most 1."""
     return float(np.minimum(layer.channel_divergences(), _MOST).mean())
 
@@ -53,10 +53,10 @@ def log_likelihood_ratio(one: NormLayer, other: NormLayer) -> float:
     the mean of their two covariances.
     """
     spread = (_spread_of(one) + _spread_of(other)) / 2
-    return _misfit(other, spread) - _misfit(one, spread)
+    return _unlikelihood(other, spread) - _unlikelihood(one, spread)
 
 
-def _misfit(layer: NormLayer, spread: Array) -> float:
+def _unlikelihood(layer: NormLayer, spread: Array) -> float:
     """How unlikely what was seen is, if what is remembered is its mean; -2 log likelihood.
 
     Args:

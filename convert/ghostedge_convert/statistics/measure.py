@@ -52,6 +52,11 @@ class NormLayer:
     mean: Array
     square: Array
 
+    @property
+    def module(self) -> str:
+        """Its place in the module tree: the name without the operator."""
+        return self.name.rpartition("/")[0] or self.name
+
     def channel_divergences(self, images: Sequence[int] | None = None) -> Array:
         """How far each channel's input is from what the batch norm remembers.
 

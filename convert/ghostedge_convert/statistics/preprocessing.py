@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from ghostedge_convert.statistics.candidates import (
@@ -23,8 +23,8 @@ from ghostedge_convert.statistics.early import EarlyNorms
 from ghostedge_convert.statistics.evidence import (
     chance,
     first_layer,
-    layer_divergence,
     log_likelihood_ratio,
+    misfit,
 )
 from ghostedge_convert.statistics.measure import NormLayer
 from ghostedge_convert.statistics.own_normalization import OwnNormalization, solve_normalization
@@ -38,15 +38,15 @@ _FEWEST_IMAGES = 32
 _CLOSER, _FAR_CLOSER = 6.0, 10.0
 """How many times another preprocessing is closer: surely, overwhelmingly."""
 _FITTING = 0.1
-"""The largest divergence of what may replace another, at the first batch norm and over the first
-quarter of them."""
+"""The largest misfit of what may replace another, and the largest mean divergence over the first
+quarter of the batch norms."""
 _OTHER_ORDER, _SURELY_OTHER_ORDER, _OTHER_VALUES = 3.0, 20.0, 30.0
 """Likelihood ratios, twice their logarithm: of the other order of colours with the same mean and
 std, and of other mean and std, which a set of images may look like by its brightness alone."""
 _RARITY = 4.0
 """What each rare trait has against it, on the same scale: about one network in eight has it."""
 _NONE_FITS, _OWN_CLOSER = 0.02, 5.0
-"""The divergence from which nothing fits, over four times chance; how many times closer a mean and
+"""The misfit from which nothing fits, over four times chance; how many times closer a mean and
 std of its own is then."""
 _OWN, _OWN_SURELY = 3.0, 1.5
 """How many times farther than by chance a solution may be: at all, overwhelmingly. Images unlike
@@ -63,7 +63,7 @@ class PreprocessingFit:
         mean: For each channel of the network's input, on the [0, 1] scale.
         std: The same.
         color_order: Of these channels.
-        divergence: 0 is equal, 1 the most: half the symmetric Kullback-Leibler divergence of two
+        misfit: 0 is equal, 1 the most: half the symmetric Kullback-Leibler divergence of two
             Gaussians, at most 1 in a channel, mean over channels.
     """
 
@@ -71,7 +71,7 @@ class PreprocessingFit:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     color_order: ColorOrder
-    divergence: float
+    misfit: float
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ class PreprocessingVerdict:
         verdict: ``fits``: no other fits surely better; ``other``: ``best`` does, and is in use
             elsewhere; ``own``: ``best`` was solved from the weights, for nothing in use fits.
         overwhelming: Whether ``best`` may take the place of what was only assumed.
-        as_likely: What the images cannot tell from ``best``: in use, it would fit too.
-        unlike: Where nothing else keeps ``best`` from being overwhelming, the divergence that does,
-            over the first quarter of the batch norms: the images are unlike those of training.
+        as_likely: What the images cannot tell from ``best``: in use, it would fit too. Only what
+            changes a network's answers: not what is close to ``best``, or to another of these.
+        unlike: Where nothing else keeps ``best`` from being overwhelming, the mean divergence that
+            does, over the first quarter of the batch norms: the images are unlike training's.
         own: What was solved, with its standard errors, where the verdict is ``own``.
     """
 
@@ -112,14 +113,16 @@ def judge_preprocessing(
     remembers; or where the same mean and std in the other order of colours are likelier, by a ratio
     of which twice the logarithm is 3; or another mean and std, where that is 30 (3 where it is of
     the usual order of colours, and that is likelier than its own reverse by 3). Closeness is the
-    divergence, at least what chance brings to as many images; likelihood is a Gaussian's of the
+    misfit, at least what chance brings to as many images; likelihood is a Gaussian's of the
     mean of the images' own moments, with the covariance that they have among the images. Of those
     less than 6 times as far as the closest it is that of the first quarter of the batch norms, the
-    mean of their logarithms. What is not surely less likely than the best is named beside it.
+    mean of their logarithms. What is not surely less likely than the best, nor close to it, is
+    named beside it.
 
-    It is overwhelming from 32 images on, where what it names has a divergence of at most 0.1 and is
+    It is overwhelming from 32 images on, where what it names has a misfit of at most 0.1 and is
     10 times closer, or the logarithm for the order of colours is 20; unless the images are unlike
-    those of training even so: a divergence above 0.1 over the first quarter of the batch norms.
+    those of training even so: a mean divergence above 0.1 over the first quarter of the batch
+    norms.
 
     Of images without colours the order is not asked for.
 
@@ -149,15 +152,15 @@ def judge_each(
 def _judge(judged: _Judged, used: Candidate) -> PreprocessingVerdict:
     if judged.solved is not None:
         own = judged.solved.candidate
-        divergence = judged.divergence(own)
-        surely = judged.closest >= _FITTING and divergence <= _OWN_SURELY * judged.chance
+        off = judged.misfit(own)
+        surely = judged.closest >= _FITTING and off <= _OWN_SURELY * judged.chance
         return judged.verdict(used, own, "own", surely=surely)
     best = judged.likelier(used)
     if best is used:
         return judged.verdict(used, used, "fits")
     is_reverse = best.is_like(reversed_colors(used))
     surely = (
-        judged.divergence(best) <= _FITTING
+        judged.misfit(best) <= _FITTING
         and judged.stem.images >= _FEWEST_IMAGES
         and (
             judged.ratio(used) >= _FAR_CLOSER
@@ -185,15 +188,15 @@ class _Judged:
         self.candidates = tried
         self.early = early
         self.layers = {c: first_layer(stem, c) for c in tried}
-        self.divergences = {c: layer_divergence(layer) for c, layer in self.layers.items()}
-        self._ranked = sorted(tried, key=self.divergences.__getitem__)
-        self.closest = self.divergences[self._ranked[0]]
+        self.misfits = {c: misfit(layer) for c, layer in self.layers.items()}
+        self._ranked = sorted(tried, key=self.misfits.__getitem__)
+        self.closest = self.misfits[self._ranked[0]]
         self.chance = chance(self.layers[self._ranked[0]])
         self._preferences: dict[tuple[Candidate, Candidate], float] = {}
 
     def ratio(self, used: Candidate) -> float:
         """How many times farther it is than the closest, or than chance brings."""
-        return self.divergences[used] / max(self.closest, self.chance)
+        return self.misfits[used] / max(self.closest, self.chance)
 
     @cached_property
     def open(self) -> tuple[Candidate, ...]:
@@ -233,13 +236,16 @@ class _Judged:
         return divergence if divergence > _FITTING else None
 
     def as_likely(self, best: Candidate) -> Iterator[Candidate]:
-        """What would fit as well, were it in use."""
+        """What would fit as well, the likeliest first; of those that are close, only that."""
         if not any(c.is_like(best) for c in self.open):
             return
-        for other in self.open:
+        named = [best]
+        for other in sorted(self.open, key=partial(self.preference, best)):
             is_reverse = other.is_like(reversed_colors(best))
             least = _OTHER_ORDER if is_reverse else _OTHER_VALUES
-            if not other.is_like(best) and self.preference(best, other) < least:
+            is_new = not any(other.is_close(each) for each in named)
+            if is_new and self.preference(best, other) < least:
+                named.append(other)
                 yield other
 
     def likelier(self, used: Candidate) -> Candidate:
@@ -277,13 +283,13 @@ class _Judged:
         if own is None:
             return None
         most = min(self.closest / _OWN_CLOSER, _OWN * self.chance)
-        return own if self.divergence(own.candidate) <= most else None
+        return own if self.misfit(own.candidate) <= most else None
 
-    def divergence(self, candidate: Candidate) -> float:
+    def misfit(self, candidate: Candidate) -> float:
         """Of the first batch norm, under one that was tried or any other."""
-        if candidate not in self.divergences:
-            self.divergences[candidate] = layer_divergence(first_layer(self.stem, candidate))
-        return self.divergences[candidate]
+        if candidate not in self.misfits:
+            self.misfits[candidate] = misfit(first_layer(self.stem, candidate))
+        return self.misfits[candidate]
 
     def verdict(
         self, used: Candidate, best: Candidate, verdict: Verdict, *, surely: bool = False
@@ -309,5 +315,5 @@ class _Judged:
             candidate.mean,
             candidate.std,
             candidate.color_order,
-            self.divergence(candidate),
+            self.misfit(candidate),
         )

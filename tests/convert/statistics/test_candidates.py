@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +78,26 @@ def test_caffes_bgr_is_as_usual_as_imagenets_rgb() -> None:
     assert ("Caffe's means of bytes", "BGR") in usual
     assert ("ImageNet's mean and std", "RGB") in usual
     assert ("ImageNet's mean and std", "BGR") not in usual
+
+
+def _named(name: str) -> Candidate:
+    return next(c for c in candidates(IMAGENET) if c.name == name)
+
+
+def test_imagenets_and_cifar10s_mean_and_std_are_close_and_nothing_else_in_use_is() -> None:
+    tried = [c for c in candidates(IMAGENET) if c.color_order == "RGB"]
+    close = {
+        frozenset((one.name, other.name))
+        for one in tried
+        for other in tried
+        if one is not other and one.is_close(other) and not one.is_like(other)
+    }
+    assert close == {frozenset(("ImageNet's mean and std", "CIFAR-10's mean and std"))}
+
+
+def test_what_differs_by_a_fifth_of_a_std_or_in_the_order_of_colours_is_not_close() -> None:
+    unit = _named("0 to 1")
+    assert unit.is_close(replace(unit, mean=(0.0, 0.0, 0.19)))
+    assert not unit.is_close(replace(unit, mean=(0.0, 0.0, 0.2)))
+    assert not unit.is_close(replace(unit, std=(1.0, 1.0, 0.8)))
+    assert not unit.is_close(reversed_colors(unit))

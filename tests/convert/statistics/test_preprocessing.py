@@ -65,7 +65,7 @@ def test_what_the_network_was_trained_with_fits(
     assert verdict.verdict == "fits"
     assert verdict.best == verdict.in_use
     assert not verdict.overwhelming
-    assert verdict.in_use.divergence < 0.03
+    assert verdict.in_use.misfit < 0.03
     assert verdict.images == 42
 
 
@@ -87,8 +87,8 @@ def test_another_is_named_where_imagenets_was_assumed(
     np.testing.assert_allclose(verdict.best.mean, wanted.mean, atol=1e-6)
     np.testing.assert_allclose(verdict.best.std, wanted.std, rtol=1e-6)
     assert verdict.in_use.name == "ImageNet's mean and std"
-    assert verdict.in_use.divergence > 10 * verdict.best.divergence
-    assert verdict.tried[0].divergence <= verdict.best.divergence
+    assert verdict.in_use.misfit > 10 * verdict.best.misfit
+    assert verdict.tried[0].misfit <= verdict.best.misfit
 
 
 def test_mnists_is_named_for_a_network_of_grey_images(
@@ -186,7 +186,9 @@ def test_what_the_images_do_not_tell_apart_is_named_beside_it(
     assert stem is not None
     verdict = judge_preprocessing(stem, close)
     assert verdict.verdict == "fits"
-    assert "ImageNet's mean and std" in [each.name for each in verdict.as_likely]
+    named = [(each.name, each.color_order) for each in verdict.as_likely]
+    assert [order for _, order in named] == ["BGR"]
+    # Close to it, so that it fits too, and is not worth a word.
     assert judge_preprocessing(stem, IMAGENET).verdict == "fits"
     sure = measure_stem(stem_wanting(LITE), [pixels(LITE)[::2]])
     assert sure is not None

@@ -103,7 +103,7 @@ def test_an_assumed_preprocessing_gives_way_to_the_one_that_was_measured(plain, 
     assert fit.doubts == ()
     facts = {fact.name: fact for fact in source.inferred}
     assert facts["mean"].value == "0, 0, 0"
-    assert facts["mean"].origin.startswith("measured on 40 images: divergence ")
+    assert facts["mean"].origin.startswith("measured on 40 images: misfit ")
     assert facts["std"].origin.endswith(" of the assumed 0.229, 0.224, 0.225")
     assert facts["crop_pct"] in plain.inferred
 
@@ -133,7 +133,7 @@ def test_a_preprocessing_that_fits_is_said_to_and_nothing_changes(plain, images)
     source, fit = fit_images(fitting, images)
     assert source.preprocessing == PLAIN
     assert fit.preprocessing.verdict == "fits"
-    assert next(fit.lines).startswith("preprocessing fits: 0 to 1, RGB (divergence ")
+    assert next(fit.lines).startswith("preprocessing fits: 0 to 1, RGB (misfit ")
     assert [layer.divergence < 0.01 for layer in fit.layers] == [True, True]
     assert fit.network.verdict == "fits"
     assert fit.network.evidence not in [*fit.lines]  # what fits is said once

@@ -29,7 +29,7 @@ ON = "64 images of --calib"
 def test_what_fits_is_said_in_a_line():
     fits = PreprocessingFit("fits", False, (), LITE, LITE, (LITE, IMAGENET))
     assert fits.sentence(ON) == (
-        "preprocessing fits: (x - 127) / 128, RGB (divergence 0.002 on 64 images of --calib)"
+        "preprocessing fits: (x - 127) / 128, RGB (misfit 0.002 on 64 images of --calib)"
     )
     assert not fits.is_doubted
 
@@ -37,7 +37,7 @@ def test_what_fits_is_said_in_a_line():
 def test_what_was_assumed_is_named_beside_what_was_measured():
     measured = replace(OTHER, replaced=("mean", "std"))
     assert measured.sentence(ON) == (
-        "preprocessing measured on 64 images of --calib: (x - 127) / 128, RGB (divergence 0.002, "
+        "preprocessing measured on 64 images of --calib: (x - 127) / 128, RGB (misfit 0.002, "
         "against 0.82 of ImageNet's mean and std, RGB, which was only assumed)"
     )
     assert not measured.is_doubted
@@ -48,7 +48,7 @@ def test_what_was_stated_is_doubted_with_the_flags_that_state_the_other():
     assert doubted.is_doubted
     assert doubted.sentence(ON) == (
         "preprocessing does not fit: on 64 images of --calib (x - 127) / 128, RGB does better "
-        "(divergence 0.002, against 0.82 of ImageNet's mean and std, RGB); if it was so in "
+        "(misfit 0.002, against 0.82 of ImageNet's mean and std, RGB); if it was so in "
         "training, --mean 0.498039,0.498039,0.498039 --std 0.501961,0.501961,0.501961"
     )
 
@@ -58,7 +58,7 @@ def test_no_flags_are_advised_where_the_evidence_is_not_overwhelming():
     assert not unsure.is_doubted
     assert unsure.sentence(ON) == (
         "preprocessing not sure: on 64 images of --calib (x - 127) / 128, RGB is likelier than "
-        "ImageNet's mean and std, RGB (divergence 0.002 and 0.82), which is too little to go by; "
+        "ImageNet's mean and std, RGB (misfit 0.002 and 0.82), which is too little to go by; "
         "see to the input size and to what is said of the images, or take more of them"
     )
 
@@ -68,17 +68,17 @@ def test_images_that_are_unlike_training_even_so_replace_nothing():
     assert not strange.is_doubted
     assert strange.sentence(ON) == (
         "preprocessing not sure: on 64 images of --calib (x - 127) / 128, RGB is likelier than "
-        "ImageNet's mean and std, RGB (divergence 0.002, against 0.82 of ImageNet's mean and std, "
-        "RGB), but the images are unlike those of training with it too (divergence 0.4 over the "
-        "first quarter of the batch norms), so it replaces nothing; give images of the kind that "
-        "the network was trained on"
+        "ImageNet's mean and std, RGB (misfit 0.002, against 0.82 of ImageNet's mean and std, "
+        "RGB), but the images are unlike those of training with it too (mean divergence 0.4 over "
+        "the first quarter of the batch norms), so it replaces nothing; give images of the kind "
+        "that the network was trained on"
     )
 
 
 def test_what_would_fit_as_well_is_named():
     either = PreprocessingFit("fits", False, (), LITE, LITE, (LITE,), as_likely=(CAFFE, IMAGENET))
     assert either.sentence(ON) == (
-        "preprocessing fits: (x - 127) / 128, RGB (divergence 0.002 on 64 images of --calib); "
+        "preprocessing fits: (x - 127) / 128, RGB (misfit 0.002 on 64 images of --calib); "
         "Caffe's means, BGR and ImageNet's mean and std, RGB would fit as well: these images do "
         "not tell them apart"
     )

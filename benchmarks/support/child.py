@@ -99,7 +99,9 @@ class _TreeSampler(threading.Thread):
         over = False
         while not over:
             tree = _tree(self._root)
-            together = sum(_resident(pid) for pid in tree)
+            # One that was just forked is in its parent's memory until it runs a program of its own,
+            # and has the very same figure.
+            together = sum({_resident(pid) for pid in tree})
             largest = max(_high_water(pid) for pid in tree)
             self.peak_bytes = max(self.peak_bytes, together, largest)
             over = self._done.wait(_SAMPLE_SECONDS)

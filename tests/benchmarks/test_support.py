@@ -60,6 +60,18 @@ def test_peak_memory_counts_a_worker_beside_its_parent(support, tmp_path):
     assert 0 < usage.cpu_seconds < usage.seconds
 
 
+def test_a_process_still_in_its_parents_memory_is_not_counted_twice(support, monkeypatch):
+    child = support("child")
+    resident = {1: 900, 2: 900, 3: 40}
+    monkeypatch.setattr(child, "_tree", lambda _root: set(resident))
+    monkeypatch.setattr(child, "_resident", resident.__getitem__)
+    monkeypatch.setattr(child, "_high_water", lambda _pid: 0)
+    sampler = child._TreeSampler(1)
+    sampler.start()
+    sampler.stop()
+    assert sampler.peak_bytes == 940
+
+
 def test_a_child_that_fails_is_reported_with_its_last_words(support, tmp_path):
     child = support("child")
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]

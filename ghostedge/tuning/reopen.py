@@ -199,7 +199,7 @@ def _check_same(conversion: Conversion) -> None:
     cpu, cpu_now = manifest.run.machine.cpu, host_facts().cpu
     if cpu != cpu_now:
         changes.append(f"it was converted on {cpu}, this is {cpu_now}")
-    why = "; ".join(changes) or "the images are not the ones that it was calibrated on"
+    why = "; ".join(changes) or "made of other images, or by another build of GhostEdge"
     raise InputError(
         f"quantizing again gives another file than {stored.file} ({why})",
         where=manifest.folder,

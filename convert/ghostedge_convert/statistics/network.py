@@ -38,9 +38,8 @@ LEAST_IMAGES = 8
 LEAST_FAR = 0.1
 """Relative entropy below which no layer counts as far: a mean off by less than half a standard
 deviation, or a variance by less than a factor of about 1.8."""
-STEP = 8.0
-"""By what factor a layer is farther than all before it. Sets of images that are drawn at random
-stay below it where the network fits, and reach it where it is another; its tests draw them."""
+_LEAST_STEP = 8.0
+_STEP_OF_32 = 10.0
 _UNCERTAIN = 0.01
 """Added to how far the halves are apart, which may be nothing."""
 _FITS = 0.5
@@ -100,6 +99,15 @@ class _Profile:
         return np.asarray(steps)
 
 
+def least_step(images: int) -> float:
+    """By what factor a layer is farther than all before it where the network is another.
+
+    It grows with the root of the number of images, as the distance between halves shrinks. Sets
+    that are drawn at random stay below it where the network fits; its tests draw them.
+    """
+    return max(_LEAST_STEP, _STEP_OF_32 * float(np.sqrt(images / 32)))
+
+
 def judge_network(statistics: NormStatistics) -> NetworkVerdict:
     """Tell whether the weights were trained as this network.
 
@@ -117,7 +125,8 @@ def judge_network(statistics: NormStatistics) -> NetworkVerdict:
     profile = _profile(statistics)
     far = dict(zip(names, map(float, profile.far), strict=True))
     steps = profile.steps
-    first = int(np.argmax(steps >= STEP)) if np.any(steps >= STEP) else None
+    wide = steps >= least_step(statistics.images)
+    first = int(np.argmax(wide)) if np.any(wide) else None
     verdict = _verdict(profile, first)
     jump = largest_jump(statistics, profile.apart) if verdict in ("fits", "unclear") else None
     if verdict == "fits" and jump is not None and jump.factor >= JUMP:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ghostedge_convert.export import export_onnx
 from ghostedge_convert.statistics.measure import NormStatistics, measure_norms
-from ghostedge_convert.statistics.network import LEAST_FAR, STEP, judge_network
+from ghostedge_convert.statistics.network import LEAST_FAR, judge_network, least_step
 
 SIDE = 24
 
@@ -120,9 +120,14 @@ def test_another_network_is_told_and_where_it_begins():
         assert verdict.verdict == "wrong"
         # The first block's batch norm reads the stem's, which is as it was.
         assert verdict.begins == "blocks.1.norm/BatchNormalization"
-        assert verdict.step >= STEP
+        assert verdict.step >= least_step(32)
         assert verdict.divergences[verdict.begins] >= LEAST_FAR
         assert f"{verdict.begins} does not" in verdict.evidence
+
+
+@pytest.mark.parametrize(("images", "step"), [(8, 8), (16, 8), (32, 10), (128, 20)])
+def test_the_step_that_counts_grows_with_the_root_of_the_number_of_images(images, step):
+    assert least_step(images) == pytest.approx(step)
 
 
 def test_another_epsilon_beside_larger_variances_is_no_other_network():

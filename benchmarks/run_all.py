@@ -25,6 +25,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "conversion.py": (),
     "int8_latency.py": ("--rounds", "30"),
     "peers_table.py": ("--networks", "ghostnet_050", "--loads", "4"),
+    "rewrites.py": ("--networks", "ghostnet_050", "--loads", "4"),
     "raw_input.py": ("--rounds", "30"),
     "int16_layers.py": ("--rounds", "20"),
     "whole_networks.py": (),

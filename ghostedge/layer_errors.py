@@ -22,6 +22,7 @@ from ghostedge.formats.format import image_input
 from ghostedge.formats.onnx import onnx_input, parse_onnx
 from ghostedge.show.columns import LEFT, RIGHT, Column, draw
 from ghostedge.show.words import decibel_words
+from ghostedge_convert import with_joined_modules
 from ghostedge_quantize import analyse
 from ghostedge_quantize.analysis.findings import Analysis, Culprit, LayerAnalysis
 from ghostedge_runtime.errors import InputError, ModelFileError
@@ -100,7 +101,7 @@ def inspect_quantization(
             analysis = analyse(
                 quantized.model,
                 (np.asarray(encode(source)[0]) for source in chosen.sources),
-                float_model=None if original is None else original.model,
+                float_model=None if original is None else with_joined_modules(original.model),
                 bias_corrected=quantization is not None and quantization.bias_correction != "none",
                 progress=progress,
             )

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from ghostedge_convert.lower import lower_to_tflite as lower_to_tflite
     from ghostedge_convert.names import rename_outputs as rename_outputs
     from ghostedge_convert.passes.deploy import DeployResult as DeployResult
+    from ghostedge_convert.passes.deploy import splittable_modules as splittable_modules
     from ghostedge_convert.passes.deploy import to_deploy_graph as to_deploy_graph
+    from ghostedge_convert.passes.deploy import with_joined_modules as with_joined_modules
+    from ghostedge_convert.passes.deploy import with_split_modules as with_split_modules
     from ghostedge_convert.passes.run import PassNote as PassNote
     from ghostedge_convert.qdq_in.normalize import Normalized as Normalized
     from ghostedge_convert.qdq_in.normalize import left_float as left_float
@@ -75,7 +78,10 @@ _HOMES = {
     "read_onnx_metadata": "export",
     "rename_outputs": "names",
     "resolve_preprocessing": "checkpoint.preprocessing",
+    "splittable_modules": "passes.deploy",
     "to_deploy_graph": "passes.deploy",
+    "with_joined_modules": "passes.deploy",
+    "with_split_modules": "passes.deploy",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605  # a list of strings, made of the one table

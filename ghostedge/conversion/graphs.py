@@ -12,7 +12,12 @@ from ghostedge.console import Reporter
 from ghostedge.conversion.images import Batches, ImageSet
 from ghostedge.conversion.option_groups import Int8Options
 from ghostedge.conversion.source import FloatSource
-from ghostedge_convert import embed_onnx_metadata, rename_outputs, to_deploy_graph
+from ghostedge_convert import (
+    embed_onnx_metadata,
+    rename_outputs,
+    to_deploy_graph,
+    with_split_modules,
+)
 from ghostedge_quantize import (
     Int8Settings,
     Prepared,
@@ -71,6 +76,13 @@ def deploy_graph(source: FloatSource) -> Graph:
         metadata=metadata,
         notes=tuple(f"{note.name}: {note.note}" for note in result.applied),
     )
+
+
+def float_graph(graph: Graph) -> Graph:
+    """The deploy graph as float files have it: its ghost modules in halves."""
+    result = with_split_modules(graph.model)
+    notes = tuple(f"{note.name}: {note.note}" for note in result.applied)
+    return replace(graph, model=result.model, notes=(*graph.notes, *notes))
 
 
 def output_words(model: onnx.ModelProto) -> str:

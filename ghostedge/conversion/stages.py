@@ -20,6 +20,7 @@ from ghostedge.conversion.graphs import (
     SMALL_WEIGHTS,
     Graph,
     deploy_graph,
+    float_graph,
     output_words,
     prepared_graph,
     quantized_graph,
@@ -98,13 +99,14 @@ def _stage(
 def export(run: Run, made: Made) -> Made:
     """Export the network, simplify the graph, write it as ONNX."""
     source = run.source_of(FloatSource)
-    graph = deploy_graph(source)
+    original = deploy_graph(source)
     if source.classes is None:
-        run.note([f"outputs: {output_words(graph.model)}"])
+        run.note([f"outputs: {output_words(original.model)}"])
+    graph = float_graph(original)
     written = _write(run, ONNX, graph, None, HeldTo(ONNX, source.origin_precision))
     return replace(
         made,
-        original=graph,
+        original=original,
         graph=graph,
         files=(*made.files, written),
         notes=(*made.notes, *graph.notes),
@@ -113,7 +115,7 @@ def export(run: Run, made: Made) -> Made:
 
 def store_weights(run: Run, made: Made, *, precision: Precision) -> Made:
     """Store the weights as float16 or int8 and write the graph as ONNX."""
-    graph = small_graph(present(made.original), precision)
+    graph = small_graph(float_graph(present(made.original)), precision)
     return _with_graph(run, made, graph)
 
 

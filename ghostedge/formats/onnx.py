@@ -28,6 +28,7 @@ from ghostedge.formats.format import (
     layers_of,
     precision_of,
 )
+from ghostedge_convert import with_joined_modules
 from ghostedge_convert.sources.onnx_files import parse
 from ghostedge_runtime.errors import ModelFileError
 from ghostedge_runtime.formats.backend import Array, TensorInfo, model_io
@@ -196,6 +197,8 @@ def _parameters(graph: onnx.GraphProto, shapes: Mapping[str, Dims]) -> int:
 def open_onnx(path: Path, preprocessing: Preprocessing | None) -> LayerReader | None:
     """Open an ``.onnx`` file that is as it will run: quantized, or of our own making.
 
+    Ghost modules that a float file computes in halves are shown whole.
+
     Args:
         path: The file.
         preprocessing: For a file that carries none.
@@ -213,7 +216,8 @@ def open_onnx(path: Path, preprocessing: Preprocessing | None) -> LayerReader | 
         return None
     metadata = None if document is None else ModelMetadata.from_json(document, where=str(path))
     origin = ModelOrigin(path, whole_digest(data, path)[0], "onnx")
-    return layer_reader(model, metadata, origin, preprocessing)
+    whole = model if _is_quantized(model) else with_joined_modules(model)
+    return layer_reader(whole, metadata, origin, preprocessing)
 
 
 @dataclass(frozen=True)

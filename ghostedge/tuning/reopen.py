@@ -25,6 +25,7 @@ from ghostedge.conversion.option_groups import CheckOptions, Int8Options
 from ghostedge.conversion.run import ONNX
 from ghostedge.formats.table import TARGETS, resolve
 from ghostedge.records.manifest import MANIFEST_NAME, Artefact, Manifest, is_manifest, manifest_of
+from ghostedge_convert import with_joined_modules
 from ghostedge_quantize import Prepared
 from ghostedge_runtime import host_facts
 from ghostedge_runtime.decode import read_json
@@ -128,7 +129,7 @@ def float_graph(manifest: Manifest) -> Graph:
     """The float graph of a conversion, from its ONNX file."""
     own = _pair(manifest, ONNX.format.name)["float32"]
     metadata = ModelMetadata.from_json(json.dumps(manifest.metadata), where=str(manifest.folder))
-    return Graph(onnx.load(manifest.folder / own.file), metadata, ())
+    return Graph(with_joined_modules(onnx.load(manifest.folder / own.file)), metadata, ())
 
 
 def reopen(manifest: Manifest, calib: Path | None, reporter: Reporter) -> Conversion:

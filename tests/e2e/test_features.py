@@ -120,7 +120,7 @@ def test_the_onnx_file_shows_what_the_tflite_shows(
     picture: Path,
     tmp_path: Path,
 ) -> None:
-    model, int8 = (converted.folder / f"model{end}" for end in (".tflite", "_int8.onnx"))
+    model, int8 = (converted.folder / f"model{end}" for end in (".onnx", "_int8.onnx"))
     other = found(model, picture, "--against", int8, output=tmp_path / "out")
     for one, two in zip(against_tflite[0]["layers"], other["layers"], strict=True):
         for figure in ("sqnr_db", "channel_db"):
@@ -188,7 +188,7 @@ def test_a_tflite_alone_needs_the_base_install_alone(
         assert layer["pictures"]["against"] is None
 
 
-def test_the_list_names_every_layer_alike_in_all_formats(
+def test_the_list_names_every_layer_that_is_whole_alike_in_all_formats(
     trained_checkpoint: Path, converted: Manifest
 ) -> None:
     names: list[set[str]] = []
@@ -199,9 +199,14 @@ def test_the_list_names_every_layer_alike_in_all_formats(
         done = features(model, "--list", "--json")
         assert done.returncode == 0, done.stderr
         listed = json.loads(done.stdout)
-        assert sum(layer["primary"] is not None for layer in listed) == 32  # two a bottleneck
+        whole = sum(layer["primary"] is not None for layer in listed)
+        # Two a bottleneck; the first of them is in halves in a float TFLite.
+        assert whole == (16 if model.name == "model.tflite" else 32)
         names.append({layer["name"] for layer in listed})
-    assert names[0] == names[1] == names[2]
+    assert names[0] == names[1]
+    halves = {name for name in names[2] if "/half_" in name}
+    assert names[2] - halves <= names[0]
+    assert "blocks.0.0.ghost1/Concat" in names[0] - names[2]
     assert names[0] <= names[3]
     # What int8 has besides: the normalisation, and how the first layers are laid out.
     extra = ("image_shifted", "_quantized/reshaped", "_quantized/raw")

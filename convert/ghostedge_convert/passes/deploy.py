@@ -1,11 +1,15 @@
 """The exported graph becomes the deploy graph: the same function, written for a device.
 
 For a GhostNet only Conv, Relu, Clip, Add, Mul, Concat, GlobalAveragePool, Flatten and Gemm remain.
+Int8 is made of that graph. Float files are written of what `with_split_modules` makes of it, which
+is faster in float alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial, update_wrapper
 
 import onnx
 import onnx_ir as ir
@@ -24,9 +28,15 @@ from ghostedge_convert.passes.fold_hard_sigmoid_gate import fold_hard_sigmoid_ga
 from ghostedge_convert.passes.fold_pad import fold_pad
 from ghostedge_convert.passes.fold_transpose_into_gemm import fold_transpose_into_gemm
 from ghostedge_convert.passes.join_constant_arithmetic import join_constant_arithmetic
+from ghostedge_convert.passes.join_ghost_modules import join_ghost_modules
 from ghostedge_convert.passes.join_reshapes import join_reshapes
 from ghostedge_convert.passes.remove_dead_nodes import remove_dead_nodes
 from ghostedge_convert.passes.run import Pass, PassNote, run_passes
+from ghostedge_convert.passes.split_ghost_modules import (
+    split_ghost_modules,
+    splittable,
+    unsplit_name,
+)
 from ghostedge_convert.passes.split_scale_at_concat import split_scale_at_concat
 from ghostedge_convert.passes.split_transposed_conv import split_transposed_conv
 from ghostedge_convert.passes.spread_batch_norm import spread_batch_norm
@@ -43,12 +53,13 @@ from ghostedge_convert.passes.use_nearest_resize import use_nearest_resize
 from ghostedge_convert.passes.use_pointwise_conv import use_pointwise_conv
 from ghostedge_runtime.errors import ModelFileError
 
-# The order matters. Clean-up comes first, so that the other passes find constants as initializers;
-# then the axis order, so that they find images channels first. Arithmetic and biases are folded
-# before the gate, whose pattern begins at a convolution. The last clean-up removes what the others
-# left without a reader.
+# The order matters. Clean-up comes first, so that the other passes find constants as initializers,
+# with our own float files joined as they were; then the axis order, so that they find images
+# channels first. Arithmetic and biases are folded before the gate, whose pattern begins at a
+# convolution. The last clean-up removes what the others left without a reader.
 DEPLOY_PASSES: tuple[Pass, ...] = (
     fold_constants,
+    join_ghost_modules,
     spread_group_norm,
     remove_dead_nodes,
     drop_expand,
@@ -115,11 +126,56 @@ def to_deploy_graph(model: onnx.ModelProto) -> DeployResult:
             where=model.graph.name or "model",
             remedy="export it again",
         ) from error
+    return _edited(model, DEPLOY_PASSES)
+
+
+def with_split_modules(model: onnx.ModelProto, only: Collection[str] | None = None) -> DeployResult:
+    """Compute ghost modules in halves, which float files are faster with.
+
+    Args:
+        model: A deploy graph, or one made of it; it is untouched.
+        only: Names of the concats that become sums; default those of `splittable_modules`.
+
+    Returns:
+        The same function, but for the order of float additions.
+    """
+    step = partial(split_ghost_modules, only=only)
+    return _edited(model, (update_wrapper(step, split_ghost_modules),), keep_order=True)
+
+
+def with_joined_modules(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What `with_split_modules` was given, to the byte, from what it gave, be it read from a file.
+
+    A file whose weights are decoded from float16 or int8 stays as it is.
+    """
+    return _edited(model, (join_ghost_modules,), keep_order=True).model
+
+
+def splittable_modules(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the Concat nodes that `with_split_modules` can do without, in the graph's order."""
+    return splittable(ir.from_proto(model))
+
+
+def _edited(
+    model: onnx.ModelProto, passes: Sequence[Pass], *, keep_order: bool = False
+) -> DeployResult:
+    """Run passes over a copy; constants in the order of those that they were made of, if asked."""
     graph = ir.from_proto(model)
     ShapeInferencePass()(graph)
-    applied = run_passes(graph, DEPLOY_PASSES)
+    applied = run_passes(graph, passes)
     NameFixPass()(graph)
     ShapeInferencePass()(graph)
+    if keep_order:
+        _order_constants(graph, [tensor.name for tensor in model.graph.initializer])
     proto = ir.to_proto(graph)
     onnx.checker.check_model(proto, full_check=True)
     return DeployResult(proto, applied)
+
+
+def _order_constants(graph: ir.Model, names: Sequence[str]) -> None:
+    """Put constants where the ones they are halves or wholes of stood; new ones last."""
+    places = {unsplit_name(name): place for place, name in reversed([*enumerate(names)])}
+    values = dict(graph.graph.initializers)
+    graph.graph.initializers.clear()
+    for name in sorted(values, key=lambda name: places.get(unsplit_name(name), len(names))):
+        graph.graph.initializers[name] = values[name]

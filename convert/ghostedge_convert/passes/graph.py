@@ -13,6 +13,7 @@ from onnx_ir.convenience import replace_all_uses_with
 Array = npt.NDArray[Any]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
+ELEMENTWISE = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Elu")
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ghostedge_convert.passes.graph import (
+    ELEMENTWISE,
     constant,
     input_at,
     int_attr,
@@ -19,8 +20,6 @@ from ghostedge_convert.passes.graph import (
     set_constant,
 )
 from ghostedge_convert.passes.run import PassNote
-
-_ELEMENTWISE = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Elu")
 
 
 def use_block_first(model: ir.Model) -> PassNote:
@@ -36,7 +35,7 @@ def _rewrite(model: ir.Model, shuffle: ir.Node) -> bool:
         return False
     value = shuffle.inputs[0]
     node = value.producer() if value is not None and only_consumer(value) is shuffle else None
-    if node is not None and node.op_type in _ELEMENTWISE:
+    if node is not None and node.op_type in ELEMENTWISE:
         value = node.inputs[0]
         alone = value is not None and only_consumer(value) is node
         node = value.producer() if value is not None and alone else None

@@ -2,14 +2,15 @@
 
 Both sides are evaluated for the actual sizes and compared, so that TFLite's operators are used
 exactly where they compute the same function (``pytorch_half_pixel`` is ``half_pixel`` unless the
-output has size 1, ``round_prefer_floor`` matters at exact halves only, …). Elsewhere a nearest
-resize picks rows and columns, and any other one, cubic and antialiased too, is a product with a
-constant matrix for each axis: a resize is linear, and one axis knows nothing of the other.
+output has size 1, ``round_prefer_floor`` matters at exact halves only, …). XNNPACK has no nearest
+resize, so a small one is written as concatenations. Elsewhere a nearest resize picks rows and
+columns, and any other one, cubic and antialiased too, is a product with a constant matrix for each
+axis: a resize is linear, and one axis knows nothing of the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,11 @@ import numpy as np
 from ghostedge_convert.lower.emitter import Emitter
 from ghostedge_convert.lower.graph import Graph, Node
 from ghostedge_convert.lower.ops.conv import bind_image, image_of, image_result
-from ghostedge_convert.lower.ops.shape import take
+from ghostedge_convert.lower.ops.shape import JOINED_IN_XNNPACK, repeated, runs, take
 from ghostedge_convert.lower.program import Array
 
 _F = np.float32
+_PLANE = 2  # Axes in space of an image that is no line.
 _TFLITE_MODES = ((False, False), (True, False), (False, True))
 """(align_corners, half_pixel_centers), as TFLite names them."""
 
@@ -56,6 +58,10 @@ def resize(e: Emitter, node: Node) -> None:
     x = image_of(e, node)
     if all(axis.size == axis.out for axis in axes):  # ONNX Runtime copies, whatever the scales are
         bind_image(e, node, x)
+        return
+    near = _joined_pixels(e, x, [_picked(node, a) for a in axes]) if mode == "nearest" else None
+    if near is not None:
+        bind_image(e, node, near)
         return
     fit = _tflite_mode(node, mode, axes)
     if fit is not None:
@@ -148,6 +154,33 @@ def _picked(node: Node, axis: Axis) -> Array:
     rounding = _ROUNDINGS[node.attributes.get("nearest_mode", "round_prefer_floor")]
     places: Array = np.clip(rounding(_positions(node, axis)), 0, axis.size - 1)
     return places.astype(np.int64)
+
+
+def _joined_pixels(e: Emitter, x: int, picked: Sequence[Array]) -> int | None:
+    """A nearest resize of operators that XNNPACK has, in float and in int8.
+
+    Args:
+        e: The emitter.
+        x: The image, channels last.
+        picked: The element that each output element takes, for the axes in space.
+
+    Returns:
+        None where it would take more parts than XNNPACK joins at a time.
+    """
+    rows, columns = picked if len(picked) == _PLANE else (np.zeros(1, np.int64), *picked)
+    height, width = e.tensor(x).shape[1:3]
+    times = _times(rows, height), _times(columns, width)
+    if min(times) > 0 and max(times) <= JOINED_IN_XNNPACK:
+        return repeated(e, x, *times)
+    if max(len(runs(rows)), len(runs(columns))) <= JOINED_IN_XNNPACK:
+        return take(e, take(e, x, 1, rows), 2, columns)
+    return None
+
+
+def _times(picked: Array, size: int) -> int:
+    """How often each element of an axis is taken in a row; 0 where that is not the same of all."""
+    times = len(picked) // size
+    return times if times and np.array_equal(picked, np.arange(len(picked)) // times) else 0
 
 
 def _positions(node: Node, axis: Axis) -> Array:

@@ -22,7 +22,7 @@ _TAKEN: dict[str, Callable[[Array, int], Array]] = {
 }
 """Paddings that repeat elements: which one stands at a place, counted from the first one."""
 
-_JOINED_IN_XNNPACK = 5
+JOINED_IN_XNNPACK = 5
 """Tensors that XNNPACK concatenates at a time."""
 
 _SPLIT_IN_XNNPACK = 4
@@ -184,14 +184,33 @@ def take(e: Emitter, x: int, axis: int, indices: Array) -> int:
         indices: Not negative.
     """
     source = e.tensor(x)
-    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
-    if len(runs) > _JOINED_IN_XNNPACK:
+    parts_taken = runs(indices)
+    if len(parts_taken) > JOINED_IN_XNNPACK:
         shape = [*source.shape[:axis], indices.size, *source.shape[axis + 1 :]]
         target = e.temporary(f"{source.name}/taken", shape, x)
         return e.op("GATHER", [x, e.int32(indices, "indices")], [target], axis=axis)
-    spans = [(int(run[0]), run.size) for run in runs]
+    spans = [(int(run[0]), run.size) for run in parts_taken]
     parts = {span: _cut(e, x, axis, *span) for span in dict.fromkeys(spans)}
     return joined(e, [parts[span] for span in spans], axis)
+
+
+def runs(indices: Array) -> list[Array]:
+    """Indices cut where one is not the neighbour of the one before it."""
+    return np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
+
+
+def repeated(e: Emitter, x: int, down: int, across: int) -> int:
+    """Each row and column of a channels-last image several times in a row.
+
+    Copies of an image are joined along its channels: seen as pixels, every column stands there as
+    often. Rows are repeated so, taken as one pixel each.
+    """
+    n, height, width, channels = e.tensor(x).shape
+    if across > 1:
+        x = joined(e, [x] * across, 3)
+    if down > 1:
+        x = joined(e, [e.shaped(x, (n, height, 1, width * across * channels))] * down, 3)
+    return e.shaped(x, (n, height * down, width * across, channels))
 
 
 def joined(e: Emitter, parts: list[int], axis: int) -> int:
@@ -237,7 +256,7 @@ def _repeated(e: Emitter, node: Node) -> None:
     x = e.operand(node, 0, order)
     sizes = zip(reorder(out.shape, order), e.tensor(x).shape, strict=True)
     times = [have // had for have, had in sizes]
-    if max(times, default=1) > _JOINED_IN_XNNPACK:
+    if max(times, default=1) > JOINED_IN_XNNPACK:
         e.result(node, "TILE", [x, e.int32(times, "multiples")], quant=e.tensor(x).quant)
         return
     for axis, count in enumerate(times):

@@ -191,6 +191,37 @@ def test_cubic_between_integers_is_float(net, agree):
     assert found == {"QUANTIZE": 2, "DEQUANTIZE": 1, "BATCH_MATMUL": 2, "RESHAPE": found["RESHAPE"]}
 
 
+@sampled
+@given(images, st.integers(1, 5), st.integers(1, 5), seeds)
+def test_whole_multiples_are_repeated_pixels_and_stay_in_xnnpack(
+    net, open_tflite, left_outside_xnnpack, shape, down, across, seed
+):
+    network = net()
+    y = resized(network, network.input(shape), shape, (down, across), mode="nearest")
+    data = lower_to_tflite(network.model(y)).data
+    assert not left_outside_xnnpack(data)
+    interpreter = open_tflite(data, "xnnpack")
+    image = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    last = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], last)
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    assert np.array_equal(found, last.repeat(down, 1).repeat(across, 2))
+
+
+@pytest.mark.parametrize(("sizes", "left"), [((3, 7), 0), ((1, 6), 1), ((9, 14), 1)])
+def test_a_few_slices_are_joined_and_many_are_one_op(net, agree, left_outside_xnnpack, sizes, left):
+    network = net()
+    before, after = sizes
+    out = np.asarray([1, 4, after, after], np.int64)
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+    image = network.input((1, 4, before, before))
+    y = network.add("Resize", image, "", "", out, nearest_mode="floor", **attributes)
+    model = network.model(y)
+    agree(model, network.feeds(0))
+    assert sum(left_outside_xnnpack(lower_to_tflite(model).data).values()) == left
+
+
 def test_cubic_stays_in_xnnpack(net, left_outside_xnnpack):
     network = net()
     shape = (1, 8, 6, 5)

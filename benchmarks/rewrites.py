@@ -1,16 +1,18 @@
-"""What each exact rewrite of the graph brings: files with and without it, timed in turn.
+"""What each exact rewrite of the graph brings: files without and with it, timed in turn.
 
-The networks of ``peers_table.py``, random weights as there, at 224. Every network is written as
-TFLite and ONNX without a rewrite (``joined``) and with ghost modules in halves (``split``). With
-``--int8`` also as int8 TFLite of either form, calibrated on 8 photos by their extremes alone.
+The networks of ``peers_table.py``, random weights as there, at 224. A network is written as TFLite
+and ONNX three times: ``plain``; where it has nearest resizes, ``one_piece``, with these written as
+joined copies and slices (TFLite alone); and ``split``, its ghost modules in halves as well. With
+``--int8`` also as int8 TFLite, calibrated on 8 photos by their extremes alone. Every file is
+compared with the one before it of its kind.
 
 Output: progress on stderr, a table, and as the last line one JSON object::
 
     networks.NAME.FILE.p50_ms, min_ms, cpu_p50_ms, runs   of the inference alone, one thread
     networks.NAME.FILE.xnnpack_partitions                 pieces that XNNPACK took a TFLite in
     networks.NAME.FILE.without_over_with.median, low, high   least CPU time of a round of the file
-                                                          without the rewrite over this one's, with
-                                                          its 95 % interval; above 1: it is faster
+                                                          before over this one's, with its 95 %
+                                                          interval; above 1: this one is faster
     networks.NAME.FILE.difference                         largest, of the outputs for an image,
                                                           over the largest output
     networks.NAME.FILE.sqnr_db                            of an int8 file, on 8 photos
@@ -20,10 +22,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -38,16 +42,19 @@ from ghostedge_quantize import Int8Settings, prepare
 from ghostedge_runtime.images import normalize
 
 INT8_PHOTOS = 8
-COLUMNS = ("network", "file", "p50, ms", "CPU, ms", "without / with", "difference", "SQNR, dB")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two files of one network and kind, without a rewrite and with it."""
-
-    kind: str
-    without: Path
-    after: Path
+RESIZE_IN_XNNPACK = "ghostedge_convert.lower.ops.resize._joined_pixels"
+COLUMNS = (
+    "network",
+    "file",
+    "pieces",
+    "p50, ms",
+    "CPU, ms",
+    "before / this",
+    "difference",
+    "SQNR, dB",
+)
+Logits = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 
 def main() -> None:
@@ -74,64 +81,64 @@ def main() -> None:
 
 def _measured(inputs: Workload, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of one network's files, by name."""
-    photos: npt.NDArray[np.uint8] = np.load(inputs.calibration, mmap_mode="r")[:INT8_PHOTOS]
-    joined = to_deploy_graph(onnx.load(inputs.onnx)).model
-    pairs = list(_pairs(joined, inputs.folder, photos if args.int8 else None))
-    files = [path for pair in pairs for path in (pair.without, pair.after)]
-    models = {path.name: TimedModel(path, photos[0]) for path in files}
+    photos: Pixels = np.load(inputs.calibration, mmap_mode="r")[:INT8_PHOTOS]
+    plain = to_deploy_graph(onnx.load(inputs.onnx)).model
+    rows = list(_written(plain, inputs.folder, photos if args.int8 else None))
+    models = {path.name: TimedModel(path, photos[0]) for row in rows for path in row}
     time_over_loads(models, args.loads)
-    float_logits = _logits(models[pairs[0].without.name], photos)
-    return {
-        path.name: models[path.name].figures()
-        | _compared(pair, path, models)
-        | (
-            {"sqnr_db": _sqnr_db(float_logits, models[path.name], photos)}
-            if "int8" in pair.kind
-            else {}
-        )
-        for pair in pairs
-        for path in (pair.without, pair.after)
-    }
+    wanted = _logits(models[rows[0][0].name], photos)
+    figures = {name: model.figures() for name, model in models.items()}
+    for row in rows:
+        for before, path in pairwise(row):
+            figures[path.name] |= _compared(models[before.name], models[path.name])
+    for name in (path.name for row in rows for path in row if "int8" in path.name):
+        figures[name]["sqnr_db"] = _sqnr_db(wanted, _logits(models[name], photos))
+    return figures
 
 
-def _pairs(
-    joined: onnx.ModelProto, folder: Path, photos: npt.NDArray[np.uint8] | None
-) -> Iterator[Pair]:
-    """Write the files."""
-    split = with_split_modules(joined).model
-    forms = {"joined": joined, "split": split}
-    for suffix in ("tflite", "onnx"):
-        paths = [folder / f"{form}.{suffix}" for form in forms]
-        for path, model in zip(paths, forms.values(), strict=True):
-            data = lower_to_tflite(model).data if suffix == "tflite" else model.SerializeToString()
-            path.write_bytes(data)
-        yield Pair(suffix, *paths)
+def _written(
+    plain: onnx.ModelProto, folder: Path, photos: Pixels | None
+) -> Iterator[tuple[Path, ...]]:
+    """Write the files; each kind's in the order of the rewrites."""
+    forms = {"plain": plain, "split": with_split_modules(plain).model}
+    for name, model in forms.items():
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    yield tuple(folder / f"{name}.onnx" for name in forms)
+    yield _tflites(forms, folder, "")
     if photos is not None:
-        paths = [folder / f"{form}_int8.tflite" for form in forms]
-        for path, model in zip(paths, forms.values(), strict=True):
-            path.write_bytes(lower_to_tflite(_int8(model, photos)).data)
-        yield Pair("int8 tflite", *paths)
+        integer = {name: _int8(model, photos) for name, model in forms.items()}
+        yield _tflites(integer, folder, "_int8")
 
 
-def _int8(model: onnx.ModelProto, photos: npt.NDArray[np.uint8]) -> onnx.ModelProto:
+def _tflites(forms: Mapping[str, onnx.ModelProto], folder: Path, end: str) -> tuple[Path, ...]:
+    with mock.patch(RESIZE_IN_XNNPACK, return_value=None):
+        files = {"plain": lower_to_tflite(forms["plain"]).data}
+    one_piece = lower_to_tflite(forms["plain"]).data
+    if one_piece != files["plain"]:
+        files["one_piece"] = one_piece
+    files["split"] = lower_to_tflite(forms["split"]).data
+    paths = tuple(folder / f"{name}{end}.tflite" for name in files)
+    for path, data in zip(paths, files.values(), strict=True):
+        path.write_bytes(data)
+    return paths
+
+
+def _int8(model: onnx.ModelProto, photos: Pixels) -> onnx.ModelProto:
     batches = [normalize(photo[None], PREPROCESSING).transpose(0, 3, 1, 2) for photo in photos]
     settings = Int8Settings(equalize=False, bias_correction="none", ranges="minmax")
     return prepare(model, batches, settings, preprocessing=PREPROCESSING).qdq()
 
 
-def _logits(model: TimedModel, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _logits(model: TimedModel, photos: Pixels) -> Logits:
     return np.stack([model.logits(photo) for photo in photos])
 
 
-def _compared(pair: Pair, path: Path, models: dict[str, TimedModel]) -> dict[str, Any]:
-    """What the rewritten file of a pair is, beside the other."""
-    if path == pair.without:
-        return {}
-    without, after = models[pair.without.name], models[pair.after.name]
+def _compared(before: TimedModel, model: TimedModel) -> dict[str, Any]:
+    """What a file is beside the one without its rewrite."""
     image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    wanted, got = without.logits(image), after.logits(image)
+    wanted, got = before.logits(image), model.logits(image)
     return {
-        "without_over_with": asdict(ratio(_least(without), _least(after))),
+        "without_over_with": asdict(ratio(_least(before), _least(model))),
         "difference": float(np.abs(got - wanted).max() / np.abs(wanted).max()),
     }
 
@@ -141,11 +148,8 @@ def _least(model: TimedModel) -> list[list[float]]:
     return [[min(times)] for times in model.cpu_rounds]
 
 
-def _sqnr_db(
-    wanted: npt.NDArray[np.float32], model: TimedModel, photos: npt.NDArray[np.uint8]
-) -> float:
-    noise = np.square(_logits(model, photos) - wanted).sum()
-    return round(float(10 * np.log10(np.square(wanted).sum() / noise)), 2)
+def _sqnr_db(wanted: Logits, got: Logits) -> float:
+    return round(float(10 * np.log10(np.square(wanted).sum() / np.square(got - wanted).sum())), 2)
 
 
 def _row(network: str, name: str, figures: dict[str, Any]) -> list[str]:
@@ -153,6 +157,7 @@ def _row(network: str, name: str, figures: dict[str, Any]) -> list[str]:
     return [
         network,
         name,
+        str(figures.get("xnnpack_partitions", "")),
         f"{figures['p50_ms']:.2f}",
         f"{figures['cpu_p50_ms']:.2f}",
         f"{times['median']:.2f} [{times['low']:.2f}, {times['high']:.2f}]" if times else "",

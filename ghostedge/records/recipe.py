@@ -49,11 +49,13 @@ class FileRecipe:
         rules: In order; the last that names a layer counts, and one that none names is int8.
         backend: The engine that runs it.
         threads: Of one inference.
+        split: Whether ghost modules whose layers are float are computed in halves.
     """
 
     rules: tuple[Rule, ...]
     backend: str
     threads: int = 1
+    split: bool = True
 
     def float_layers(self, layers: Sequence[str], where: Path) -> tuple[str, ...]:
         """The layers that stay float, in the order given.
@@ -182,6 +184,12 @@ def _check_run(entry: Mapping[str, Any], engines: Sequence[str], place: str, whe
             f"{place}.backend is {backend!r}, which does not run this format",
             where=where,
             remedy=f"use one of {', '.join(engines)}",
+        )
+    if not isinstance(entry.get("split", True), bool):
+        raise InputError(
+            f"{place}.split is {entry['split']!r}, neither true nor false",
+            where=where,
+            remedy=_REMEDY,
         )
     if type(threads) is not int or threads < 1:
         raise InputError(

@@ -80,6 +80,7 @@ class TunedFile:
         to_int8, to_float: Its time over that of the conversion's int8 and float32 file in the last
             measurements, which are of them alone; None where it is one of them, or not timed.
         trials: Everything tried, in order.
+        split: Whether ghost modules whose layers are float are computed in halves.
     """
 
     file: str
@@ -95,6 +96,7 @@ class TunedFile:
     to_int8: Estimate | None = None
     to_float: Estimate | None = None
     trials: tuple[Trial, ...] = ()
+    split: bool = True
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ghostedge.conversion.option_groups import CheckOptions, Int8Options
 from ghostedge.conversion.run import ONNX
 from ghostedge.formats.table import TARGETS, resolve
 from ghostedge.records.manifest import MANIFEST_NAME, Artefact, Manifest, is_manifest, manifest_of
-from ghostedge_convert import with_joined_modules
+from ghostedge_convert import with_joined_modules, with_split_modules
 from ghostedge_quantize import Prepared
 from ghostedge_runtime import host_facts
 from ghostedge_runtime.decode import read_json
@@ -78,10 +78,18 @@ class Conversion:
         """The int8 graph but for layers that stay float."""
         return quantized_graph(self.original, self.prepared, self.calibration, keep_float)
 
-    def write(self, format_: str, keep_float: tuple[str, ...], path: Path) -> None:
+    def write(
+        self, format_: str, keep_float: tuple[str, ...], path: Path, *, split: bool = True
+    ) -> None:
         """Write a file whose layers ``keep_float`` are float and the others int8.
 
         Where all or none are, it is the conversion's own file of float32 or int8.
+
+        Args:
+            format_: Of the file.
+            keep_float: Names of layers.
+            path: Where to write.
+            split: Compute ghost modules whose layers are float in halves, as the float file does.
         """
         own, quantized = self.pair(format_)
         if set(keep_float) == set(self.layers):
@@ -90,7 +98,8 @@ class Conversion:
             path.write_bytes((self.folder / quantized.file).read_bytes())
         else:
             graph = self.graph(keep_float)
-            resolve(TARGETS[format_].writes)(graph.model, graph.metadata, path)
+            model = with_split_modules(graph.model).model if split else graph.model
+            resolve(TARGETS[format_].writes)(model, graph.metadata, path)
 
     @property
     def default_float(self) -> tuple[str, ...]:
@@ -126,7 +135,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def float_graph(manifest: Manifest) -> Graph:
-    """The float graph of a conversion, from its ONNX file."""
+    """The float graph of a conversion as it is quantized, from its ONNX file."""
     own = _pair(manifest, ONNX.format.name)["float32"]
     metadata = ModelMetadata.from_json(json.dumps(manifest.metadata), where=str(manifest.folder))
     return Graph(with_joined_modules(onnx.load(manifest.folder / own.file)), metadata, ())

@@ -99,7 +99,7 @@ def _replayed(job: Job, recipe: Recipe) -> TuningReport:
     for format_, entry in recipe.files.items():
         keep = entry.float_layers(layers, where)
         path = job.folder / tuned_name(job.conversion.manifest.name, format_)
-        job.conversion.write(format_, keep, path)
+        job.conversion.write(format_, keep, path, split=entry.split)
         file = _replayed_file(job, format_, path, entry, keep)
         held = file.trials[0].holds
         missed = () if held else (f"{path.name} misses the budget: {job.options.limits}",)
@@ -134,6 +134,7 @@ def _replayed_file(
         verdict=f"{path.name}: {words}, as {job.options.recipe} has it; not timed",
         stopped="recipe",
         trials=(trial,),
+        split=entry.split,
     )
 
 
@@ -156,7 +157,7 @@ def _written(job: Job, manifest: Manifest) -> Manifest:
     recipe = Recipe(
         {
             file.format: FileRecipe(
-                rules_for(layers, file.float_layers), file.backend, file.threads
+                rules_for(layers, file.float_layers), file.backend, file.threads, file.split
             )
             for file in report.files
         }

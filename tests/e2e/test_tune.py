@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,10 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import ghostedge
+from ghostedge.console import SilentReporter
 from ghostedge.devices import DevicesFailedError
 from ghostedge.records.manifest import manifest_of
 from ghostedge.records.tuning import TuningReport
 from ghostedge.tuning import search, timer
+from ghostedge.tuning.reopen import read_manifest, reopen
 from ghostedge_runtime import Model
 from ghostedge_runtime.bench.run import run_bench
 from ghostedge_runtime.errors import DeviceError
@@ -94,11 +97,12 @@ def out(conversion: Path, tmp_path: Path) -> Path:
 
 
 def recipe(path: Path, **rules: dict[str, str]) -> Path:
-    """A recipe's file: of each format, patterns with their precisions."""
+    """A recipe's file: of each format, patterns with their precisions; nothing in halves."""
     engines = {"tflite": "litert", "onnx": "onnxruntime"}
     files = {
         name: {
             "backend": engines[name],
+            "split": False,
             "rules": [{"layers": k, "precision": v} for k, v in named.items()],
         }
         for name, named in rules.items()
@@ -131,6 +135,7 @@ def test_a_recipe_by_hand_writes_the_layers_it_names_float_and_is_written_again_
         assert model.metadata.quantization.float_layers == ("stem", "head")
     assert (out / onnx_file["file"]).read_bytes() == (out / "net.onnx").read_bytes()
 
+    assert not json.loads((out / "tuning.json").read_text())["files"]["tflite"]["split"]
     (out / tflite["file"]).unlink()
     again = in_process("tune", out, "--recipe", out / "tuning.json", "--json")
     assert again.returncode == 0, again.stderr
@@ -202,7 +207,7 @@ def test_a_device_that_goes_away_ends_with_2_and_its_name_and_keeps_what_was_mea
     assert len((out / "tuning.measurements.jsonl").read_text().splitlines()) == 2
 
 
-def test_ghostnet_is_tuned_by_its_blocks(
+def test_ghostnet_is_tuned_by_its_blocks_and_float_ghost_modules_are_in_halves(
     example_checkpoint: Path, images: Path, tmp_path: Path, in_process: Command
 ) -> None:
     out = tmp_path / "out"
@@ -210,6 +215,15 @@ def test_ghostnet_is_tuned_by_its_blocks(
         example_checkpoint, int8=True, calib=images, calib_images=4, equalize=False,
         bias_correction="none", ranges="minmax", output=out,
     )  # fmt: skip
+    conversion = reopen(read_manifest(out), None, SilentReporter())
+    counts = {}
+    for split in (True, False):
+        path = tmp_path / "first_blocks.onnx"
+        conversion.write("onnx", conversion.layers[:12], path, split=split)
+        ops = Counter(node.op_type for node in onnx.load(path).graph.node)
+        counts[split] = (ops["Concat"], ops["Add"])
+    assert counts[True] == (counts[False][0] - 2, counts[False][1] + 2)
+
     done = in_process("tune", out, "--format", "tflite", "--minutes", "0.01")
     assert done.returncode == 0, done.stderr
     assert "96 layers in 20 parts" in done.stderr

@@ -58,6 +58,7 @@ def test_threads_may_be_left_out(tmp_path: Path) -> None:
         (document(treads=1), "files.tflite: there is no key 'treads' (closest: threads)"),
         (document(threads=0), "files.tflite.threads is 0, not a whole number from 1 on"),
         (document(backend="onnxruntime"), "files.tflite.backend is 'onnxruntime', which does not"),
+        (document(split=1), "files.tflite.split is 1, neither true nor false"),
         (document(rules=3), "rules"),
         (document(rules=["x"]), "files.tflite.rules[0]: it is no object"),
         (

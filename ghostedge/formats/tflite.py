@@ -192,12 +192,19 @@ def _macs(name: str, op: Any, graph: Any) -> int:
 
 
 def _parameters(model: Any, graph: Any) -> int:
-    """Elements of the tensors that hold weights and biases."""
+    """Elements of weights and biases; a bias of zeros stands for none."""
     held: set[int] = set()
     for op in graph.operators:
         if _op_name(model, op) in _WEIGHTED:
             held.update(int(i) for i in op.inputs[1:] if i >= 0)
-    return sum(prod(int(size) for size in graph.tensors[i].shape) for i in held)
+    tensors = [graph.tensors[i] for i in held]
+    return sum(prod(map(int, t.shape)) for t in tensors if len(t.shape) > 1 or _any(model, t))
+
+
+def _any(model: Any, tensor: Any) -> bool:
+    """Whether a number of a constant is not zero."""
+    data = model.buffers[tensor.buffer].data
+    return data is not None and bool(np.any(data))
 
 
 def _facts(model: Any, graph: Any) -> dict[str, str]:

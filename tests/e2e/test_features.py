@@ -302,7 +302,7 @@ def test_another_makers_quantization_that_drops_relus_is_matched_all_the_same(
         "--against",
         tmp_path / "foreign.onnx",
         "--layers",
-        "Relu,blocks.0.0.ghost1.primary_conv.2/Relu,blocks.0.0.ghost1",
+        "Relu,blocks.0.0.ghost1.primary_conv.2/Relu,blocks.0.0.ghost2",
         output=tmp_path / "out",
     )
     assert document["unmatched"] == []
@@ -320,7 +320,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     own.mkdir()
     (own / "thesis.txt").write_text("mine")
     for arguments, words in (
-        ((model, picture, "--layers", "blocks.1.0.ghots1"), "closest: blocks.1.0.ghost1/Concat"),
+        ((model, picture, "--layers", "blocks.1.0.ghots1"), "closest: blocks.1.0.ghost2/Concat"),
         ((model, broken), "broken.jpg"),
         ((model, tmp_path / "none.jpg"), "none.jpg: it cannot be read"),
         ((model, picture, "--against", picture), "error: "),

@@ -103,8 +103,8 @@ def test_int8_files_are_less_than_a_third_of_the_float_ones(converted: Manifest)
 def test_small_weights_make_a_file_of_half_and_of_a_quarter_the_size(
     converted: Manifest, trained: Any, precision: str, share: float, format_: str
 ) -> None:
-    if trained.width < 1:  # biases stay float32, and weigh more in a narrow network
-        share += 0.01
+    if trained.width < 1:  # biases stay float32; they and the nodes weigh more in a narrow network
+        share += 0.015
     small, full = (converted.artefact(f"model{s}.{format_}") for s in (f"_{precision}", ""))
     assert small.precision == precision
     assert small.bytes < full.bytes * share

@@ -106,7 +106,7 @@ def test_float_logits_are_torchs(deployed, images, wanted, run, tflite_logits):
 
 
 def test_equalization_lowers_the_predicted_noise(prepared):
-    equalized, corrected = prepared.notes
+    equalized, corrected, *_ = prepared.notes
     assert " classes of channels rescaled" in equalized
     assert "noise -" in equalized
     assert corrected.startswith("bias correction (full): ")
@@ -122,7 +122,11 @@ def test_int8_logits_in_litert_are_onnx_runtimes(int8, pixels, run, tflite_logit
     lowered = lower_to_tflite(int8)
     expected = run(int8, pixels)
     found = tflite_logits(lowered, "xnnpack", pixels)
-    assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.95
+    step = np.diff(np.unique(expected)).min()
+    runner_up, best = np.sort(expected, 1)[:, -2:].T
+    ahead = best - runner_up > 2.5 * step  # untrained weights: many are within a step or two
+    assert ahead.sum() >= 10
+    assert (found.argmax(1) == expected.argmax(1))[ahead].all()
     assert np.abs(found - expected).mean() < 0.05 * expected.std()
 
 

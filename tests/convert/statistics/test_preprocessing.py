@@ -178,6 +178,7 @@ def test_nothing_is_replaced_where_images_are_unlike_training_even_so(
     assert strange.unlike == pytest.approx(0.5)  # a mean off by a standard deviation
 
 
+@pytest.mark.usefixtures("photos")  # drawn pictures tell the order of colours
 def test_what_the_images_do_not_tell_apart_is_named_beside_it(
     stem_wanting: Trained, pixels: Prepared
 ) -> None:

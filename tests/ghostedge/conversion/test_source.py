@@ -23,11 +23,11 @@ HALF = (0.5, 0.5, 0.5)
 @pytest.mark.parametrize(
     ("resolved", "flags", "assumed"),
     [
-        (DEFAULT, {}, {"mean", "std", "color_order"}),
-        (DEFAULT, {"crop_pct": 1.0}, {"mean", "std", "color_order"}),
-        (DEFAULT, {"color_order": "RGB"}, {"mean", "std"}),
-        (DEFAULT, {"mean": HALF, "std": HALF}, set()),
-        (DEFAULT, {"mean": HALF}, {"std"}),
+        (DEFAULT, {}, {"input_size", "mean", "std", "color_order"}),
+        (DEFAULT, {"crop_pct": 1.0}, {"input_size", "mean", "std", "color_order"}),
+        (DEFAULT, {"color_order": "RGB"}, {"input_size", "mean", "std"}),
+        (DEFAULT, {"mean": HALF, "std": HALF}, {"input_size"}),
+        (DEFAULT, {"mean": HALF}, {"input_size", "std"}),
         (CONFIG, {}, set()),
         (WITHOUT_STD, {}, {"std"}),
         (SIZE_ONLY, {}, {"mean", "std", "color_order"}),

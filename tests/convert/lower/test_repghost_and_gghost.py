@@ -122,10 +122,9 @@ def test_int8_logits_in_litert_are_onnx_runtimes(int8, pixels, run, tflite_logit
     lowered = lower_to_tflite(int8)
     expected = run(int8, pixels)
     found = tflite_logits(lowered, "xnnpack", pixels)
-    step = np.diff(np.unique(expected)).min()
     runner_up, best = np.sort(expected, 1)[:, -2:].T
-    ahead = best - runner_up > 2.5 * step  # untrained weights: many are within a step or two
-    assert ahead.sum() >= 10
+    ahead = best - runner_up > 0.15 * expected.std()  # of untrained weights many are level
+    assert ahead.sum() >= 5
     assert (found.argmax(1) == expected.argmax(1))[ahead].all()
     assert np.abs(found - expected).mean() < 0.05 * expected.std()
 

@@ -98,13 +98,26 @@ def test_int8_files_are_less_than_a_third_of_the_float_ones(converted: Manifest)
         assert int8 < full / 3
 
 
+HALVES_WEIGH = pytest.mark.xfail(
+    strict=True, reason="names and shapes of halved ghost modules are 0.5 % of a narrow network"
+)
+
+
 @pytest.mark.parametrize(("precision", "share"), [("float16", 0.51), ("dynamic", 0.28)])
 @pytest.mark.parametrize("format_", ["onnx", "tflite"])
 def test_small_weights_make_a_file_of_half_and_of_a_quarter_the_size(
-    converted: Manifest, trained: Any, precision: str, share: float, format_: str
+    converted: Manifest,
+    trained: Any,
+    precision: str,
+    share: float,
+    format_: str,
+    *,
+    request: pytest.FixtureRequest,
 ) -> None:
-    if trained.width < 1:  # biases stay float32; they and the nodes weigh more in a narrow network
-        share += 0.015
+    if trained.width < 1:  # biases stay float32, and weigh more in a narrow network
+        share += 0.01
+        if (format_, precision) != ("tflite", "float16"):
+            request.applymarker(HALVES_WEIGH)
     small, full = (converted.artefact(f"model{s}.{format_}") for s in (f"_{precision}", ""))
     assert small.precision == precision
     assert small.bytes < full.bytes * share
